@@ -1,0 +1,101 @@
+"""Hold the habits of the house: `python tools/check_style.py` prints what breaks them and exits 1 if anything does.
+
+Checked: length of cells and modules, prose between code, saved outputs without tracebacks or paths of a machine,
+docments on public symbols, and that a notebook imports only notebooks with a lower number."""
+import ast, json, re, statistics, sys
+from pathlib import Path
+
+root = Path(__file__).resolve().parent.parent
+limits = dict(cell_lines=40, median_lines=15, module_lines=400, line_width=140, code_per_prose=4)
+machine_path = re.compile(r'(?<![\w.:/])/(root|home|tmp|work|Users|var|private|mnt)/')
+
+def notebooks():
+    "All notebooks that are ours to judge"
+    return sorted(p for p in (root/'nbs').rglob('*.ipynb') if not any(o.startswith(('_', '.')) for o in p.relative_to(root).parts))
+
+def source(cell)->str: return ''.join(cell['source'])
+def directives(cell)->set: return set(re.findall(r'^#\|\s*(\w+)', source(cell), flags=re.M))
+def number(path)->str|None:
+    "The number of a module notebook, as text that sorts: 02 < 02a < 03"
+    m = re.match(r'(\d+[a-z]?)_', path.name)
+    return m[1] if m and path.parent==root/'nbs' else None
+
+def check_outputs(path, cells):
+    "Saved outputs: present, without errors, stderr or paths of this machine"
+    code = [c for c in cells if c['cell_type']=='code' and source(c).strip()]
+    shown = [c for c in code if not directives(c) & {'hide', 'export', 'exporti', 'default_exp', 'eval'}]
+    if shown and not any(c.get('outputs') for c in shown): yield 'no visible cell has a saved output: run tools/run_nbs.py'
+    for c in code:
+        for o in c.get('outputs', []):
+            first = source(c).strip().splitlines()[0]
+            if o['output_type']=='error': yield f'a saved output is an error, in the cell "{first}"'
+            if o.get('name')=='stderr': yield f'a saved output is stderr, in the cell "{first}"'
+            text = json.dumps({k:v for k,v in o.get('data', {}).items() if not k.startswith('image/')})+json.dumps(o.get('text', ''))
+            text = re.sub(r'data:[\w/]+;base64,[\w+/=]+', '', text)
+            if machine_path.search(text): yield f'a saved output shows a path of this machine, in the cell "{first}"'
+        if c.get('execution_count') is not None: yield 'not cleaned: run nbdev_clean'
+
+def check_cells(path, cells):
+    "Short cells, prose between them, an example or test after what is exported"
+    code = [c for c in cells if c['cell_type']=='code']
+    prose = sum(c['cell_type']=='markdown' for c in cells)
+    exported = [c for c in code if directives(c) & {'export', 'exporti'}]
+    lengths = [len(source(c).splitlines()) for c in exported]
+    if lengths and max(lengths)>limits['cell_lines']: yield f'an exported cell of {max(lengths)} lines (limit {limits["cell_lines"]})'
+    if lengths and statistics.median(lengths)>limits['median_lines']: yield f'exported cells have a median of {statistics.median(lengths)} lines'
+    if len(code)>8 and prose*limits['code_per_prose']<len(code): yield f'{prose} prose cells for {len(code)} code cells'
+    run = 0
+    for c in code:
+        run = run+1 if directives(c) & {'export', 'exporti'} else 0
+        if run>3: yield f'four exported cells in a row without an example or a test, up to "{source(c).splitlines()[1]}"'; break
+    first = source(cells[0])
+    if not first.startswith('# ') or not re.search(r'^> \S', first, flags=re.M): yield 'the first cell must be a title and a line starting with >'
+
+def check_imports(path, cells, modules):
+    "A notebook imports only notebooks with a lower number"
+    mine = number(path)
+    if mine is None: return
+    for c in cells:
+        if c['cell_type']!='code': continue
+        for name in re.findall(r'^\s*(?:from|import)\s+scp_nb\.(\w+)', source(c), flags=re.M):
+            if name not in modules: yield f'imports scp_nb.{name}, which no notebook makes'
+            elif modules[name]>mine: yield f'imports scp_nb.{name} of notebook {modules[name]}, a higher number'
+
+def documented(fn, lines)->list[str]:
+    "Parameters of the function `fn` that have no comment on their line"
+    args = [a for a in [*fn.args.posonlyargs, *fn.args.args, *fn.args.kwonlyargs, fn.args.vararg, fn.args.kwarg] if a]
+    return [a.arg for a in args if a.arg not in ('self', 'cls') and '#' not in lines[a.end_lineno-1] and '#' not in lines[a.lineno-1]]
+
+def check_module(path):
+    "Public symbols have one-line docstrings and docments; lines and modules stay short"
+    text = path.read_text(encoding='utf-8')
+    lines = text.splitlines()
+    if len(lines)>limits['module_lines']: yield f'{len(lines)} lines (limit {limits["module_lines"]})'
+    for i,l in enumerate(lines, 1):
+        if len(l)>limits['line_width']: yield f'line {i} has {len(l)} characters'
+    for node in ast.parse(text).body:
+        if not isinstance(node, (ast.FunctionDef, ast.ClassDef)) or node.name.startswith('_'): continue
+        members = [m for m in node.body if isinstance(m, ast.FunctionDef) and (not m.name.startswith('_') or m.name=='__init__')] \
+            if isinstance(node, ast.ClassDef) else []
+        for o in [node, *members]:
+            name = o.name if o is node else f'{node.name}.{o.name}'
+            doc = ast.get_docstring(o)
+            if o.name!='__init__' and not any(isinstance(d, ast.Name) and d.id=='property' for d in o.decorator_list):
+                if not doc: yield f'{name} has no docstring'
+                elif len(doc.splitlines())>1: yield f'{name} has a docstring of several lines; explain in the notebook'
+            if isinstance(o, ast.FunctionDef):
+                if missing := documented(o, lines): yield f'{name} has no docments for {", ".join(missing)}'
+
+def main():
+    found = []
+    modules = {m[1]:number(p) for p in notebooks() if number(p) is not None
+               for c in json.loads(p.read_text(encoding='utf-8'))['cells'] if (m := re.search(r'^#\|\s*default_exp\s+(\w+)', source(c), flags=re.M))}
+    for p in notebooks():
+        cells = json.loads(p.read_text(encoding='utf-8'))['cells']
+        for check in (check_outputs, check_cells): found += [f'{p.relative_to(root)}: {m}' for m in check(p, cells)]
+        found += [f'{p.relative_to(root)}: {m}' for m in check_imports(p, cells, modules)]
+    for p in sorted((root/'scp_nb').glob('[!_]*.py')): found += [f'{p.relative_to(root)}: {m}' for m in check_module(p)]
+    print('\n'.join(found) or 'style: nothing to say')
+    sys.exit(bool(found))
+
+if __name__=='__main__': main()

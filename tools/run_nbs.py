@@ -1,0 +1,41 @@
+"""Execute notebooks in place and clean them: `python tools/run_nbs.py [nbs/04_train.ipynb ...]` (all of them if none is named).
+
+Cells that nbdev_test would leave out (`eval: false`, the flags in settings.ini) are left out here too; their saved outputs stay."""
+import sys, nbformat
+from pathlib import Path
+from execnb.nbio import read_nb, write_nb
+from nbclient import NotebookClient
+from nbdev.clean import clean_nb
+from nbdev.config import get_config
+from nbdev.process import extract_directives
+
+cfg = get_config()
+flags = set(cfg.tst_flags.split())
+all_flags = '--all-flags' in sys.argv
+
+def skipped(cell)->bool:
+    "Would nbdev_test leave this code cell out?"
+    d = extract_directives(cell, remove=False)
+    return d.get('eval:', [''])[0].lower()=='false' or (not all_flags and bool(flags & d.keys())) or 'nbdev_export(' in cell.source
+
+def run(path:Path):
+    "Run one notebook from its own folder, so that relative paths are those of nbdev_test"
+    skip = [c.cell_type=='code' and skipped(c) for c in read_nb(path).cells]
+    nb = nbformat.read(path, 4)
+    kept = [list(c.get('outputs', ())) for c in nb.cells]
+    for c,s in zip(nb.cells, skip): c.metadata['tags'] = ['skip-execution'] if s else []
+    nb.metadata.pop('jupytext', None)
+    nb.metadata['kernelspec'] = dict(name='python3', display_name='python3', language='python')
+    NotebookClient(nb, timeout=None, resources={'metadata': {'path': str(path.parent)}}, store_widget_state=True).execute()
+    for c,s,o in zip(nb.cells, skip, kept):
+        if s: c.outputs = o
+    nbformat.write(nb, path)
+    clean = read_nb(path)
+    clean_nb(clean)
+    write_nb(clean, path)
+
+if __name__=='__main__':
+    named = [Path(a) for a in sys.argv[1:] if not a.startswith('-')]
+    for p in named or sorted(p for p in Path(cfg.nbs_path).rglob('*.ipynb') if not any(o.startswith(('_','.')) for o in p.parts)):
+        run(p)
+        print('ran', p, flush=True)

@@ -1,0 +1,65 @@
+"Notebooks, modules, README and habits agree with each other"
+import shutil, subprocess, sys
+from pathlib import Path
+import pytest
+
+root = Path(__file__).resolve().parent.parent
+pytest.importorskip('nbdev', reason='needs the [dev] extra')
+
+def run(*args, cwd=root):
+    return subprocess.run([sys.executable, *args], cwd=cwd, capture_output=True, text=True)
+
+@pytest.fixture(scope='module')
+def copy(tmp_path_factory):
+    "The checkout without its environment, to export and clean into"
+    dst = tmp_path_factory.mktemp('copy')/'scp_nb'
+    shutil.copytree(root, dst, ignore=shutil.ignore_patterns('.git', '.venv', 'venv', '_*docs', 'shared', '*.egg-info', '__pycache__', 'build'))
+    return dst
+
+def test_modules_are_what_the_notebooks_export(copy):
+    before = {p.name:p.read_text() for p in (copy/'scp_nb').glob('*.py')}
+    for p in (copy/'scp_nb').glob('*.py'):
+        if p.name!='__init__.py': p.unlink()
+    r = run('-c', 'from nbdev.export import nb_export\nfrom nbdev.doclinks import nbdev_export\nnbdev_export()', cwd=copy)
+    assert r.returncode==0, r.stderr
+    after = {p.name:p.read_text() for p in (copy/'scp_nb').glob('*.py')}
+    assert set(before)==set(after)
+    changed = [n for n in before if before[n]!=after[n]]
+    assert not changed, f'{changed} differ from their notebooks: run nbdev_export and commit'
+
+def test_notebooks_are_clean(copy):
+    before = {p:p.read_text() for p in (copy/'nbs').rglob('*.ipynb')}
+    r = run('-c', 'from nbdev.clean import nbdev_clean\nnbdev_clean()', cwd=copy)
+    assert r.returncode==0, r.stderr
+    assert not [p.name for p,t in before.items() if p.read_text()!=t]
+
+def test_readme_is_what_index_says():
+    r = run('tools/readme.py', '--check')
+    assert r.returncode==0, r.stderr
+
+def test_style():
+    r = run('tools/check_style.py')
+    assert r.returncode==0, r.stdout
+
+def test_style_check_can_fail(copy):
+    "A module that imports a later one, an undocumented parameter and a machine's path are all found"
+    import json
+    path = copy/'nbs'/'02_pairs.ipynb'
+    nb = json.loads(path.read_text())
+    nb['cells'][1:1] = [dict(cell_type='code', id='bad', metadata={}, execution_count=None, source=['from scp_nb.cli import scp_demo'],
+                             outputs=[dict(output_type='stream', name='stdout', text=['/home/someone/photos'])])]
+    path.write_text(json.dumps(nb))
+    (copy/'scp_nb'/'pairs.py').write_text('def f(x): return x\n')
+    r = run('tools/check_style.py', cwd=copy)
+    assert r.returncode==1
+    for said in ('a higher number', 'a path of this machine', 'f has no docstring', 'f has no docments for x'): assert said in r.stdout
+
+def test_settings_and_setup_agree():
+    "Every requirement is explained in CONTRIBUTING.md"
+    import configparser, re, shlex
+    cfg = configparser.ConfigParser(delimiters=['=']); cfg.read(root/'settings.ini')
+    told = (root/'CONTRIBUTING.md').read_text()
+    for key in ('requirements', 'dev_requirements', 'docs_requirements', 'bench_requirements'):
+        for r in shlex.split(cfg['DEFAULT'][key]):
+            name = re.match(r'[\w-]+', r)[0]
+            assert re.search(rf'\|.*\b{re.escape(name)}\b', told), f'{name} is not explained in CONTRIBUTING.md'

@@ -26,7 +26,7 @@ def run(path:Path):
     for c,s in zip(nb.cells, skip): c.metadata['tags'] = ['skip-execution'] if s else []
     nb.metadata.pop('jupytext', None)
     nb.metadata['kernelspec'] = dict(name='python3', display_name='python3', language='python')
-    NotebookClient(nb, timeout=None, resources={'metadata': {'path': str(path.parent)}}, store_widget_state=True).execute()
+    NotebookClient(nb, timeout=None, resources={'metadata': {'path': str(path.parent)}}, store_widget_state=True, coalesce_streams=True).execute()
     for c,s,o in zip(nb.cells, skip, kept):
         if s: c.outputs = o
     nbformat.write(nb, path)

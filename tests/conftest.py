@@ -1,0 +1,23 @@
+"What several test files share: the folder of real data and weights, and one of its sets unpacked into files"
+import os
+from pathlib import Path
+import numpy as np, pytest
+
+@pytest.fixture(scope='session')
+def shared():
+    "The folder with real data and weights: $SCP_SHARED, else beside the checkout, else in it; without one the test is skipped"
+    root = Path(__file__).resolve().parent.parent
+    places = [Path(p) for p in (os.environ.get('SCP_SHARED'), root.parent/'shared', root/'shared') if p]
+    found = next((p for p in places if (p/'data').is_dir() and (p/'models').is_dir()), None)
+    if found is None: pytest.skip('no folder of shared data and weights: set SCP_SHARED, or put one beside the checkout')
+    return found
+
+@pytest.fixture(scope='session')
+def sign_digits(shared, tmp_path_factory):
+    "2,062 photos of hand signs as JPEG files, one folder per digit"
+    out = tmp_path_factory.mktemp('data')/'signdigits'
+    z = np.load(shared/'data'/'signdigits10_100.npz')
+    jpeg,at,labels = z['jpeg'],z['offsets'],z['labels']
+    for c in set(labels.tolist()): (out/str(c)).mkdir(parents=True)
+    for i,c in enumerate(labels.tolist()): (out/str(c)/f'{i:04d}.jpg').write_bytes(jpeg[at[i]:at[i+1]].tobytes())
+    return out

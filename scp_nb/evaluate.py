@@ -93,7 +93,7 @@ def clustering_accuracy(labels:Sequence,   # true class of each image `[n]`, num
 
 # %% ../nbs/09_evaluate.ipynb #1fa4b0db
 def partition_scores(labels:Sequence,   # true class of each image `[n]`, numbers or names
-                     clusters           # `Clusters`, or cluster numbers `[n]`; outliers (-1) are wrong for ACC, one more group for NMI and ARI
+                     clusters           # `Clusters`, or cluster numbers `[n]`; outliers (-1) are wrong for ACC, a group for NMI and ARI
                     )->dict:            # 'ACC', 'NMI' (arithmetic mean, 0 to 1) and 'ARI' (at most 1, about 0 for chance)
     "ACC, NMI and ARI of one partition"
     y,_,c,_ = _paired(labels, clusters)

@@ -96,7 +96,7 @@ def balance(p:torch.Tensor,                  # probabilities, `[n_heads, b, k]`
 class Loss(NamedTuple):
     "The loss of each head and the terms it is made of"
     total:torch.Tensor         # what is minimised, `[n_heads]`
-    consistency:torch.Tensor   # unweighted, `[n_heads]`
+    consistency:torch.Tensor   # unweighted, `[n_heads]`; 0 where its weight is 0
     confidence:torch.Tensor    # unweighted, `[n_heads]`
     balance:torch.Tensor       # unweighted, mean of both sides, `[n_heads]`
 
@@ -108,5 +108,6 @@ def scp_loss(logits:torch.Tensor,             # logits of one side of the pairs,
             )->Loss:                          # losses of all heads; minimise `total.sum()`, since heads share nothing
     "Add consistency, confidence and balance for every head"
     p,p2 = logits.softmax(-1),logits2.softmax(-1)
-    terms = consistency(p, p2, temperature), confidence(p, p2), (balance(p, prior)+balance(p2, prior))/2
+    con = consistency(p, p2, temperature) if weights[0] else p.new_zeros(len(p))     # the costly one; skipped where it counts for nothing
+    terms = con, confidence(p, p2), (balance(p, prior)+balance(p2, prior))/2
     return Loss(sum(w*t for w,t in zip(weights, terms)), *terms)

@@ -28,7 +28,7 @@ def build()->str:
     text,resources = MarkdownExporter().from_notebook_node(nb)
     if resources['outputs']: sys.exit('index.ipynb holds figures as outputs; save them to nbs/images and link them instead.')
     text = re.sub(r'```python\s*```\n', '', text)
-    text = re.sub(r'\]\((?:\./)?images/', '](nbs/images/', text)         # links relative to nbs/, now seen from the root
+    text = re.sub(r'\]\((?:\./)?(images/|[\w/]+\.ipynb)', r'](nbs/\1', text)         # links relative to nbs/, now seen from the root
     text = '\n'.join(line.rstrip() for line in text.splitlines())
     return re.sub(r'\n{3,}', '\n\n', text).strip()+'\n'
 

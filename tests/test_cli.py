@@ -1,0 +1,91 @@
+"The commands as a user runs them: installed in a fresh virtual environment, from an empty directory, on real images"
+import csv, json, os, re, shutil, subprocess, sys, venv
+from pathlib import Path
+import numpy as np, pytest
+
+root = Path(__file__).resolve().parent.parent
+
+@pytest.fixture(scope='session')
+def commands(tmp_path_factory):
+    "The package installed as a wheel into a new environment, which borrows only the other packages from this one"
+    d = tmp_path_factory.mktemp('fresh')
+    shutil.copytree(root, d/'src', ignore=shutil.ignore_patterns('.git', '.venv', 'venv', '*.egg-info', 'shared', 'nbs', 'build'))
+    venv.create(d/'env', with_pip=True)
+    python = d/'env'/'bin'/'python'
+    site = subprocess.run([python, '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))'], capture_output=True, text=True, check=True).stdout.strip()
+    import sysconfig
+    subprocess.run([python, '-m', 'pip', 'install', '-q', '--no-deps', d/'src'], check=True, capture_output=True)
+    Path(site, 'borrowed.pth').write_text(sysconfig.get_path('purelib')+'\n')
+    where = subprocess.run([python, '-c', 'import scp_nb; print(scp_nb.__file__)'], capture_output=True, text=True, check=True, cwd=d).stdout
+    assert site in where, 'the wheel must be found before the checkout'
+    return d/'env'/'bin'
+
+def run(commands, name, *args, cwd):
+    env = {k:v for k,v in os.environ.items() if k not in ('PYTHONPATH', 'VIRTUAL_ENV')}
+    return subprocess.run([commands/name, *map(str, args)], cwd=cwd, capture_output=True, text=True, env=env | dict(HF_HUB_OFFLINE='1', COLUMNS='150'))
+
+def acc(r): return float(re.search(r'ACC\W+([\d.]+)', r.stdout)[1])
+
+@pytest.mark.parametrize('name', ['scp_demo', 'scp_features', 'scp_cluster'])
+def test_help_is_complete(commands, tmp_path, name):
+    r = run(commands, name, '--help', cwd=tmp_path)
+    assert r.returncode==0 and 'usage: '+name in r.stdout
+    options = re.findall(r'^  (?:-h, )?(--?[\w-]+|[a-z_]+).*$', r.stdout, flags=re.M)
+    for o in options:
+        text = re.search(rf'^  (?:-h, )?{re.escape(o)}\b[^\n]*(?:\n {{8,}}[^\n]*)*', r.stdout, flags=re.M)[0]
+        assert len(re.sub(r'\s+', ' ', text).split(' ', 3)[-1])>10, f'{o} has no help'
+    assert '--out' in options and '--force' in options
+
+def test_demo(commands, tmp_path):
+    r = run(commands, 'scp_demo', '--out', 'demo', cwd=tmp_path)
+    assert r.returncode==0, r.stderr
+    out = tmp_path/'demo'
+    assert {'report.html', 'assignments.csv', 'head', 'features', 'gallery.png', 'map.png', 'skipped.csv'} <= {p.name for p in out.iterdir()}
+    rows = list(csv.DictReader(open(out/'assignments.csv')))
+    assert list(rows[0])==['path', 'cluster', 'confidence'] and len(rows)==1797
+    from sklearn.datasets import load_digits
+    from scp_nb.evaluate import clustering_accuracy
+    y,found = load_digits().target,np.array([int(o['cluster']) for o in rows])     # rows are in the data set's order
+    assert clustering_accuracy(y, found)>=.85
+    assert acc(r)==pytest.approx(clustering_accuracy(y, found), abs=.006)
+    # a second run refuses to touch it, says why, and --force replaces it with the same result
+    (out/'mine.txt').write_text('keep me')
+    again = run(commands, 'scp_demo', '--out', 'demo', cwd=tmp_path)
+    assert again.returncode==2 and again.stderr.count('\n')==1 and '--force' in again.stderr
+    forced = run(commands, 'scp_demo', '--out', 'demo', '--force', cwd=tmp_path)
+    assert forced.returncode==0 and (out/'mine.txt').exists()
+    assert [o['cluster'] for o in csv.DictReader(open(out/'assignments.csv'))]==[o['cluster'] for o in rows]
+    assert sorted(p.name for p in tmp_path.iterdir())==['demo']
+
+def test_sign_digits_as_a_user(commands, tmp_path, shared, sign_digits):
+    weights = shared/'models'/'mobilenetv1_100.safetensors'
+    r = run(commands, 'scp_cluster', sign_digits, '--k', 10, '--backbone', 'timm:mobilenetv1_100?pad_type=same', '--checkpoint', weights,
+            '--evaluate', '--out', 'signs', cwd=tmp_path)
+    assert r.returncode==0, r.stderr
+    assert acc(r)>=.65, r.stdout
+    rows = list(csv.DictReader(open(tmp_path/'signs'/'assignments.csv')))
+    assert len(rows)==2062 and all((sign_digits/o['path']).exists() for o in rows)
+    from scp_nb.features import Features
+    from scp_nb.train import Clusters
+    feats,clusters = Features.load(tmp_path/'signs'/'features'),Clusters.load(tmp_path/'signs'/'head')
+    assert feats.shape==(2062,1024) and feats.names==[o['path'] for o in rows]
+    np.testing.assert_array_equal(clusters.predict(feats), [int(o['cluster']) for o in rows])
+    # features alone are the same ones
+    f = run(commands, 'scp_features', sign_digits, '--backbone', 'timm:mobilenetv1_100?pad_type=same', '--checkpoint', weights, '--out', 'f', cwd=tmp_path)
+    assert f.returncode==0, f.stderr
+    np.testing.assert_allclose(Features.load(tmp_path/'f').numpy(), feats.numpy(), atol=1e-5)
+
+def photos(path, n=12):
+    from PIL import Image
+    path.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(n): Image.fromarray(rng.integers(0, 256, (16,16,3), dtype=np.uint8)).save(path/f'{i}.png')
+    return path
+
+def test_exit_codes_from_the_shell(commands, tmp_path):
+    "Two real processes; the other cases run in this one, in test_bad_input.py"
+    photos(tmp_path/'p')
+    for args,said in [(['p', '--k', 'ten', '--backbone', 'pixels'], 'ten'), (['nowhere', '--k', 3, '--backbone', 'pixels'], 'nowhere')]:
+        r = run(commands, 'scp_cluster', *args, cwd=tmp_path)
+        assert r.returncode==2 and said in r.stderr and r.stderr.startswith('scp_cluster: ') and r.stderr.count('\n')==1, r.stderr
+    assert sorted(o.name for o in tmp_path.iterdir())==['p']

@@ -127,7 +127,9 @@ def _probs(head, X, prepare=None, block=16384):
     "Probabilities of all heads for all rows, float32 `[n_heads, n, k]` on the CPU"
     dev,out = head.w.device,[]
     for i in range(0, len(X), block):
-        x = torch.as_tensor(np.asarray(X[i:i+block], dtype=np.float32)).to(dev)
+        x = X[i:i+block]
+        if not isinstance(x, torch.Tensor): x = torch.from_numpy(np.array(x, dtype=np.float32))     # a copy, for memory maps are read-only
+        x = x.to(dev)
         out.append(head(x if prepare is None else prepare(x)).softmax(-1).cpu())
     return torch.cat(out, 1)
 
@@ -279,7 +281,7 @@ def fit_head(
     n_heads:int=32,                  # heads that search; more are steadier and cost time in proportion
     hidden:int|None=256,             # hidden units of the kept head; None makes it linear, for predictions that are easier to explain
     epochs:int|None=None,            # epochs of the second round; None makes n/10 steps, at least 300 and at most 1,500
-    batch_size:int|None=None,        # pairs per step; None takes 1,024 in the first round and 512 in the second, or n
+    batch_size:int=512,              # pairs per step, n at most; larger ones are steadier and slower
     seed:int=0,                      # the same seed, machine and device give the same clusters
     device:str|torch.device|None=None,   # see `default_device`
     callbacks:list=()                # `Callback`s that follow the fit
@@ -293,16 +295,16 @@ def fit_head(
     if pairs is not None and len(pairs)!=n:
         raise ValueError(f'pairs are of {len(pairs):,} images, features of {n:,}. Make both from the same images.')
     neighbors = pairs if isinstance(pairs, NeighborPairs) else NeighborPairs(X, device=dev)
-    g,b1,b2 = torch.Generator().manual_seed(seed),batch_size or min(n, 1024),batch_size or min(n, 512)
-    e1,e2 = _epochs(n, b1, 300),epochs or _epochs(n, b2, 300, 1500)
+    g,b = torch.Generator().manual_seed(seed),min(n, batch_size)
+    e1,e2 = _epochs(n, b, 300),epochs or _epochs(n, b, 300, 1500)
     run = SimpleNamespace(n=n, d=d, n_clusters=k, n_heads=n_heads, epochs=e1+e2, epoch=0, stage='search', device=str(dev))
     _tell(callbacks, 'on_fit_begin', run)
-    target,run.modularity = _search(neighbors.graph, k, n_heads, seed, dev, g, run, callbacks, e1, b1)
+    target,run.modularity = _search(neighbors.graph, k, n_heads, seed, dev, g, run, callbacks, e1, b)
     run.stage,run.epoch = 'teach',e1
-    head,prepare,probs = _kept(X, k, target, pairs or neighbors, hidden, seed, dev, g, run, callbacks, e2, b2)
+    head,prepare,probs = _kept(X, k, target, pairs or neighbors, hidden, seed, dev, g, run, callbacks, e2, b)
     run.seconds = time.perf_counter()-start
     _tell(callbacks, 'on_fit_end', run)
     config = dict(method='SCP', seed=seed, n_heads=n_heads, n_teachers=max(1, round(n_heads/4)), modularity=run.modularity,
-                  pairs=type(pairs or neighbors).__name__, epochs=[e1, e2], batch_size=[b1, b2], backbone=feats.meta.get('spec'),
+                  pairs=type(pairs or neighbors).__name__, epochs=[e1, e2], batch_size=b, backbone=feats.meta.get('spec'),
                   device=str(dev), seconds=run.seconds, scp_nb=__version__)
     return Clusters(probs, head, prepare, feats.names, config, feats.images)

@@ -24,7 +24,7 @@ def run(commands, name, *args, cwd):
     env = {k:v for k,v in os.environ.items() if k not in ('PYTHONPATH', 'VIRTUAL_ENV')}
     return subprocess.run([commands/name, *map(str, args)], cwd=cwd, capture_output=True, text=True, env=env | dict(HF_HUB_OFFLINE='1', COLUMNS='150'))
 
-def acc(r): return float(re.search(r'ACC\W+([\d.]+)', r.stdout)[1])
+def acc(r): return float(re.search(r'ACC (\.?\d[\d.]*)', r.stdout)[1])
 
 @pytest.mark.parametrize('name', ['scp_demo', 'scp_features', 'scp_cluster'])
 def test_help_is_complete(commands, tmp_path, name):

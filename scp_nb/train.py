@@ -16,12 +16,13 @@ from torch import nn
 from . import __version__
 from .data import Images
 from .features import Features, as_features, default_device, _out_dir
-from .pairs import EdgeSampler, NeighborPairs, ViewPairs, unit_rows
+from .pairs import EdgeSampler, NeighborPairs, ViewPairs, knn, neighbor_graph, unit_rows
 from .head import ClusterHead, scp_loss
 from .consensus import consensus, diffusion_map, modularity
 
 # %% ../nbs/04_train.ipynb #4f1047a7
 _log = logging.getLogger(__name__)
+_TEACHERS = 0.2     # share of the searching heads whose consensus teaches
 
 # %% ../nbs/04_train.ipynb #b12a34b8
 class HalfWhiten(nn.Module):
@@ -98,7 +99,7 @@ def _check_loss(loss, run):
                                  'Look for extreme values in the features.')
 
 # %% ../nbs/04_train.ipynb #a624896f
-def _train(head, batch, n, epochs, batch_size, lr, weights, g, run, callbacks, target=None):
+def _train(head, batch, n, epochs, batch_size, lr, g, run, callbacks, target=None):
     "Train all heads of `head` on pairs; `batch(rows)` gives both sides, ready for the head"
     opt = torch.optim.AdamW(head.parameters(), lr, weight_decay=1e-3)
     steps,step = epochs*math.ceil(n/batch_size),0
@@ -111,7 +112,7 @@ def _train(head, batch, n, epochs, batch_size, lr, weights, g, run, callbacks, t
                 a,b = batch(rows)
                 logits = head(torch.cat([a,b]))
                 la,lb = logits[:,:len(a)],logits[:,len(a):]
-                terms = scp_loss(la, lb, prior, weights=weights)
+                terms = scp_loss(la, lb, prior)
                 loss = terms.total if target is None else terms.total+_teach(la, target[rows.to(target.device)])
                 opt.zero_grad(); loss.sum().backward(); opt.step()
             run.epoch += 1
@@ -248,30 +249,30 @@ def _epochs(n, batch_size, low, high=None):
     return max(1, math.ceil(steps*batch_size/n))
 
 # %% ../nbs/04_train.ipynb #82c40e3c
-def _search(graph, k, n_heads, seed, dev, g, run, callbacks, epochs, batch_size):
-    "First round: heads on the diffusion map; gives their consensus and their modularity"
+def _search(graph, judge, k, n_heads, seed, dev, g, run, callbacks, epochs, batch_size):
+    "First round: heads on the diffusion map of `graph`; gives the consensus of those that do best on the graph `judge`"
     E = diffusion_map(graph, 3*k, seed=seed)
     E = (E/E.std()).to(dev)
     head = ClusterHead(E.shape[1], k, n_heads, hidden=32, seed=seed).to(dev)
-    walk = EdgeSampler(graph)
-    def batch(rows): return E[rows.to(dev)],E[walk.sample(rows, g).to(dev)]
-    _train(head, batch, len(E), epochs, batch_size, 1e-2, (0,1,3), g, run, callbacks)
+    edges = EdgeSampler(graph)
+    def batch(rows): return E[rows.to(dev)],E[edges.sample(rows, g).to(dev)]
+    _train(head, batch, len(E), epochs, batch_size, 1e-2, g, run, callbacks)
     probs = _probs(head, E.cpu())
-    scores = [modularity(graph, p.argmax(1)) for p in probs]
-    return consensus(probs, scores),scores
+    scores = [modularity(judge, p.argmax(1)) for p in probs]
+    return consensus(probs, scores, _TEACHERS),scores
 
 # %% ../nbs/04_train.ipynb #04fe6147
-def _kept(X, k, target, pairs, hidden, seed, dev, g, run, callbacks, epochs, batch_size):
+def _kept(X, prepare, k, target, pairs, hidden, seed, dev, g, run, callbacks, epochs, batch_size):
     "Second round: one head on the features learns `target`; gives it with its clusters sorted by size"
-    prepare = HalfWhiten.fit(X).to(dev)
+    prepare = prepare.to(dev)
     head = ClusterHead(prepare.basis.shape[1], k, 1, hidden, seed).to(dev)
     def batch(rows): return tuple(prepare(x.to(dev)) for x in pairs.batch(rows, g))
-    _train(head, batch, len(X), epochs, batch_size, 3e-3, (0,1,3), g, run, callbacks, target.to(dev))
+    _train(head, batch, len(X), epochs, batch_size, 3e-3, g, run, callbacks, target.to(dev))
     order = torch.bincount(_probs(head, X, prepare)[0].argmax(1), minlength=k).argsort(descending=True, stable=True)
     with torch.no_grad():
         for p in (head.w, head.b): p.copy_(p[..., order.to(dev)])
     head,prepare = head.cpu().requires_grad_(False),prepare.cpu()
-    return head,prepare,_probs(head, X, prepare)[0].numpy()
+    return head,_probs(head, X, prepare)[0].numpy()
 
 # %% ../nbs/04_train.ipynb #542b7294
 def fit_head(
@@ -299,12 +300,14 @@ def fit_head(
     e1,e2 = _epochs(n, b, 300),epochs or _epochs(n, b, 300, 1500)
     run = SimpleNamespace(n=n, d=d, n_clusters=k, n_heads=n_heads, epochs=e1+e2, epoch=0, stage='search', device=str(dev))
     _tell(callbacks, 'on_fit_begin', run)
-    target,run.modularity = _search(neighbors.graph, k, n_heads, seed, dev, g, run, callbacks, e1, b)
+    prepare = HalfWhiten.fit(X)
+    judge = neighbor_graph(knn(prepare(X), min(15, n-1), device=dev))
+    target,run.modularity = _search(neighbors.graph, judge, k, n_heads, seed, dev, g, run, callbacks, e1, b)
     run.stage,run.epoch = 'teach',e1
-    head,prepare,probs = _kept(X, k, target, pairs or neighbors, hidden, seed, dev, g, run, callbacks, e2, b)
+    head,probs = _kept(X, prepare, k, target, pairs or neighbors, hidden, seed, dev, g, run, callbacks, e2, b)
     run.seconds = time.perf_counter()-start
     _tell(callbacks, 'on_fit_end', run)
-    config = dict(method='SCP', seed=seed, n_heads=n_heads, n_teachers=max(1, round(n_heads/4)), modularity=run.modularity,
+    config = dict(method='SCP', seed=seed, n_heads=n_heads, n_teachers=max(1, round(n_heads*_TEACHERS)), modularity=run.modularity,
                   pairs=type(pairs or neighbors).__name__, epochs=[e1, e2], batch_size=b, backbone=feats.meta.get('spec'),
                   device=str(dev), seconds=run.seconds, scp_nb=__version__)
     return Clusters(probs, head, prepare, feats.names, config, feats.images)

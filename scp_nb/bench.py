@@ -64,7 +64,8 @@ def load_set(name:str,              # "digits", or an .npz with `features` and `
     else:
         if not Path(base).is_file(): raise FileNotFoundError(f'no set "{base}". Give "digits", or an .npz file with features and labels.')
         with np.load(base, allow_pickle=False) as z:
-            if not {'features', 'labels'} <= set(z.files): raise ValueError(f'"{base}" holds {", ".join(z.files)}; wanted features and labels.')
+            missing = {'features', 'labels'} - set(z.files)
+            if missing: raise ValueError(f'"{base}" holds {", ".join(z.files)}; wanted features and labels.')
             X,y = z['features'].astype(np.float32),z['labels'].astype(np.int64)
     return uneven(X, y, float(ratio)) if ratio else (X, y)
 

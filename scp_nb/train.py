@@ -237,6 +237,12 @@ def _check_k(n_clusters, n):
     if n_clusters>n: raise ValueError(f'n_clusters={n_clusters} is more than the {n:,} rows of features. Give at most {n}.')
     return int(n_clusters)
 
+def _check_counts(**counts):
+    "Error unless every count is a whole number of 1 or more, or None"
+    for name,v in counts.items():
+        if v is not None and (isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v<1):
+            raise ValueError(f'{name} must be a whole number of 1 or more; got {v!r}.')
+
 def _check_rows(X):
     "Error if there is nothing to cluster"
     if len(X)<2 or (X==X[0]).all():
@@ -292,6 +298,7 @@ def fit_head(
     X = torch.from_numpy(feats.numpy())
     n,d = X.shape
     _check_rows(X)
+    _check_counts(n_heads=n_heads, hidden=hidden, epochs=epochs, batch_size=batch_size)
     k,dev,start = _check_k(n_clusters, n),default_device(device),time.perf_counter()
     if pairs is not None and len(pairs)!=n:
         raise ValueError(f'pairs are of {len(pairs):,} images, features of {n:,}. Make both from the same images.')

@@ -2,6 +2,10 @@
 import os
 from pathlib import Path
 import numpy as np, pytest
+from hypothesis import settings
+
+settings.register_profile('fixed', derandomize=True)      # the same cases on every run; HYPOTHESIS_PROFILE=default searches on
+settings.load_profile(os.environ.get('HYPOTHESIS_PROFILE', 'fixed'))
 
 @pytest.fixture(scope='session')
 def shared():

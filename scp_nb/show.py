@@ -289,7 +289,8 @@ def _render(pages:_Pages, features, points:MapPoints|None, n_images:int, scores:
     "Fill the template"
     picks = pick_images(pages.clusters, n_images, features)
     unsure,images = int((pages.conf<.5).sum()),pages.thumbs.images
-    cards = [pages.card(p, picks[0].size) for p in picks[:_CARDS]]
+    largest = max(p.size for p in picks)      # the outliers may be more than any cluster
+    cards = [pages.card(p, largest) for p in picks[:_CARDS]]
     doubtful = pages.doubtful(min(_DOUBTFUL, pages.n))
     skipped = {**getattr(features, 'skipped', {}), **{k:v for k,v in images.skipped.items() if k not in pages.thumbs.missing}}
     env = Environment(loader=PackageLoader('scp_nb', ''), autoescape=True, trim_blocks=True, lstrip_blocks=True)

@@ -14,7 +14,6 @@ from fastcore.script import call_parse
 from sklearn.cluster import AgglomerativeClustering, KMeans, SpectralClustering
 from sklearn.preprocessing import normalize
 from .data import digits
-from .features import _out_dir
 from .train import fit_head
 from .evaluate import evaluate
 from .cli import _one_line
@@ -54,7 +53,7 @@ def methods(
             'UMAP + HDBSCAN': (_umap_hdbscan, ('umap', 'hdbscan'), None, True), 'EVoC': (_evoc, ('evoc',), None, True)}
 
 # %% ../nbs/14_bench.ipynb #63dc9055
-def load_set(name:str,              # "digits", or an .npz with `features` and `labels`; "@10" at the end makes it uneven, 10:1
+def load_set(name:str,          # "digits", or an .npz with `features` or `images` and `labels`; "@10" at the end makes it uneven, 10:1
             )->tuple[np.ndarray, np.ndarray]:   # float32 `[n, d]` and int64 `[n]`
     "Load features with labels to score against"
     base,_,ratio = name.partition('@')
@@ -64,9 +63,10 @@ def load_set(name:str,              # "digits", or an .npz with `features` and `
     else:
         if not Path(base).is_file(): raise FileNotFoundError(f'no set "{base}". Give "digits", or an .npz file with features and labels.')
         with np.load(base, allow_pickle=False) as z:
-            missing = {'features', 'labels'} - set(z.files)
-            if missing: raise ValueError(f'"{base}" holds {", ".join(z.files)}; wanted features and labels.')
-            X,y = z['features'].astype(np.float32),z['labels'].astype(np.int64)
+            what = 'features' if 'features' in z.files else 'images'
+            if not {what, 'labels'}<=set(z.files): raise ValueError(f'"{base}" holds {", ".join(z.files)}; wanted features and labels.')
+            X,y = z[what].astype(np.float32),z['labels'].astype(np.int64)
+        X = X.reshape(len(X), -1)
     return uneven(X, y, float(ratio)) if ratio else (X, y)
 
 # %% ../nbs/14_bench.ipynb #772b6ec9
@@ -109,24 +109,26 @@ def _run(f, X, y, k, seed):
 def run_quality(sets:list,            # names as in `load_set`
                 seeds:int=10,         # runs of each method that depends on a seed; others run once
                 only:list|None=None,  # names of methods to run; None runs all that are installed
-                say=None              # called with a line after each method; None is silent
+                say=None,             # called with a line after each method; None is silent
+               have=(),              # runs made before, as dicts; those that are asked for again are taken from here
+               keep=None             # called with all runs so far after each method, so that nothing is lost
                )->pd.DataFrame:       # one row per run
     "Run every method on every set"
-    rows = []
+    rows,known = [],{(r['set'], r['method'], r['seed']):r for r in have}
     for name in sets:
         X,y = load_set(name)
-        k = len(np.unique(y))
+        what = dict(set=_short(name), n=len(X), d=X.shape[1], k=len(np.unique(y)))
         for method,(f,needs,most,seeded) in methods().items():
             if only and method not in only: continue
             if why := _why_not(needs, most, len(X)):
-                if say: say(f'{_short(name):20s} {method:16s} left out: {why}')
+                if say: say(f'{what["set"]:20s} {method:16s} left out: {why}')
                 continue
-            what = dict(set=_short(name), n=len(X), d=X.shape[1], k=k, method=method)
-            found = [dict(what, **_run(f, X, y, k, s)) for s in range(seeds if seeded else 1)]
+            found = [known.get((what['set'], method, s)) or dict(what, method=method, **_run(f, X, y, what['k'], s))
+                     for s in range(seeds if seeded else 1)]
             rows += found
-            acc = np.array([r['ACC'] for r in found])
-            seconds = np.mean([r['seconds'] for r in found])
-            if say: say(f'{_short(name):20s} {method:16s} ACC {acc.mean():.3f} ± {acc.std():.3f}   {seconds:6.1f} s')
+            acc,seconds = (np.array([r[w] for r in found]) for w in ('ACC', 'seconds'))
+            if keep: keep(rows)
+            if say: say(f'{what["set"]:20s} {method:16s} ACC {acc.mean():.3f} ± {acc.std():.3f}   {seconds.mean():6.1f} s')
     return pd.DataFrame(rows)
 
 # %% ../nbs/14_bench.ipynb #df9c9a3e
@@ -148,25 +150,48 @@ def _versions():
     here = {n:version(n) for n,module in packages.items() if importlib.util.find_spec(module)}
     return dict(here, python=platform.python_version(), threads=torch.get_num_threads())
 
+def _replace(path, text):
+    "Write a file so that nobody ever reads half of it"
+    part = path.with_suffix(path.suffix+'.part')
+    part.write_text(text, encoding='utf-8')
+    part.replace(path)
+
+def _write_quality(out, runs):
+    "Write `quality.json` and `quality.md` to the directory `out`"
+    _replace(out/'quality.json', json.dumps(dict(versions=_versions(), runs=runs), indent=1))
+    table = quality_table(pd.DataFrame(runs))
+    lines = [' | '.join(map(str, row)) for row in [table.columns, ['---']*table.shape[1], *table.values]]
+    _replace(out/'quality.md', ''.join(f'| {l} |\n' for l in lines))
+
+def _earlier(out, force, add):
+    "Runs that `out` holds, or an error if it is in the way"
+    file = out/'quality.json'
+    if add and file.is_file(): return json.loads(file.read_text(encoding='utf-8'))['runs']
+    if out.is_file() or out.is_dir() and any(out.iterdir()) and not force:
+        raise FileExistsError(f'{out} exists. Choose another --out, or --add to what is there, or --force to replace it.')
+    return []
+
 # %% ../nbs/14_bench.ipynb #e1608450
 @call_parse
 @_one_line
 def scp_bench(
     suite:str,              # what to measure: quality
-    out:str='scp_bench',    # directory to make for the results
+    out:str='scp_bench',    # directory for the results
     sets:str='digits',      # names as in `load_set`, separated by commas
     seeds:int=10,           # runs of each method
     only:str=None,          # methods to run, separated by ";" (they have commas in their names); all that are installed if not given
+    add:bool=False,         # keep the runs in `out`, and add what is missing
     force:bool=False,       # replace what an earlier run wrote to `out`
 ):
     "Compare clustering methods on the same features, and write JSON and a table"
     if suite!='quality': raise ValueError(f'the suite must be "quality"; got "{suite}".')
-    names = [s for s in sets.split(',') if s]
+    names,chosen,out = [s for s in sets.split(',') if s],only.split(';') if only else None,Path(out)
+    if wrong := set(chosen or ())-set(methods()): raise ValueError(f'no method {wrong.pop()!r}. There are: {"; ".join(methods())}.')
     for name in names: load_set(name)              # a wrong name is told before hours of work
-    with _out_dir(out, force, {'quality.json', 'quality.md'}) as tmp:
-        runs = run_quality(names, seeds, only.split(';') if only else None, say=lambda line: print(line, flush=True))
-        (tmp/'quality.json').write_text(json.dumps(dict(versions=_versions(), runs=runs.to_dict('records')), indent=1))
-        table = quality_table(runs)
-        lines = [' | '.join(map(str, row)) for row in [table.columns, ['---']*table.shape[1], *table.values]]
-        (tmp/'quality.md').write_text(''.join(f'| {l} |\n' for l in lines))
-    print(f'Wrote       {Path(out)/"quality.md"} and quality.json')
+    before = _earlier(out, force, add)
+    out.mkdir(parents=True, exist_ok=True)
+    def keep(rows):
+        new = {(r['set'], r['method'], r['seed']) for r in rows}
+        _write_quality(out, [r for r in before if (r['set'], r['method'], r['seed']) not in new]+rows)
+    run_quality(names, seeds, chosen, lambda line: print(line, flush=True), before, keep)
+    print(f'Wrote       {out/"quality.md"} and quality.json')

@@ -13,7 +13,8 @@ from fastcore.script import call_parse
 from tqdm import tqdm
 from .data import as_images, digits
 from .features import default_backbone, extract_features, load_backbone, _FILES as _FEATURE_NAMES, _out_dir
-from .train import Callback, fit_head
+from .clusters import _one_fraction
+from .train import Callback, fit_head, _check_prior
 from .evaluate import evaluate
 from .show import report
 
@@ -73,15 +74,16 @@ def _provenance(feats, clusters, command):
     return dict(command=command, backbone=m['spec'], device=m['device'], seed=c['seed'], seconds=seconds)
 
 # %% ../nbs/13_cli.ipynb #cfb2093e
-def _cluster(images, k, out, force, seed, title, command, spec, checkpoint=None, device=None, batch_size=None):
+def _cluster(images, k, out, force, seed, title, command, spec, checkpoint=None, device=None, batch_size=None,
+             prior='auto', outliers=None):
     "Cluster `images` and write everything to the directory `out`"
     k = _whole(k, len(images))
     with _out_dir(out, force, _FILES) as tmp:
         feats = _features(images, spec, checkpoint, device, batch_size, tmp/'features')
         _whole(k, len(feats), 'images that could be read')
-        clusters = fit_head(feats, k, seed=seed, device=device, callbacks=[_Bar()])
-        made = clusters.config
-        _say('Training', f'{made["n_heads"]} heads search, the best {made["n_teachers"]} teach one: {made["seconds"]:.1f} s')
+        clusters = fit_head(feats, k, prior=prior, outliers=outliers, seed=seed, device=device, callbacks=[_Bar()])
+        teacher = 'partitions of uneven sizes' if clusters.config['prior']=='learned' else f'the best of {clusters.config["n_heads"]} heads'
+        _say('Training', f'one head learns from {teacher}: {clusters.config["seconds"]:.1f} s')
         scores = None if feats.labels is None else evaluate(feats.labels, clusters)
         _write_skipped(feats, tmp/'skipped.csv')
         clusters.save(tmp/'head')
@@ -97,6 +99,7 @@ def _tell(clusters, scores, out):
     sizes,confidence = clusters.sizes,clusters.confidence
     _say('Clusters', f'{len(sizes)} of {sizes.min():,} to {sizes.max():,} images, mean confidence {confidence.mean():.2f}')
     _say('Doubtful', f'{(confidence<.5).sum():,} images ({(confidence<.5).mean():.1%}) under 0.50 confidence')
+    if clusters.n_outliers: _say('Outliers', f'{clusters.n_outliers:,} images marked with cluster -1')
     if scores is not None: _say('Scores', f'{scores}')
     _say('Wrote', f'{Path(out)/"report.html"}   (open it in a browser)')
     for name in ('assignments.csv', 'head', 'features'): _say('', f'{Path(out)/name}')
@@ -144,6 +147,8 @@ def scp_cluster(
     out:str=None,                   # directory to make; FOLDER-clusters in the current directory if not given
     backbone:str=default_backbone,  # `open_clip:MODEL/TAG`, `timm:MODEL`, or `pixels`
     checkpoint:str=None,            # local weights for that model: safetensors, or a torch file without code
+    prior:str='auto',               # sizes to expect: uniform, learned, or auto, which decides
+    outliers:float=None,            # share of images to mark as outliers, cluster -1, the least confident; 0.05 is 5%
     evaluate:bool=False,            # take sub-folder names as labels and print ACC, NMI and ARI; they change nothing else
     batch_size:int=None,            # images per forward pass, 16 on a CPU and 64 on a GPU if not given; lower it if memory runs out
     device:str=None,                # cuda, mps or cpu; the best one there is if not given
@@ -151,7 +156,9 @@ def scp_cluster(
     force:bool=False,               # replace what an earlier run wrote to `out`; other files there are left alone
 ):
     "Cluster a folder of images and write a report, the assignments, the head and the features"
-    _whole(k)
+    k = _whole(k)
+    _check_prior(prior, k)
+    if outliers is not None: _one_fraction(outliers=outliers, min_confidence=None)
     images = as_images(folder, labels='folder' if evaluate else None)
     name = Path(folder).resolve().name
-    _cluster(images, k, out or f'{name}-clusters', force, seed, name, 'scp_cluster', backbone, checkpoint, device, batch_size)
+    _cluster(images, k, out or f'{name}-clusters', force, seed, name, 'scp_cluster', backbone, checkpoint, device, batch_size, prior, outliers)

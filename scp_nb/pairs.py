@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['unit_rows', 'Neighbors', 'knn', 'neighbor_graph', 'EdgeSampler', 'NeighborPairs', 'augment_photo', 'augment_drawing',
-           'view_features', 'ViewPairs']
+           'view_features', 'ViewPairs', 'knn_views', 'MixedPairs']
 
 # %% ../nbs/02_pairs.ipynb #f57ad7e2
 import math
@@ -223,3 +223,76 @@ class ViewPairs:
         a = torch.randint(v, (len(rows),), generator=generator)
         b = (a + torch.randint(1, v, (len(rows),), generator=generator)) % v
         return self.views[rows,a], self.views[rows,b]
+
+# %% ../nbs/02_pairs.ipynb #04cc6354
+def _with_views(features, views):
+    "Each image in front of its views, unit rows `[n, 1+n_views, d]`"
+    X = torch.as_tensor(as_features(features).numpy())
+    V = torch.as_tensor(np.asarray(views)).float()
+    if V.ndim!=3 or V.shape[1]<1 or (len(V),V.shape[2])!=tuple(X.shape):
+        raise ValueError(f'views must be [{len(X)}, n_views, {X.shape[1]}] for these features; got shape {list(V.shape)}. '
+                         'Make both from the same images with the same backbone.')
+    if not V.isfinite().all(): raise ValueError("views hold NaN or infinity; extract them again or drop those images.")
+    return unit_rows(torch.cat([X[:,None], V], 1))
+
+def _candidates(P, rows, m):
+    "The `m` images that have a view closest to the images `rows` themselves, int64 `[b, m]`"
+    S = P[rows,0] @ P[:,0].T
+    for v in range(1, P.shape[1]): torch.maximum(S, P[rows,0] @ P[:,v].T, out=S)
+    S[torch.arange(len(rows), device=S.device), rows] = -math.inf
+    return S.topk(m, dim=1)[1]
+
+# %% ../nbs/02_pairs.ipynb #79728e4a
+@torch.no_grad()
+def knn_views(features:Features|np.ndarray|torch.Tensor,  # features of the images themselves `[n, d]`
+              views:np.ndarray|torch.Tensor,  # features of their views `[n, n_views, d]`, from `view_features`
+              n_neighbors:int=15,         # neighbours per row, the row itself not counted
+              n_candidates:int=30,        # images per row of which all views are compared; more come closer to s(i,j) and take longer
+              block:int=2**24,            # numbers compared at a time, bounds memory
+              device:str|torch.device|None=None,  # None takes the GPU where there is one
+             )->Neighbors:                # the largest cosine between a view of the one and a view of the other, on the CPU
+    "Find the neighbours whose views come closest"
+    P = _with_views(features, views).to(default_device(device))
+    n,v,d = P.shape
+    _check_neighbors(n_neighbors, n)
+    m = min(max(n_candidates, n_neighbors), n-1)
+    found = []
+    for rows in torch.arange(n, device=P.device).split(max(1, block//max(n, m*v*d))):
+        near = _candidates(P, rows, m)
+        S = P[rows] @ P[near].flatten(1, 2).mT                   # [b, v, m*v]
+        s,at = S.amax(1).view(len(rows), m, v).amax(2).topk(n_neighbors, dim=1)
+        found.append((near.gather(1, at).cpu(), s.cpu()))
+    return Neighbors(*map(torch.cat, zip(*found)))
+
+# %% ../nbs/02_pairs.ipynb #144890f3
+class MixedPairs:
+    "Pair a view of an image with a view of a neighbour or with another view of the same image"
+    def __init__(self,
+        features:Features|np.ndarray|torch.Tensor,  # features of the images themselves `[n, d]`
+        views:np.ndarray|torch.Tensor,      # features of at least two views of each image `[n, n_views, d]`, from `view_features`
+        share:float=.5,                     # share of pairs that are neighbours, 0 to 1; the others are two views of one image
+        n_neighbors:int=15,                 # neighbours to search; lowered to n-1 for tiny sets
+        match_views:bool=True,              # neighbours of any view, `knn_views`; False takes those of the image itself, `knn`
+        device:str|torch.device|None=None,  # where neighbours are searched; None takes the GPU where there is one
+    ):
+        if not 0<=share<=1: raise ValueError(f'share is the share of neighbours among the pairs, 0 to 1; got {share!r}.')
+        self.share,self.views = share,ViewPairs(views)
+        m = min(n_neighbors, len(self.views)-1)
+        self.neighbors = knn_views(features, views, m, device=device) if match_views else knn(features, m, device=device)
+        if len(self.neighbors.indices)!=len(self.views):
+            what = f'features are of {len(self.neighbors.indices):,} images, views of {len(self.views):,}'
+            raise ValueError(f'{what}. Make both from the same images.')
+        self.graph = neighbor_graph(self.neighbors)
+        self.edges = EdgeSampler(self.graph)
+
+    def __len__(self): return len(self.views)
+    def __repr__(self): return f'MixedPairs: {len(self):,} images, {self.share:.0%} neighbours, {self.graph.nnz:,} edges; {self.views}'
+
+    def batch(self,
+        rows:torch.Tensor,                 # row numbers, int64 `[b]`
+        generator:torch.Generator          # source of randomness on the CPU
+    )->tuple[torch.Tensor, torch.Tensor]:  # features of a view of each row and of its partner's, float32 `[b, d]` each
+        "Give both sides of one pair per row"
+        a,b = self.views.batch(rows, generator)
+        other,_ = self.views.batch(self.edges.sample(rows, generator), generator)
+        return a, torch.where(torch.rand(len(rows), 1, generator=generator)<self.share, other, b)

@@ -6,15 +6,18 @@
 __all__ = ['Callback', 'StopFit', 'fit_head', 'Clusters', 'HalfWhiten']
 
 # %% ../nbs/04_train.ipynb #1c22e6ac
-import logging, math, time
+import logging, math, time, warnings
+from functools import partial
 from types import SimpleNamespace
 import numpy as np, torch
+from torch.nn.functional import one_hot
 from . import __version__
 from .features import Features, as_features, default_device
-from .pairs import EdgeSampler, NeighborPairs, ViewPairs, knn, neighbor_graph
+from .pairs import EdgeSampler, MixedPairs, NeighborPairs, ViewPairs, knn, neighbor_graph
 from .head import ClusterHead, scp_loss
-from .consensus import consensus, diffusion_map, modularity
-from .clusters import Clusters, HalfWhiten, _probs
+from .consensus import align, consensus, diffusion_map, modularity
+from .clusters import Clusters, HalfWhiten, fit_temperature, neighbor_support, _one_fraction, _probs
+from .density import border_depth, density_rank, free_partitions, _kmeans
 
 # %% ../nbs/04_train.ipynb #c035b852
 _all_ = ['Clusters', 'HalfWhiten']   # people look for them here
@@ -22,6 +25,10 @@ _all_ = ['Clusters', 'HalfWhiten']   # people look for them here
 # %% ../nbs/04_train.ipynb #4f1047a7
 _log = logging.getLogger(__name__)
 _TEACHERS = 0.2     # share of the searching heads whose consensus teaches
+_FREE = 0.25        # share of the free partitions that are averaged
+_MODULARITY = 3     # weight of modularity beside depth in the score of a free partition; 1 to 4 do about the same
+_DEPTH = 0.6        # even clusters are not believed where their borders are less than this share as deep as free ones
+_REMEMBERED = 'n_heads epochs prior depth modularity pairs support temperature device seconds'.split()   # of a run, in the config
 
 # %% ../nbs/04_train.ipynb #2fe1bdfe
 class Callback:
@@ -33,7 +40,7 @@ class Callback:
         run:SimpleNamespace    # also epoch (from 1), stage ("search" or "teach"), mean loss, confidence and balance, sizes in head 0
     ): "Called after every epoch"
     def on_fit_end(self,
-        run:SimpleNamespace    # also seconds, and modularity, one number per searching head
+        run:SimpleNamespace    # also seconds, modularity (one number per searching head), prior and depth, as in `fit_head`
     ): "Called once at the end"
 
 class StopFit(Exception):
@@ -55,15 +62,15 @@ def _teach(logits, target):
 def _check_loss(loss, run):
     if not loss.isfinite().all():
         bad = int((~loss.isfinite()).sum())
-        raise FloatingPointError(f'the loss of {bad} of {len(loss)} heads is not finite in epoch {run.epoch}, in the round "{run.stage}". '
-                                 'Look for extreme values in the features.')
+        raise FloatingPointError(f'the loss of {bad} of {len(loss)} heads is not finite in epoch {run.epoch}, in the round '
+                                 f'"{run.stage}". Look for extreme values in the features.')
 
 # %% ../nbs/04_train.ipynb #a624896f
-def _train(head, batch, n, epochs, batch_size, lr, g, run, callbacks, target=None):
+def _train(head, batch, n, epochs, batch_size, lr, g, run, callbacks, target=None, prior=None):
     "Train all heads of `head` on pairs; `batch(rows)` gives both sides, ready for the head"
     opt = torch.optim.AdamW(head.parameters(), lr, weight_decay=1e-3)
     steps,step = epochs*math.ceil(n/batch_size),0
-    prior = None if target is None else target.mean(0)
+    if target is not None: prior = target.mean(0)
     try:
         for _ in range(epochs):
             for rows in torch.randperm(n, generator=g).split(batch_size):
@@ -107,20 +114,74 @@ def _epochs(n, batch_size, low, high=None):
     steps = low if high is None else min(high, max(low, n//10))
     return max(1, math.ceil(steps*batch_size/n))
 
+# %% ../nbs/04_train.ipynb #3f2c9b7d
+def _check_prior(prior, k):
+    "Error unless `prior` is one of the words, or k positive shares"
+    if isinstance(prior, str):
+        if prior in ('auto', 'uniform', 'learned'): return prior
+        raise ValueError(f'prior must be "auto", "uniform", "learned", or {k} shares; got "{prior}".')
+    shares = np.asarray(prior, dtype=np.float64)
+    if shares.shape!=(k,) or not (shares>0).all() or abs(shares.sum()-1)>1e-3:
+        raise ValueError(f'prior must be {k} positive shares that sum to 1, one per cluster; got {prior!r}.')
+    return shares/shares.sum()
+
 # %% ../nbs/04_train.ipynb #82c40e3c
-def _search(graph, judge, k, n_heads, seed, dev, g, run, callbacks, epochs, batch_size):
-    "First round: heads on the diffusion map of `graph`; gives the consensus of those that do best on the graph `judge`"
-    E = diffusion_map(graph, 3*k, seed=seed)
+def _search(E, graph, judge, prior, k, n_heads, seed, dev, g, run, callbacks, epochs, batch_size):
+    "Train heads on the diffusion map `E` of `graph`; gives the consensus of those that do best on the graph `judge`"
     E = (E/E.std()).to(dev)
     head = ClusterHead(E.shape[1], k, n_heads, hidden=32, seed=seed).to(dev)
     edges = EdgeSampler(graph)
     def batch(rows): return E[rows.to(dev)],E[edges.sample(rows, g).to(dev)]
-    _train(head, batch, len(E), epochs, batch_size, 1e-2, g, run, callbacks)
+    _train(head, batch, len(E), epochs, batch_size, 1e-2, g, run, callbacks, prior=prior)
     probs = _probs(head, E.cpu())
-    scores = [modularity(judge, p.argmax(1)) for p in probs]
-    return consensus(probs, scores, _TEACHERS),scores
+    run.modularity = [modularity(judge, p.argmax(1)) for p in probs]
+    return consensus(probs, run.modularity, _TEACHERS)
+
+def _search_free(E, neighbors, k, seed):
+    "Average the best partitions that expect no sizes; also gives the depth of the deepest"
+    rank = density_rank(neighbors.neighbors)
+    found = free_partitions(E, neighbors.graph, k, seed=seed)
+    depth = [border_depth(neighbors.graph, rank, l) for l in found]
+    scores = [d+_MODULARITY*modularity(neighbors.graph, l) for d,l in zip(depth, found)]
+    sure = torch.stack([one_hot(torch.from_numpy(l), k).float() for l in found])
+    for share in (_FREE, _FREE/2, 0):                # where the average leaves a cluster empty, fewer are averaged, at last one
+        target = consensus(sure, scores, share)
+        if len(target.argmax(1).unique())==k: break
+    return target,max(depth)
 
 # %% ../nbs/04_train.ipynb #04fe6147
+def _target(neighbors, judge, k, prior, seed, run, search):
+    "What the kept head shall learn, `[n, k]`, and the diffusion map; `run.prior` says where it comes from"
+    E = diffusion_map(neighbors.graph, 3*k, seed=seed)
+    given = None if isinstance(prior, str) else torch.from_numpy(np.sort(prior)[::-1].astype(np.float32))
+    run.prior,run.depth,run.modularity = prior if given is None else 'given',None,[]
+    even = None if run.prior=='learned' else search(E, neighbors.graph, judge, given)
+    if run.prior in ('uniform', 'given'): return even,E
+    free,deepest = _search_free(E, neighbors, k, seed)
+    if run.prior=='auto':
+        depth = border_depth(neighbors.graph, density_rank(neighbors.neighbors), even.argmax(1))
+        run.depth = [depth, deepest]
+        run.prior = 'uniform' if depth>=_DEPTH*deepest else 'learned'
+    return (even if run.prior=='uniform' else free),E
+
+# %% ../nbs/04_train.ipynb #e694f2c3
+def _fill_empty(target, E):
+    "Split the largest cluster of `target` for every cluster that no image belongs to"
+    labels,k = target.argmax(1),target.shape[1]
+    for c in (torch.bincount(labels, minlength=k)==0).nonzero()[:,0]:
+        rows = (labels==torch.bincount(labels, minlength=k).argmax()).nonzero()[:,0]
+        if len(torch.unique(E[rows], dim=0))<2: break
+        part = rows[_kmeans(E[rows].numpy(), 2, 1, 0)==1]
+        target = target.clone()
+        target[part],labels[part] = one_hot(c, k).to(target),c
+    return target
+
+def _warn_empty(probs):
+    empty = probs.shape[1]-len(np.unique(probs.argmax(1)))
+    if empty: warnings.warn(f'{empty} of {probs.shape[1]} clusters have no image. There may be fewer different images than clusters, '
+                            'or too few epochs; ask for fewer clusters, or fit again with another seed.', stacklevel=3)
+
+# %% ../nbs/04_train.ipynb #c9c3fbc3
 def _kept(X, prepare, k, target, pairs, hidden, seed, dev, g, run, callbacks, epochs, batch_size):
     "Second round: one head on the features learns `target`; gives it with its clusters sorted by size"
     prepare = prepare.to(dev)
@@ -130,18 +191,49 @@ def _kept(X, prepare, k, target, pairs, hidden, seed, dev, g, run, callbacks, ep
     order = torch.bincount(_probs(head, X, prepare)[0].argmax(1), minlength=k).argsort(descending=True, stable=True)
     with torch.no_grad():
         for p in (head.w, head.b): p.copy_(p[..., order.to(dev)])
-    head,prepare = head.cpu().requires_grad_(False),prepare.cpu()
-    return head,_probs(head, X, prepare)[0].numpy()
+    return head.cpu().requires_grad_(False),prepare.cpu()
 
-# %% ../nbs/04_train.ipynb #542b7294
+def _calibrated(head, X, prepare, target, judge, run):
+    "Divide the head's logits by a temperature found without labels; gives its probabilities"
+    probs = _probs(head, X, prepare)[0]
+    run.support = neighbor_support(judge, align(target, probs), probs.argmax(1))
+    run.temperature = fit_temperature(probs.log(), run.support)
+    with torch.no_grad():
+        for p in (head.w, head.b): p /= run.temperature
+    return _probs(head, X, prepare)[0].numpy()
+
+# %% ../nbs/04_train.ipynb #a9c241ed
+def _fit(X, k, pairs, prior, n_heads, hidden, epochs, b, seed, dev, callbacks):
+    "Both rounds; gives the head, its map, its probabilities, and the run with all that is worth knowing"
+    n,g,start = len(X),torch.Generator().manual_seed(seed),time.perf_counter()
+    e1,e2 = _epochs(n, b, 300),epochs or _epochs(n, b, 300, 1500)
+    run = SimpleNamespace(n=n, d=X.shape[1], n_clusters=k, n_heads=n_heads, epochs=e1+e2, epoch=0, stage='search', device=str(dev))
+    _tell(callbacks, 'on_fit_begin', run)
+    neighbors = pairs if hasattr(pairs, 'graph') else NeighborPairs(X, device=dev)
+    prepare = HalfWhiten.fit(X)
+    judge = neighbor_graph(knn(prepare(X), min(15, n-1), device=dev))
+    search = partial(_search, k=k, n_heads=n_heads, seed=seed, dev=dev, g=g, run=run, callbacks=callbacks, epochs=e1, batch_size=b)
+    target,E = _target(neighbors, judge, k, prior, seed, run, search)
+    run.stage,run.epoch = 'teach',e1
+    target = _fill_empty(target, E)
+    head,prepare = _kept(X, prepare, k, target, pairs or neighbors, hidden, seed, dev, g, run, callbacks, e2, b)
+    probs = _calibrated(head, X, prepare, target, judge, run)
+    run.pairs,run.seconds = type(pairs or neighbors).__name__,time.perf_counter()-start
+    _tell(callbacks, 'on_fit_end', run)
+    return head,prepare,probs,run
+
+# %% ../nbs/04_train.ipynb #9f681d40
 def fit_head(
     features:Features|np.ndarray|torch.Tensor, # features `[n, d]`, not normalised; a plain array will do
     n_clusters:int,                  # number of clusters k, 2 to n
-    pairs:NeighborPairs|ViewPairs|None=None,  # pairs the kept head learns from; None makes `NeighborPairs(features)`
+    pairs:NeighborPairs|ViewPairs|MixedPairs|None=None,  # pairs the kept head learns from; None makes `NeighborPairs(features)`
+    prior:str|np.ndarray='auto',     # sizes to expect: "uniform", "learned" (none), "auto" (decide by depth of borders), or shares `[k]`
     n_heads:int=32,                  # heads that search; more are steadier and cost time in proportion
     hidden:int|None=256,             # hidden units of the kept head; None makes it linear, for predictions that are easier to explain
     epochs:int|None=None,            # epochs of the second round; None makes n/10 steps, at least 300 and at most 1,500
     batch_size:int=512,              # pairs per step, n at most; larger ones are steadier and slower
+    outliers:float|None=None,        # share of images to mark as outliers, label -1, the least confident; None marks none
+    min_confidence:float|None=None,  # or: mark those whose confidence is below this, 0 to 1
     seed:int=0,                      # the same seed, machine and device give the same clusters
     device:str|torch.device|None=None,   # see `default_device`
     callbacks:list=()                # `Callback`s that follow the fit
@@ -149,25 +241,17 @@ def fit_head(
     "Cluster frozen features with SCP: many heads search, their consensus teaches one head"
     feats = as_features(features)
     X = torch.from_numpy(feats.numpy())
-    n,d = X.shape
     _check_rows(X)
     _check_counts(n_heads=n_heads, hidden=hidden, epochs=epochs, batch_size=batch_size)
-    k,dev,start = _check_k(n_clusters, n),default_device(device),time.perf_counter()
+    k,n = _check_k(n_clusters, len(X)),len(X)
+    prior,mark = _check_prior(prior, k),not (outliers is None and min_confidence is None)
+    if mark: _one_fraction(outliers=outliers, min_confidence=min_confidence)
     if pairs is not None and len(pairs)!=n:
         raise ValueError(f'pairs are of {len(pairs):,} images, features of {n:,}. Make both from the same images.')
-    neighbors = pairs if isinstance(pairs, NeighborPairs) else NeighborPairs(X, device=dev)
-    g,b = torch.Generator().manual_seed(seed),min(n, batch_size)
-    e1,e2 = _epochs(n, b, 300),epochs or _epochs(n, b, 300, 1500)
-    run = SimpleNamespace(n=n, d=d, n_clusters=k, n_heads=n_heads, epochs=e1+e2, epoch=0, stage='search', device=str(dev))
-    _tell(callbacks, 'on_fit_begin', run)
-    prepare = HalfWhiten.fit(X)
-    judge = neighbor_graph(knn(prepare(X), min(15, n-1), device=dev))
-    target,run.modularity = _search(neighbors.graph, judge, k, n_heads, seed, dev, g, run, callbacks, e1, b)
-    run.stage,run.epoch = 'teach',e1
-    head,probs = _kept(X, prepare, k, target, pairs or neighbors, hidden, seed, dev, g, run, callbacks, e2, b)
-    run.seconds = time.perf_counter()-start
-    _tell(callbacks, 'on_fit_end', run)
-    config = dict(method='SCP', seed=seed, n_heads=n_heads, n_teachers=max(1, round(n_heads*_TEACHERS)), modularity=run.modularity,
-                  pairs=type(pairs or neighbors).__name__, epochs=[e1, e2], batch_size=b, backbone=feats.meta.get('spec'),
-                  device=str(dev), seconds=run.seconds, scp_nb=__version__)
-    return Clusters(probs, head, prepare, feats.names, config, feats.images)
+    b = min(n, batch_size)
+    head,prepare,probs,run = _fit(X, k, pairs, prior, n_heads, hidden, epochs, b, seed, default_device(device), callbacks)
+    _warn_empty(probs)
+    config = dict(method='SCP', seed=seed, backbone=feats.meta.get('spec'), batch_size=b, scp_nb=__version__,
+                  **{w: getattr(run, w) for w in _REMEMBERED})
+    clusters = Clusters(probs, head, prepare, feats.names, config, feats.images)
+    return clusters.mark_outliers(outliers, min_confidence) if mark else clusters

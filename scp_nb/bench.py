@@ -6,7 +6,7 @@
 __all__ = ['methods', 'load_set', 'uneven', 'run_quality', 'quality_table', 'scp_bench']
 
 # %% ../nbs/14_bench.ipynb #32b76c9f
-import importlib.util, json, platform, time, warnings
+import importlib.util, json, platform, re, time, warnings
 from importlib.metadata import version
 from pathlib import Path
 import numpy as np, pandas as pd, torch
@@ -53,10 +53,18 @@ def methods(
             'UMAP + HDBSCAN': (_umap_hdbscan, ('umap', 'hdbscan'), None, True), 'EVoC': (_evoc, ('evoc',), None, True)}
 
 # %% ../nbs/14_bench.ipynb #63dc9055
-def load_set(name:str,          # "digits", or an .npz with `features` or `images` and `labels`; "@10" at the end makes it uneven, 10:1
+def _parts(name):
+    "Name, rows at most and ratio of a set, 0 where not given"
+    found = re.fullmatch(r'(.+?)(?::(\d+))?(?:@([\d.]+))?', name)
+    if not found: raise ValueError(f'cannot read the set "{name}". Give "digits" or an .npz file, then ":5000" or "@10" or both.')
+    base,most,ratio = found.groups()
+    return base,int(most or 0),float(ratio or 0)
+
+# %% ../nbs/14_bench.ipynb #f04085a4
+def load_set(name:str,    # "digits" or an .npz with `features` or `images`, and `labels`; then ":5000", so many rows, and "@10", uneven
             )->tuple[np.ndarray, np.ndarray]:   # float32 `[n, d]` and int64 `[n]`
     "Load features with labels to score against"
-    base,_,ratio = name.partition('@')
+    base,most,ratio = _parts(name)
     if base=='digits':
         images = digits()
         X,y = np.stack([np.asarray(im.convert('L'), dtype=np.float32).ravel() for im in images]),images.labels
@@ -67,7 +75,8 @@ def load_set(name:str,          # "digits", or an .npz with `features` or `image
             if not {what, 'labels'}<=set(z.files): raise ValueError(f'"{base}" holds {", ".join(z.files)}; wanted features and labels.')
             X,y = z[what].astype(np.float32),z['labels'].astype(np.int64)
         X = X.reshape(len(X), -1)
-    return uneven(X, y, float(ratio)) if ratio else (X, y)
+    if most and most<len(X): rows = np.random.default_rng(0).permutation(len(X))[:most]; X,y = X[rows],y[rows]
+    return uneven(X, y, ratio) if ratio else (X, y)
 
 # %% ../nbs/14_bench.ipynb #772b6ec9
 def uneven(X:np.ndarray,       # features `[n, d]`
@@ -85,8 +94,8 @@ def uneven(X:np.ndarray,       # features `[n, d]`
 # %% ../nbs/14_bench.ipynb #215b2107
 def _short(name):
     "A set's name without folder and ending"
-    base,at,ratio = name.partition('@')
-    return Path(base).stem+at+ratio
+    base = _parts(name)[0]
+    return Path(base).stem+name[len(base):]
 
 def _why_not(needs, most, n):
     "Why a method cannot run, or None"

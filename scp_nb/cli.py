@@ -161,4 +161,5 @@ def scp_cluster(
     if outliers is not None: _one_fraction(outliers=outliers, min_confidence=None)
     images = as_images(folder, labels='folder' if evaluate else None)
     name = Path(folder).resolve().name
-    _cluster(images, k, out or f'{name}-clusters', force, seed, name, 'scp_cluster', backbone, checkpoint, device, batch_size, prior, outliers)
+    _cluster(images, k, out or f'{name}-clusters', force, seed, name, 'scp_cluster', backbone, checkpoint, device, batch_size,
+             prior, outliers)

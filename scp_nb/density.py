@@ -55,7 +55,7 @@ def _kmeans(Z, k, n_init, seed):
     "Labels of k-means, fewer than `k` where there are fewer different rows"
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', ConvergenceWarning)      # what it tells of duplicates is no news to the one who asks
-        return KMeans(k, n_init=n_init, random_state=seed).fit_predict(Z).astype(np.int64)
+        return KMeans(k, n_init=n_init, random_state=seed % 2**32).fit_predict(Z).astype(np.int64)
 
 # %% ../nbs/03c_density.ipynb #89495a3b
 def free_partitions(embedding:torch.Tensor,    # rows of length 1, `[n, m]`, from `diffusion_map`

@@ -127,7 +127,7 @@ def _check_prior(prior, k):
 
 # %% ../nbs/04_train.ipynb #82c40e3c
 def _search(E, graph, judge, prior, k, n_heads, seed, dev, g, run, callbacks, epochs, batch_size):
-    "Train heads on the diffusion map `E` of `graph`; gives the consensus of those that do best on the graph `judge`"
+    "Train heads on the diffusion map `E` of `graph`; gives the consensus of those that do best on the graph `judge`, and their labels"
     E = (E/E.std()).to(dev)
     head = ClusterHead(E.shape[1], k, n_heads, hidden=32, seed=seed).to(dev)
     edges = EdgeSampler(graph)
@@ -135,7 +135,8 @@ def _search(E, graph, judge, prior, k, n_heads, seed, dev, g, run, callbacks, ep
     _train(head, batch, len(E), epochs, batch_size, 1e-2, g, run, callbacks, prior=prior)
     probs = _probs(head, E.cpu())
     run.modularity = [modularity(judge, p.argmax(1)) for p in probs]
-    return consensus(probs, run.modularity, _TEACHERS)
+    best = np.argsort(-np.asarray(run.modularity), kind='stable')[:max(1, round(n_heads*_TEACHERS))]
+    return consensus(probs[best], np.asarray(run.modularity)[best], 1),probs[best].argmax(-1)
 
 def _search_free(E, neighbors, k, seed):
     "Average the best partitions that expect no sizes; also gives the depth of the deepest"
@@ -155,11 +156,12 @@ def _target(neighbors, judge, k, prior, seed, run, search):
     E = diffusion_map(neighbors.graph, 3*k, seed=seed)
     given = None if isinstance(prior, str) else torch.from_numpy(np.sort(prior)[::-1].astype(np.float32))
     run.prior,run.depth,run.modularity = prior if given is None else 'given',None,[]
-    even = None if run.prior=='learned' else search(E, neighbors.graph, judge, given)
+    even,teachers = (None, None) if run.prior=='learned' else search(E, neighbors.graph, judge, given)
     if run.prior in ('uniform', 'given'): return even,E
     free,deepest = _search_free(E, neighbors, k, seed)
     if run.prior=='auto':
-        depth = border_depth(neighbors.graph, density_rank(neighbors.neighbors), even.argmax(1))
+        rank = density_rank(neighbors.neighbors)
+        depth = float(np.mean([border_depth(neighbors.graph, rank, l) for l in teachers]))
         run.depth = [depth, deepest]
         run.prior = 'uniform' if depth>=_DEPTH*deepest else 'learned'
     return (even if run.prior=='uniform' else free),E
@@ -240,7 +242,7 @@ def fit_head(
 )->Clusters:                         # labels, probabilities and the head for new images; cluster 0 is the largest
     "Cluster frozen features with SCP: many heads search, their consensus teaches one head"
     feats = as_features(features)
-    X = torch.from_numpy(feats.numpy())
+    X = torch.from_numpy(np.require(feats.numpy(), np.float32, ['C', 'W']))     # torch takes no reversed and no read-only arrays
     _check_rows(X)
     _check_counts(n_heads=n_heads, hidden=hidden, epochs=epochs, batch_size=batch_size)
     k,n = _check_k(n_clusters, len(X)),len(X)

@@ -14,8 +14,9 @@ from fastcore.script import call_parse
 from sklearn.cluster import AgglomerativeClustering, KMeans, SpectralClustering
 from sklearn.preprocessing import normalize
 from .data import digits
+from .clusters import Clusters, expected_calibration_error
 from .train import fit_head
-from .evaluate import evaluate
+from .evaluate import evaluate, match_clusters
 from .cli import _one_line
 
 # %% ../nbs/14_bench.ipynb #f3940230
@@ -24,7 +25,7 @@ def _prepared(X):
     X = normalize(np.asarray(X, dtype=np.float32))
     return X-X.mean(0)
 
-def _scp(X, k, seed): return fit_head(X, k, seed=seed).labels
+def _scp(X, k, seed): return fit_head(X, k, seed=seed)
 def _kmeans(X, k, seed): return KMeans(k, n_init=10, random_state=seed).fit_predict(_prepared(X))
 def _ward(X, k, seed): return AgglomerativeClustering(k).fit_predict(_prepared(X))
 def _spectral(X, k, seed):
@@ -103,15 +104,24 @@ def _why_not(needs, most, n):
     if missing: return f'{", ".join(missing)} not installed'
     return f'needs too much memory for {n:,} rows' if most and n>most else None
 
+def _calibration(found, y):
+    "Expected calibration error and kind of prior of `Clusters`; nothing of bare labels"
+    if not isinstance(found, Clusters): return {}
+    match = match_clusters(y, found).mapping
+    right = np.array([match.get(c)==t for c,t in zip(found.labels.tolist(), y.tolist())])
+    return dict(ECE=expected_calibration_error(found.confidence, right), prior=found.config['prior'])
+
 def _run(f, X, y, k, seed):
     "One run as a row of plain numbers"
     start = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        labels = np.asarray(f(X, k, seed))
+        found = f(X, k, seed)
     seconds = time.perf_counter()-start
+    labels = np.asarray(getattr(found, 'labels', found))
     s = evaluate(y, labels)
-    return dict(seed=seed, ACC=s.values['ACC'], NMI=s.values['NMI'], ARI=s.values['ARI'], blind_ACC=s.blind['ACC'][0], seconds=seconds,
+    return dict(_calibration(found, y),
+                seed=seed, ACC=s.values['ACC'], NMI=s.values['NMI'], ARI=s.values['ARI'], blind_ACC=s.blind['ACC'][0], seconds=seconds,
                 clusters=int(len(np.unique(labels[labels>=0]))), noise=float((labels<0).mean()))
 
 # %% ../nbs/14_bench.ipynb #b2f98c92
@@ -147,7 +157,8 @@ def quality_table(runs:pd.DataFrame    # from `run_quality`
     def both(v): return f'{v.mean():.3f} ± {v.std(ddof=0):.3f}' if len(v)>1 else f'{v.iloc[0]:.3f}'
     out = []
     for (name,method),g in runs.groupby(['set','method'], sort=False):
-        out.append(dict(set=name, method=method, ACC=both(g.ACC), NMI=both(g.NMI), ARI=both(g.ARI), noise=f'{g.noise.mean():.0%}',
+        ece = f'{g.ECE.mean():.3f}' if 'ECE' in g and g.ECE.notna().any() else ''
+        out.append(dict(set=name, method=method, ACC=both(g.ACC), NMI=both(g.NMI), ARI=both(g.ARI), ECE=ece, noise=f'{g.noise.mean():.0%}',
                         clusters=f'{g.clusters.mean():.1f}', seconds=f'{g.seconds.mean():.1f}', runs=len(g),
                         blind_ACC=f'{g.blind_ACC.mean():.3f}'))
     return pd.DataFrame(out)

@@ -1,0 +1,157 @@
+"SCPClustering among scikit-learn's own tools: pipelines, frames, joblib, and input that is wrong"
+import os, subprocess, sys, warnings
+import joblib, numpy as np, pandas as pd, pytest, scipy.sparse as sp
+from sklearn.base import clone
+from sklearn.cluster import KMeans
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_iris
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import adjusted_rand_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from scp_nb.estimators import SCPClustering
+from scp_nb.features import Features
+from scp_nb.train import fit_head
+
+quick = dict(n_heads=2, epochs=2)
+rng = np.random.default_rng(0)
+centres = rng.normal(size=(4,6))*3
+X = (centres[np.arange(80)%4] + rng.normal(size=(80,6))).astype(np.float32)
+frame = pd.DataFrame(X, columns=list('abcdef'), index=[f'photo {i}' for i in range(80)])
+est = SCPClustering(4, random_state=3, **quick)
+
+def test_same_clusters_as_fit_head():
+    want,got = fit_head(X, 4, seed=3, **quick),clone(est).fit(X)
+    np.testing.assert_array_equal(got.labels_, want.labels)
+    np.testing.assert_array_equal(got.predict_proba(X), want.probs)
+    np.testing.assert_array_equal(got.probabilities_, want.confidence)
+
+def test_pipeline():
+    "The estimator sees what the steps before it give, in fit and in predict; y does not matter"
+    pipe = make_pipeline(StandardScaler(), PCA(3, random_state=0), clone(est))
+    labels = pipe.fit_predict(X)
+    Z = PCA(3, random_state=0).fit_transform(StandardScaler().fit_transform(X))
+    np.testing.assert_array_equal(labels, fit_head(Z, 4, seed=3, **quick).labels)
+    np.testing.assert_array_equal(pipe.predict(X), labels)
+    np.testing.assert_array_equal(clone(pipe).fit(X, rng.permutation(80)).predict(X), labels)
+    assert pipe.predict_proba(X[:7]).shape==(7,4)
+    pipe.set_params(scpclustering__n_clusters=2).fit(X)
+    assert pipe[-1].clusters_.n_clusters==2
+
+def test_set_output_gives_names_of_the_step_before():
+    pipe = make_pipeline(StandardScaler(), PCA(3), clone(est)).set_output(transform='pandas').fit(frame)
+    assert list(pipe[-1].feature_names_in_)==['pca0', 'pca1', 'pca2']
+    assert pipe[-1].clusters_.names==list(frame.index)
+    np.testing.assert_array_equal(pipe.predict(frame), pipe[-1].labels_)
+    some = make_pipeline(ColumnTransformer([('keep', 'passthrough', ['b', 'd'])]), clone(est)).fit(frame)
+    np.testing.assert_array_equal(some[-1].labels_, fit_head(X[:,[1,3]], 4, seed=3, **quick).labels)
+
+def test_clone_and_random_state():
+    e = SCPClustering(4, prior=np.full(4, .25), random_state=np.random.RandomState(0), **quick)
+    c = clone(e.fit(X))
+    assert not hasattr(c, 'labels_') and not hasattr(c, 'clusters_')
+    np.testing.assert_array_equal(c.prior, e.prior)
+    assert c.fit(X).clusters_.config['seed']!=e.clusters_.config['seed'], 'a clone goes on with the state as it is when it is cloned'
+    np.random.seed(1); a = SCPClustering(4, **quick).fit(X)
+    np.random.seed(1); b = SCPClustering(4, **quick).fit(X)
+    np.testing.assert_array_equal(a.predict_proba(X), b.predict_proba(X))
+    assert SCPClustering(4, **quick).fit(X).clusters_.config['seed']!=a.clusters_.config['seed']
+
+def test_frames():
+    e = clone(est).fit(frame)
+    assert list(e.feature_names_in_)==list('abcdef') and e.n_features_in_==6 and e.clusters_.names==list(frame.index)
+    np.testing.assert_array_equal(e.labels_, clone(est).fit(X).labels_)
+    with pytest.raises(ValueError, match='order'): e.predict(frame[list('bacdef')])
+    with pytest.raises(ValueError, match='g'): e.predict(frame.rename(columns=dict(a='g')))
+    with pytest.warns(UserWarning, match='feature names'): e.predict(X)
+    assert not hasattr(e.fit(X), 'feature_names_in_')
+
+def test_polars():
+    pl = pytest.importorskip('polars')
+    f = pl.DataFrame(X, schema=list('abcdef'))
+    e = clone(est).fit(f)
+    assert list(e.feature_names_in_)==list('abcdef')
+    np.testing.assert_array_equal(e.labels_, clone(est).fit(X).labels_)
+    with pytest.raises(ValueError, match='order'): e.predict(f.select(list('bacdef')))
+
+@pytest.mark.parametrize('compress', [0, 3])
+def test_joblib(tmp_path, compress):
+    pipe = make_pipeline(StandardScaler(), clone(est)).fit(frame)
+    joblib.dump(pipe, tmp_path/'pipe.joblib', compress=compress)
+    again = joblib.load(tmp_path/'pipe.joblib', mmap_mode=None if compress else 'r')
+    np.testing.assert_array_equal(again.predict_proba(frame), pipe.predict_proba(frame))
+    np.testing.assert_array_equal(again[-1].labels_, pipe[-1].labels_)
+    np.testing.assert_array_equal(again.fit(frame)[-1].labels_, pipe[-1].labels_)
+
+def test_results_of_another_process(tmp_path):
+    "What is fitted elsewhere, as joblib's workers do, comes back"
+    joblib.dump(clone(est).fit(X), tmp_path/'e.joblib')
+    code = f'import joblib; print(*joblib.load({str(tmp_path/"e.joblib")!r}).labels_)'
+    out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout
+    np.testing.assert_array_equal(np.array(out.split(), int), clone(est).fit(X).labels_)
+
+wrong = X.copy(); wrong[3,2] = np.nan
+words = X.astype(object); words[0,0] = 'cat'
+@pytest.mark.parametrize('bad,said', [
+    (X[:1], '1 sample'), (X[:0], '0 sample'), (X[:,:0], '0 feature'), (X[0], '1D array'), (X[None], 'dim 3'), (wrong, 'NaN'),
+    (np.where(np.isnan(wrong), np.inf, wrong), 'infinity'), (X.astype(np.float64)*1e300, 'infinity'), (X.astype(complex), 'Complex'), (words, 'cat'),
+    (np.ones((9,4)), 'All 9 rows'), (X[:3], 'n_clusters=4 is more than the 3 rows'), (None, '2D array'), ([[1,2],[3]], 'inhomogeneous'),
+    *[(kind(X), 'dense.*TruncatedSVD') for kind in (sp.csr_matrix, sp.csc_array, sp.coo_matrix)]], ids=lambda v: v if isinstance(v, str) else '')
+def test_wrong_rows(bad, said):
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', RuntimeWarning)     # numpy on 1e300 as float32
+        with pytest.raises((ValueError, TypeError), match=said): clone(est).fit(bad)
+
+@pytest.mark.parametrize('setting', [dict(n_clusters=v) for v in (0, -1, 2.5, 'ten', None, True, np.array([2,3]))] +
+    [dict(prior='even'), dict(prior=[.5,.5]), dict(n_heads=0), dict(hidden=-3), dict(epochs=0), dict(batch_size=.5), dict(outliers=2),
+     dict(min_confidence='x'), dict(random_state='x'), dict(random_state=-1), dict(random_state=.5)], ids=str)
+def test_wrong_settings_are_told_by_fit_alone(setting):
+    e = clone(est).set_params(**setting)
+    name = 'Seed|seed' if 'random_state' in setting else next(iter(setting))
+    with pytest.raises(ValueError, match=name): e.fit(X)
+    assert not hasattr(e, 'labels_')
+
+def test_predict():
+    with pytest.raises(NotFittedError): est.predict(X)
+    with pytest.raises(NotFittedError): est.predict_proba(X)
+    e = clone(est).fit(X)
+    assert e.predict(X[:1]).shape==(1,) and e.predict(X).dtype==e.labels_.dtype==np.int64
+    with pytest.raises(ValueError, match='5 features.*expecting 6'): e.predict(X[:,:5])
+    with pytest.raises(ValueError, match='0 sample'): e.predict(X[:0])
+    with pytest.raises(ValueError, match='dense'): e.predict(sp.csr_matrix(X))
+
+def test_a_failed_fit_keeps_the_clusters_of_the_last():
+    e = clone(est).fit(X)
+    before = e.clusters_
+    with pytest.raises(ValueError): e.fit(np.ones((9,6)))
+    assert e.clusters_ is before
+
+def test_rows_are_not_changed():
+    before = X.copy()
+    clone(est).fit(X).predict(X)
+    np.testing.assert_array_equal(X, before)
+
+def test_names_of_features():
+    e = clone(est).fit(Features(X, names=list(frame.index), meta=dict(spec='mine')))
+    assert e.clusters_.names==list(frame.index) and e.clusters_.config['backbone']=='mine'
+
+def test_one_cluster_is_that_of_k_means():
+    one = SCPClustering(1).fit(X)
+    np.testing.assert_array_equal(one.labels_, KMeans(1).fit(X).labels_)
+    np.testing.assert_array_equal(one.predict_proba(X+100), np.ones((80,1)))
+
+def test_every_check_of_scikit_learn():
+    "With the default prior, and with the one check that is skipped unless a variable is set before SciPy is loaded"
+    code = '''from sklearn.utils.estimator_checks import check_estimator
+from scp_nb.estimators import SCPClustering
+checks = check_estimator(SCPClustering(n_heads=2, epochs=3), on_skip=None, on_fail=None)
+print(len(checks), *[f"{c['check_name']} {c['status']}: {c['exception']!r}" for c in checks if c["status"]!="passed"], sep="; ")'''
+    run = subprocess.run([sys.executable, '-c', code], env={**os.environ, 'SCIPY_ARRAY_API': '1'}, capture_output=True, text=True)
+    assert run.returncode==0, run.stderr[-2000:]
+    assert run.stdout.strip().isdigit() and int(run.stdout)>40, run.stdout
+
+def test_iris():
+    "A small table with columns of one unit; the species score alone"
+    flowers,species = load_iris(return_X_y=True, as_frame=True)
+    assert adjusted_rand_score(species, SCPClustering(3, n_heads=8, random_state=0).fit_predict(flowers))>.5

@@ -138,12 +138,20 @@ def _search(E, graph, judge, prior, k, n_heads, seed, dev, g, run, callbacks, ep
     best = np.argsort(-np.asarray(run.modularity), kind='stable')[:max(1, round(n_heads*_TEACHERS))]
     return consensus(probs[best], np.asarray(run.modularity)[best], 1),probs[best].argmax(-1)
 
-def _search_free(E, neighbors, k, seed):
-    "Average the best partitions that expect no sizes; also gives the depth of the deepest"
+# %% ../nbs/04_train.ipynb #645b4873
+def _size_error(labels, shares):
+    "Share of images that would have to move for the clusters to have the `shares`, largest first; 0 where none are given"
+    if shares is None: return 0.
+    sizes = np.sort(np.bincount(np.asarray(labels), minlength=len(shares)))[::-1]
+    return float(np.abs(sizes/sizes.sum()-np.asarray(shares)).sum()/2)
+
+# %% ../nbs/04_train.ipynb #6c6bffa9
+def _search_free(E, neighbors, k, seed, shares=None):
+    "Average the best partitions that expect no sizes, or those near given `shares`; also gives the depth of the deepest"
     rank = density_rank(neighbors.neighbors)
     found = free_partitions(E, neighbors.graph, k, seed=seed)
     depth = [border_depth(neighbors.graph, rank, l) for l in found]
-    scores = [d+_MODULARITY*modularity(neighbors.graph, l) for d,l in zip(depth, found)]
+    scores = [d+_MODULARITY*modularity(neighbors.graph, l)-_size_error(l, shares) for d,l in zip(depth, found)]
     sure = torch.stack([one_hot(torch.from_numpy(l), k).float() for l in found])
     for share in (_FREE, _FREE/2, 0):                # where the average leaves a cluster empty, fewer are averaged, at last one
         target = consensus(sure, scores, share)
@@ -157,8 +165,9 @@ def _target(neighbors, judge, k, prior, seed, run, search):
     given = None if isinstance(prior, str) else torch.from_numpy(np.sort(prior)[::-1].astype(np.float32))
     run.prior,run.depth,run.modularity = prior if given is None else 'given',None,[]
     even,teachers = (None, None) if run.prior=='learned' else search(E, neighbors.graph, judge, given)
-    if run.prior in ('uniform', 'given'): return even,E
-    free,deepest = _search_free(E, neighbors, k, seed)
+    if run.prior=='uniform': return even,E
+    free,deepest = _search_free(E, neighbors, k, seed, given)
+    if run.prior=='given': return min(even, free, key=lambda t: _size_error(t.argmax(1), given)),E
     if run.prior=='auto':
         rank = density_rank(neighbors.neighbors)
         depth = float(np.mean([border_depth(neighbors.graph, rank, l) for l in teachers]))
@@ -229,7 +238,7 @@ def fit_head(
     features:Features|np.ndarray|torch.Tensor, # features `[n, d]`, not normalised; a plain array will do
     n_clusters:int,                  # number of clusters k, 2 to n
     pairs:NeighborPairs|ViewPairs|MixedPairs|None=None,  # pairs the kept head learns from; None makes `NeighborPairs(features)`
-    prior:str|np.ndarray='auto',     # sizes to expect: "uniform", "learned" (none), "auto" (decide by depth of borders), or shares `[k]`
+    prior:str|np.ndarray='auto',     # sizes to expect: "uniform", "learned" (none), "auto" (decide by depth of borders), or any shares `[k]`
     n_heads:int=32,                  # heads that search; more are steadier and cost time in proportion
     hidden:int|None=256,             # hidden units of the kept head; None makes it linear, for predictions that are easier to explain
     epochs:int|None=None,            # epochs of the second round; None makes n/10 steps, at least 300 and at most 1,500

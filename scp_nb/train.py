@@ -238,7 +238,7 @@ def fit_head(
     features:Features|np.ndarray|torch.Tensor, # features `[n, d]`, not normalised; a plain array will do
     n_clusters:int,                  # number of clusters k, 2 to n
     pairs:NeighborPairs|ViewPairs|MixedPairs|None=None,  # pairs the kept head learns from; None makes `NeighborPairs(features)`
-    prior:str|np.ndarray='auto',     # sizes to expect: "uniform", "learned" (none), "auto" (decide by depth of borders), or any shares `[k]`
+    prior:str|np.ndarray='auto',     # sizes to expect: "uniform", "learned" (none), "auto" (by depth of borders), or any shares `[k]`
     n_heads:int=32,                  # heads that search; more are steadier and cost time in proportion
     hidden:int|None=256,             # hidden units of the kept head; None makes it linear, for predictions that are easier to explain
     epochs:int|None=None,            # epochs of the second round; None makes n/10 steps, at least 300 and at most 1,500

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 _TEACHERS = 0.2     # share of the searching heads whose consensus teaches
 _FREE = 0.25        # share of the free partitions that are averaged
 _MODULARITY = 3     # weight of modularity beside depth in the score of a free partition; 1 to 4 do about the same
-_DEPTH = 0.6        # even clusters are not believed where their borders are less than this share as deep as free ones
+_DEPTH = 0.6, 0.9   # even clusters are not believed where their borders are less than these shares as deep as free ones, in both views
 _REMEMBERED = 'n_heads epochs prior depth modularity pairs support temperature device seconds'.split()   # of a run, in the config
 
 # %% ../nbs/04_train.ipynb #2fe1bdfe
@@ -66,7 +66,7 @@ def _check_loss(loss, run):
                                  f'"{run.stage}". Look for extreme values in the features.')
 
 # %% ../nbs/04_train.ipynb #a624896f
-def _train(head, batch, n, epochs, batch_size, lr, g, run, callbacks, target=None, prior=None):
+def _train(head, batch, n, epochs, batch_size, lr, g, run, callbacks, target=None, prior=None, scp=True):
     "Train all heads of `head` on pairs; `batch(rows)` gives both sides, ready for the head"
     opt = torch.optim.AdamW(head.parameters(), lr, weight_decay=1e-3)
     steps,step = epochs*math.ceil(n/batch_size),0
@@ -80,7 +80,7 @@ def _train(head, batch, n, epochs, batch_size, lr, g, run, callbacks, target=Non
                 logits = head(torch.cat([a,b]))
                 la,lb = logits[:,:len(a)],logits[:,len(a):]
                 terms = scp_loss(la, lb, prior)
-                loss = terms.total if target is None else terms.total+_teach(la, target[rows.to(target.device)])
+                loss = scp*terms.total if target is None else scp*terms.total+_teach(la, target[rows.to(target.device)])
                 opt.zero_grad(); loss.sum().backward(); opt.step()
             run.epoch += 1
             _check_loss(loss.detach(), run)
@@ -147,7 +147,7 @@ def _size_error(labels, shares):
 
 # %% ../nbs/04_train.ipynb #6c6bffa9
 def _search_free(E, neighbors, k, seed, shares=None):
-    "Average the best partitions that expect no sizes, or those near given `shares`; also gives the depth of the deepest"
+    "Average the best partitions that expect no sizes, or those near given `shares`; also gives all of them"
     rank = density_rank(neighbors.neighbors)
     found = free_partitions(E, neighbors.graph, k, seed=seed)
     depth = [border_depth(neighbors.graph, rank, l) for l in found]
@@ -156,23 +156,26 @@ def _search_free(E, neighbors, k, seed, shares=None):
     for share in (_FREE, _FREE/2, 0):                # where the average leaves a cluster empty, fewer are averaged, at last one
         target = consensus(sure, scores, share)
         if len(target.argmax(1).unique())==k: break
-    return target,max(depth)
+    return target,found
 
 # %% ../nbs/04_train.ipynb #04fe6147
-def _target(neighbors, judge, k, prior, seed, run, search):
-    "What the kept head shall learn, `[n, k]`, and the diffusion map; `run.prior` says where it comes from"
+def _depth_ratio(graph, rank, teachers, free):
+    "How deep the borders of `teachers` are in the mean, as a share of the deepest of `free`; 1 where nothing is deep"
+    deepest = max(border_depth(graph, rank, l) for l in free)
+    return float(np.mean([border_depth(graph, rank, l) for l in teachers]))/deepest if deepest>0 else 1.
+
+def _target(neighbors, seen, k, prior, seed, run, search):
+    "What the kept head shall learn, `[n, k]`, and the diffusion map; `seen` are neighbours of half-whitened features"
     E = diffusion_map(neighbors.graph, 3*k, seed=seed)
     given = None if isinstance(prior, str) else torch.from_numpy(np.sort(prior)[::-1].astype(np.float32))
     run.prior,run.depth,run.modularity = prior if given is None else 'given',None,[]
-    even,teachers = (None, None) if run.prior=='learned' else search(E, neighbors.graph, judge, given)
+    even,teachers = (None, None) if run.prior=='learned' else search(E, neighbors.graph, neighbor_graph(seen), given)
     if run.prior=='uniform': return even,E
-    free,deepest = _search_free(E, neighbors, k, seed, given)
+    free,found = _search_free(E, neighbors, k, seed, given)
     if run.prior=='given': return min(even, free, key=lambda t: _size_error(t.argmax(1), given)),E
     if run.prior=='auto':
-        rank = density_rank(neighbors.neighbors)
-        depth = float(np.mean([border_depth(neighbors.graph, rank, l) for l in teachers]))
-        run.depth = [depth, deepest]
-        run.prior = 'uniform' if depth>=_DEPTH*deepest else 'learned'
+        run.depth = [_depth_ratio(neighbors.graph, density_rank(v), teachers, found) for v in (neighbors.neighbors, seen)]
+        run.prior = 'learned' if all(d<least for d,least in zip(run.depth, _DEPTH)) else 'uniform'
     return (even if run.prior=='uniform' else free),E
 
 # %% ../nbs/04_train.ipynb #e694f2c3
@@ -199,6 +202,10 @@ def _kept(X, prepare, k, target, pairs, hidden, seed, dev, g, run, callbacks, ep
     head = ClusterHead(prepare.basis.shape[1], k, 1, hidden, seed).to(dev)
     def batch(rows): return tuple(prepare(x.to(dev)) for x in pairs.batch(rows, g))
     _train(head, batch, len(X), epochs, batch_size, 3e-3, g, run, callbacks, target.to(dev))
+    lost = set(target.argmax(1).tolist())-set(_probs(head, X, prepare)[0].argmax(1).tolist())
+    if lost:
+        _log.info('%d clusters died while learning; the head learns the target once more, by itself', len(lost))
+        _train(head, batch, len(X), epochs, batch_size, 3e-3, g, run, callbacks, one_hot(target.argmax(1), k).float().to(dev), scp=False)
     order = torch.bincount(_probs(head, X, prepare)[0].argmax(1), minlength=k).argsort(descending=True, stable=True)
     with torch.no_grad():
         for p in (head.w, head.b): p.copy_(p[..., order.to(dev)])
@@ -222,13 +229,13 @@ def _fit(X, k, pairs, prior, n_heads, hidden, epochs, b, seed, dev, callbacks):
     _tell(callbacks, 'on_fit_begin', run)
     neighbors = pairs if hasattr(pairs, 'graph') else NeighborPairs(X, device=dev)
     prepare = HalfWhiten.fit(X)
-    judge = neighbor_graph(knn(prepare(X), min(15, n-1), device=dev))
+    seen = knn(prepare(X), min(15, n-1), device=dev)
     search = partial(_search, k=k, n_heads=n_heads, seed=seed, dev=dev, g=g, run=run, callbacks=callbacks, epochs=e1, batch_size=b)
-    target,E = _target(neighbors, judge, k, prior, seed, run, search)
+    target,E = _target(neighbors, seen, k, prior, seed, run, search)
     run.stage,run.epoch = 'teach',e1
     target = _fill_empty(target, E)
     head,prepare = _kept(X, prepare, k, target, pairs or neighbors, hidden, seed, dev, g, run, callbacks, e2, b)
-    probs = _calibrated(head, X, prepare, target, judge, run)
+    probs = _calibrated(head, X, prepare, target, neighbor_graph(seen), run)
     run.pairs,run.seconds = type(pairs or neighbors).__name__,time.perf_counter()-start
     _tell(callbacks, 'on_fit_end', run)
     return head,prepare,probs,run

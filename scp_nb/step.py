@@ -44,6 +44,8 @@ def _balance(mean, prior):
     return (mean*over).sum(-1)/2,(over+1)/2
 
 # %% ../nbs/03d_step.ipynb #87f1d810
+def _alone(*tensors): "Nothing to add up: this process holds the whole batch"
+
 def _loss_gradient(P, n_pairs, prior, temperature, weights, add_up):
     "Loss of each head and the gradient by the probabilities `P` `[h, k, 2b]`, both sides of `b` of `n_pairs` pairs"
     h,k,m = P.shape
@@ -78,9 +80,6 @@ def _through_head(head, x, H, dL, add_up):
         head.w.grad,head.b.grad = torch.bmm(H, dL.transpose(1, 2)),dL.sum(-1)[:,None]
         head.w1.grad,head.b1.grad = first(torch.ops.aten.threshold_backward(torch.bmm(head.w, dL), H, 0))
     add_up(*(p.grad for p in head.parameters()))
-
-# %% ../nbs/03d_step.ipynb #ed058de9
-def _alone(*tensors): "Nothing to add up: this process holds the whole batch"
 
 # %% ../nbs/03d_step.ipynb #2bce8ed9
 @torch.no_grad()

@@ -8,6 +8,7 @@ __all__ = ['HalfWhiten', 'Clusters', 'neighbor_support', 'fit_temperature', 'exp
 # %% ../nbs/03b_clusters.ipynb #b2f3c99c
 import json, math
 from copy import copy
+from importlib import import_module
 from pathlib import Path
 import numpy as np, pandas as pd, scipy.sparse as sp, torch
 from fastcore.basics import patch
@@ -15,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from .data import Images
 from .features import Features, as_features, _out_dir
+from .parallel import blocks
 from .pairs import unit_rows
 from .head import ClusterHead
 
@@ -62,10 +64,8 @@ def fit(cls:HalfWhiten,
 def _probs(head, X, prepare=None, block=16384):
     "Probabilities of all heads for all rows, float32 `[n_heads, n, k]` on the CPU"
     dev,out = head.w.device,[]
-    for i in range(0, len(X), block):
-        x = X[i:i+block]
-        if not isinstance(x, torch.Tensor): x = torch.from_numpy(np.array(x, dtype=np.float32))     # a copy, for memory maps are read-only
-        x = x.to(dev)
+    for x in (b for _,b in blocks(X, block)) if isinstance(X, np.ndarray) else X.split(block):
+        x = torch.as_tensor(x).to(dev)
         out.append(head(x if prepare is None else prepare(x)).softmax(-1).cpu())
     return torch.cat(out, 1)
 
@@ -79,13 +79,16 @@ class Clusters:
         names:list[str]|None=None,     # name of each image; None numbers them
         config:dict|None=None,         # how the fit was made, plain JSON values
         images:Images|None=None,       # the images themselves, for pictures; not saved
-        labels:np.ndarray|None=None    # cluster of each image, int64 `[n]`, -1 for outliers; None: the most probable cluster
+        labels:np.ndarray|None=None,   # cluster of each image, int64 `[n]`, -1 for outliers; None: the most probable cluster
+        embedding:np.ndarray|None=None,# what CPP makes of the features, float32 `[n, z]`, rows of length 1; None for SCP
+        features:Features|None=None    # the features themselves, for `update`; not saved
     ):
         self.probs = np.ascontiguousarray(probs, dtype=np.float32)
         self.labels = self.probs.argmax(1).astype(np.int64) if labels is None else np.asarray(labels, dtype=np.int64)
-        self.head,self.prepare,self.images = head,prepare,images
+        self.head,self.prepare,self.images,self.features = head,prepare,images,features
         self.names = [f'row-{i}' for i in range(len(probs))] if names is None else list(names)
         self.config = dict(config or {})
+        self.embedding = None if embedding is None else np.ascontiguousarray(embedding, dtype=np.float32)
 
     def __len__(self): return len(self.labels)
     n_clusters = property(lambda self: self.probs.shape[1], doc='Number of clusters, k')
@@ -135,6 +138,19 @@ def to_frame(self:Clusters
     return pd.DataFrame(dict(name=self.names, cluster=self.labels, confidence=self.confidence, runner_up=others.argmax(1)))
 
 # %% ../nbs/03b_clusters.ipynb #2be07de0
+_HEADS = dict(ClusterHead='scp_nb.head', CPPHead='scp_nb.cpp')     # the kinds of head a directory may name, and where they are defined
+
+def _settings(head):
+    "What it takes to make an untrained head of the same kind, as plain JSON values"
+    return head.settings if hasattr(head, 'settings') else dict(d=head.d, n_clusters=head.n_clusters, hidden=head.hidden)
+
+def _new_head(kind='ClusterHead', **settings):
+    "An untrained head of a kind that we know"
+    if kind not in _HEADS: raise ValueError(f'a head of kind {kind!r} was saved; this version knows {", ".join(_HEADS)}. Update scp_nb.')
+    head = getattr(import_module(_HEADS[kind]), kind)
+    return head(**settings, n_heads=1) if kind=='ClusterHead' else head(**settings).eval()
+
+# %% ../nbs/03b_clusters.ipynb #09f865e8
 @patch
 def save(self:Clusters,
     path:str|Path,      # directory to make
@@ -144,7 +160,8 @@ def save(self:Clusters,
     tensors = {f'head.{k}':v.detach().cpu().contiguous() for k,v in self.head.state_dict().items()}
     tensors |= dict(mean=self.prepare.mean, basis=self.prepare.basis.contiguous())
     tensors |= dict(probs=torch.from_numpy(self.probs), labels=torch.from_numpy(self.labels))
-    shape = dict(d=self.head.d, n_clusters=self.n_clusters, hidden=self.head.hidden)
+    if self.embedding is not None: tensors['embedding'] = torch.from_numpy(self.embedding)
+    shape = dict(kind=type(self.head).__name__, **_settings(self.head))
     with _out_dir(path, force, {'head.safetensors', 'config.json', 'assignments.csv'}) as tmp:
         save_file(tensors, tmp/'head.safetensors')
         config = dict(format=1, head=shape, fit=self.config, names=self.names)
@@ -152,7 +169,7 @@ def save(self:Clusters,
         self.to_frame().to_csv(tmp/'assignments.csv', index=False, errors='surrogateescape')
     return Path(path)
 
-# %% ../nbs/03b_clusters.ipynb #8f070590
+# %% ../nbs/03b_clusters.ipynb #0b3d4f9d
 @patch(cls_method=True)
 def load(cls:Clusters,
     path:str|Path       # a directory that `save` wrote
@@ -162,11 +179,12 @@ def load(cls:Clusters,
     if not (path/'config.json').is_file():
         raise FileNotFoundError(f'{path} holds no config.json, so no saved clusters. Give a directory that Clusters.save wrote.')
     config,tensors = json.loads((path/'config.json').read_text(encoding='utf-8')),load_file(path/'head.safetensors')
-    head = ClusterHead(**config['head'], n_heads=1)
+    head = _new_head(**config['head'])
     head.load_state_dict({k.removeprefix('head.'):v for k,v in tensors.items() if k.startswith('head.')})
     prepare = HalfWhiten(*tensors['basis'].shape)
     prepare.load_state_dict({k:tensors[k] for k in ('mean', 'basis')})
-    return cls(tensors['probs'].numpy(), head, prepare, config['names'], config['fit'], labels=tensors['labels'].numpy())
+    probs,labels,embedding = (tensors[w].numpy() if w in tensors else None for w in ('probs', 'labels', 'embedding'))
+    return cls(probs, head, prepare, config['names'], config['fit'], labels=labels, embedding=embedding)
 
 # %% ../nbs/03b_clusters.ipynb #0a26e393
 def _summary_row(self:Clusters, cluster:int)->dict:

@@ -11,6 +11,7 @@ import numpy as np, scipy.sparse as sp, torch
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from .pairs import Neighbors
+from .parallel import gather, my_part
 
 # %% ../nbs/03c_density.ipynb #8208e89c
 def density_rank(neighbors:Neighbors    # from `knn`, any metric
@@ -21,15 +22,25 @@ def density_rank(neighbors:Neighbors    # from `knn`, any metric
     return (below+equal-1)/2/max(1, len(s)-1)
 
 # %% ../nbs/03c_density.ipynb #9831a5b3
+def _border_depths(graph, density, partitions):
+    "`border_depth` of many partitions of the same graph"
+    g,depths = graph.tocoo(),[]
+    dense = np.minimum(density[g.row], density[g.col])
+    mean = np.average(dense, weights=g.data)
+    for labels in partitions:
+        labels = np.asarray(labels)
+        cut = labels[g.row]!=labels[g.col]
+        weight = g.data[cut]
+        depths.append(float(mean - np.average(dense[cut], weights=weight)) if weight.sum()>0 else 0.)
+    return depths
+
+# %% ../nbs/03c_density.ipynb #c60b68b7
 def border_depth(graph:sp.csr_matrix,             # symmetric weights `[n, n]`, from `neighbor_graph`
                  density:np.ndarray,              # of each node, from `density_rank`, `[n]`
                  labels:np.ndarray|torch.Tensor   # cluster of each node, `[n]`
                 )->float:                         # -1 to 1; 0 where nothing is cut
     "Measure how much sparser the places are where clusters meet"
-    g,labels = graph.tocoo(),np.asarray(labels)
-    dense,cut = np.minimum(density[g.row], density[g.col]),labels[g.row]!=labels[g.col]
-    if not g.data[cut].sum()>0: return 0.
-    return float(np.average(dense, weights=g.data) - np.average(dense[cut], weights=g.data[cut]))
+    return _border_depths(graph, density, [labels])[0]
 
 # %% ../nbs/03c_density.ipynb #374eeb37
 def merge_clusters(graph:sp.csr_matrix,    # symmetric weights `[n, n]`
@@ -67,9 +78,9 @@ def free_partitions(embedding:torch.Tensor,    # rows of length 1, `[n, m]`, fro
                    )->list[np.ndarray]:        # `len(finer)*n_init` partitions, int64 `[n]` each
     "Cut an embedding finely with k-means, and merge"
     Z,k,found = embedding.cpu().numpy(),n_clusters,[]
-    for f in finer:
-        groups = max(k, min(int(f*k), len(Z)//4))
-        for s in range(n_init):
-            labels = _kmeans(Z, groups, 3 if groups==k else 1, seed*n_init+s)
-            found.append(labels if groups==k else merge_clusters(graph, labels, k))
-    return found
+    wanted = [(max(k, min(int(f*k), len(Z)//4)), s) for f in finer for s in range(n_init)]
+    for groups,s in wanted[slice(*my_part(len(wanted)))]:
+        labels = _kmeans(Z, groups, 3 if groups==k else 1, seed*n_init+s)
+        found.append(labels if groups==k else merge_clusters(graph, labels, k))
+    found = gather(torch.from_numpy(np.array(found, dtype=np.int64).reshape(-1, len(Z))), len(wanted))
+    return list(found.numpy())

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 import numpy as np, torch
 from .features import Features, as_features, default_device
+from .parallel import gather, my_part
 
 # %% ../nbs/01d_neighbors.ipynb #111a824c
 def unit_rows(X:torch.Tensor,                 # rows of any length, float `[n, d]`
@@ -138,8 +139,8 @@ def _exact(X, k, metric, rows, block, dtype):
     left,right,error = _operands(X, k, metric, dtype)
     block = max(1, min(block, n, 2**26//n))                 # at most 128 MB of scores
     buffer = torch.empty(block*math.ceil(n/_WIDTH)*_WIDTH, dtype=dtype, device=dev)
-    m,most,out = min(2*k+32, n-1),min(8*k+256, n-1),[]
-    for some in rows.split(block):
+    m,most,out = min(2*k+32, n-1),min(8*k+256, n-1),[(torch.empty(0, k, dtype=torch.int64), torch.empty(0, k))]
+    for some in rows.split(block) if len(rows) else ():
         first,last = int(some[0]),int(some[-1])+1
         S,groups = _group_scores(left[first:last], right, first, buffer)
         scores,columns,left_out = _best(S, groups, m)
@@ -207,9 +208,10 @@ def knn(features:Features|np.ndarray|torch.Tensor,  # features `[n, d]`, any flo
     n,k,dev = len(X),n_neighbors,default_device(device)
     _check_neighbors(k, n)
     X = unit_rows(X) if metric=='cosine' else X-X.mean(0)   # distances do not change under a shift, rounding errors do
-    rows = torch.arange(n)
-    if method=='exact': return Neighbors(*_exact(X.to(dev), k, metric, rows.to(dev), block, _low_precision(dev.type)))
+    if method=='exact':
+        mine = torch.arange(*my_part(n), device=dev)            # under torchrun each process searches for its part of the rows
+        return Neighbors(*(gather(t, n) for t in _exact(X.to(dev), k, metric, mine, block, _low_precision(dev.type))))
     found = _ivf(X, k, metric, probes)
-    similarity,i = torch.cat([_similarity(X, r, found[r], metric) for r in rows.split(2**16)]).sort(dim=1, descending=True)
+    similarity,i = torch.cat([_similarity(X, r, found[r], metric) for r in torch.arange(n).split(2**16)]).sort(dim=1, descending=True)
     found = found.gather(1, i)
     return Neighbors(found, similarity, _recall(X, found, metric))

@@ -70,10 +70,13 @@ class NeighborPairs:
         n_neighbors:int=15,                 # neighbours to search; lowered to n-1 for tiny sets
         metric:str='cosine',                # "cosine" or "euclidean"
         device:str|torch.device|None=None,  # where neighbours are searched; None takes the GPU where there is one
+        neighbors:Neighbors|None=None       # found before with the same metric, perhaps with `method="faiss"`; None searches
     ):
         self.X = torch.as_tensor(as_features(features).numpy())
         if len(self.X)<2: raise ValueError(f"Pairs need at least 2 rows; got {len(self.X)}.")
-        self.neighbors = knn(self.X, min(n_neighbors, len(self.X)-1), metric, device=device)
+        if neighbors is not None and len(neighbors.indices)!=len(self.X):
+            raise ValueError(f"neighbors are of {len(neighbors.indices):,} rows, features of {len(self.X):,}. Search them in the same features.")
+        self.neighbors = knn(self.X, min(n_neighbors, len(self.X)-1), metric, device=device) if neighbors is None else neighbors
         self.graph = neighbor_graph(self.neighbors, metric)
         self.edges = EdgeSampler(self.graph)
 

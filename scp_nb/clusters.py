@@ -16,9 +16,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from .data import Images
 from .features import Features, as_features, _out_dir
-from .parallel import blocks
+from .parallel import blocks, gather, my_part
 from .pairs import unit_rows
 from .head import ClusterHead
+from .consensus import align
 
 # %% ../nbs/03b_clusters.ipynb #6e64e9b0
 class HalfWhiten(nn.Module):
@@ -68,6 +69,13 @@ def _probs(head, X, prepare=None, block=16384):
         x = torch.as_tensor(x).to(dev)
         out.append(head(x if prepare is None else prepare(x)).softmax(-1).cpu())
     return torch.cat(out, 1)
+
+def _place(head, prepare, X, dev):
+    "Probabilities of one head for all rows of `X`, float32 `[n, k]`, shared out between processes"
+    head,prepare = head.to(dev),prepare.to(dev)
+    lo,hi = my_part(len(X))
+    mine = _probs(head, X[lo:hi], prepare)[0] if hi>lo else torch.empty(0, head.n_clusters)
+    return gather(mine, len(X)).numpy()
 
 # %% ../nbs/03b_clusters.ipynb #212de6c8
 class Clusters:
@@ -259,6 +267,16 @@ def fit_temperature(
         if (logits/math.exp(middle)).softmax(-1).amax(-1).mean()>confidence: low = middle
         else: high = middle
     return math.exp((low+high)/2)
+
+# %% ../nbs/03b_clusters.ipynb #af2ba6cc
+def _calibrate(head, Z, target, judge):
+    "Divide the logits of `head` for prepared features `Z` by a temperature found without labels; gives the support and the temperature"
+    probs = _probs(head, Z)[0]
+    support = neighbor_support(judge, align(target, probs), probs.argmax(1))
+    temperature = fit_temperature(probs.log(), support)
+    with torch.no_grad():
+        for p in (head.w, head.b): p /= temperature
+    return support,temperature
 
 # %% ../nbs/03b_clusters.ipynb #09cfc047
 def expected_calibration_error(

@@ -151,6 +151,12 @@ def _newest(checkpoint, name, epochs):
     sum_over(all_have)
     return int(all_have.min())
 
+# %% ../nbs/03e_loop.ipynb #50e30d7e
+def _epochs(n, batch_size, low, high=None):
+    "Epochs that make about `low` steps, or one step per 10 rows up to `high`"
+    steps = low if high is None else min(high, max(low, n//10))
+    return max(1, math.ceil(steps*batch_size/n))
+
 # %% ../nbs/03e_loop.ipynb #07627857
 def _check_loss(loss, run):
     if not loss.isfinite().all():

@@ -75,7 +75,7 @@ class NeighborPairs:
         self.X = torch.as_tensor(as_features(features).numpy())
         if len(self.X)<2: raise ValueError(f"Pairs need at least 2 rows; got {len(self.X)}.")
         if neighbors is not None and len(neighbors.indices)!=len(self.X):
-            raise ValueError(f"neighbors are of {len(neighbors.indices):,} rows, features of {len(self.X):,}. Search them in the same features.")
+            raise ValueError(f"neighbors are of {len(neighbors.indices):,} rows, features of {len(self.X):,}. Search in the same features.")
         self.neighbors = knn(self.X, min(n_neighbors, len(self.X)-1), metric, device=device) if neighbors is None else neighbors
         self.graph = neighbor_graph(self.neighbors, metric)
         self.edges = EdgeSampler(self.graph)

@@ -17,10 +17,11 @@ from .features import Features, as_features, default_device
 from .parallel import blocks, from_first, gather, my_part, ranks, take_rows, _check_stamp, _stamp
 from .pairs import EdgeSampler, MixedPairs, NeighborPairs, Neighbors, ViewPairs, knn, neighbor_graph
 from .head import ClusterHead
-from .consensus import align, consensus, diffusion_map, modularity
-from .clusters import Clusters, HalfWhiten, fit_temperature, neighbor_support, _one_fraction, _probs
+from .consensus import consensus, diffusion_map, modularity
+from .clusters import Clusters, HalfWhiten, _calibrate, _one_fraction, _place, _probs
 from .density import density_rank, free_partitions, _border_depths, _kmeans
-from .loop import Callback, Checkpoint, StopFit, kept, train_heads, _tell
+from .loop import Callback, Checkpoint, StopFit, kept, train_heads, _epochs, _tell
+from . import update as _update     # gives Clusters their `update`
 
 # %% ../nbs/04_train.ipynb #c035b852
 _all_ = ['Callback', 'Checkpoint', 'Clusters', 'HalfWhiten', 'StopFit']   # people look for them here
@@ -53,11 +54,6 @@ def _check_rows(X):
         what = 'One row of features is' if len(X)<2 else f'All {len(X):,} rows of features are the same, which is'
         raise ValueError(f'{what} nothing to cluster. Check the images and the backbone.')
 
-def _epochs(n, batch_size, low, high=None):
-    "Epochs that make about `low` steps, or one step per 10 rows up to `high`"
-    steps = low if high is None else min(high, max(low, n//10))
-    return max(1, math.ceil(steps*batch_size/n))
-
 # %% ../nbs/04_train.ipynb #3f2c9b7d
 def _check_prior(prior, k):
     "Error unless `prior` is one of the words, or k positive shares"
@@ -85,7 +81,7 @@ def _search(E, graph, judge, prior, k, n_heads, seed, dev, g, run, callbacks, ep
     head,count = _my_heads(E.shape[1], k, n_heads, seed)
     edges = EdgeSampler(graph)
     def batch(rows, part): return E[torch.cat([rows, edges.sample(rows, g)]).to(dev)]
-    train_heads(head.to(dev), batch, len(E), epochs, batch_size, 1e-2, g, run, callbacks, prior=prior, checkpoint=checkpoint, name='search')
+    train_heads(head.to(dev), batch, len(E), epochs, batch_size, 1e-2, g, run, callbacks, None, prior, checkpoint=checkpoint, name='search')
     probs = gather(_probs(head, E.cpu())[:count], n_heads)
     run.modularity = [modularity(judge, p.argmax(1)) for p in probs]
     best = np.argsort(-np.asarray(run.modularity), kind='stable')[:max(1, round(n_heads*_TEACHERS))]
@@ -159,9 +155,10 @@ def _batches(Z, prepare, pairs, rows_of, g, dev):
 
 def _kept(Z, prepare, k, target, batch, hidden, seed, dev, g, run, callbacks, epochs, batch_size, checkpoint):
     "Second round: one head learns `target` from the prepared features `Z`; gives it with its clusters sorted by size"
-    head,(n,d) = ClusterHead(Z.shape[1], k, 1, hidden, seed).to(dev),Z.shape
+    head = ClusterHead(Z.shape[1], k, 1, hidden, seed).to(dev)
     def learn(target, **kw):
-        train_heads(head, batch, n, epochs, batch_size, 3e-3, g, run, callbacks, target.to(dev), shared=True, checkpoint=checkpoint, **kw)
+        train_heads(head, batch, len(Z), epochs, batch_size, 3e-3, g, run, callbacks, target.to(dev), shared=True,
+                    checkpoint=checkpoint, **kw)
         return _probs(head, Z)[0].argmax(1)
     found = learn(target, name='teach')
     lost = set(target.argmax(1).tolist())-set(found.tolist())
@@ -173,36 +170,23 @@ def _kept(Z, prepare, k, target, batch, hidden, seed, dev, g, run, callbacks, ep
         for p in (head.w, head.b): p.copy_(p[..., order.to(dev)])
     return head.requires_grad_(False)
 
-def _calibrate(head, Z, target, judge, run):
-    "Divide the head's logits by a temperature found without labels"
-    probs = _probs(head, Z)[0]
-    run.support = neighbor_support(judge, align(target, probs), probs.argmax(1))
-    run.temperature = fit_temperature(probs.log(), run.support)
-    with torch.no_grad():
-        for p in (head.w, head.b): p /= run.temperature
-
 # %% ../nbs/04_train.ipynb #a9c241ed
 def _checked(features):
     "`as_features`, where a memory map stays one and is searched for NaN block by block"
-    if isinstance(features, np.memmap) and features.ndim==2 and features.dtype.kind in 'fiub' and features.size: features = Features(features)
+    if isinstance(features, np.memmap) and features.ndim==2 and features.dtype.kind in 'fiub' and features.size:
+        features = Features(features)
     if isinstance(features, Features) and isinstance(features.X, np.memmap):
         features._finite = features._finite or all(np.isfinite(b).all() for _,b in blocks(features.X))
     return as_features(features)
 
+# %% ../nbs/04_train.ipynb #9180fa6e
 def _searched(feats, sample, pairs, seed):
     "Numbers of the rows to search, and those rows, float32 `[m, d]`"
     n = len(feats)
     if sample is None or n<=sample or hasattr(pairs, 'graph'):
-        return torch.arange(n),torch.from_numpy(np.require(feats.numpy(), np.float32, ['C', 'W']))  # torch takes no reversed and no read-only arrays
+        return torch.arange(n),torch.from_numpy(np.require(feats.numpy(), np.float32, ['C', 'W']))  # torch takes no reversed, no read-only
     rows = np.sort(np.random.default_rng(seed).choice(n, sample, replace=False))
     return torch.from_numpy(rows),torch.from_numpy(take_rows(feats.X, rows))
-
-def _place(head, prepare, X, dev):
-    "Probabilities for all rows of `X`, float32 `[n, k]`, shared out between processes"
-    head,prepare = head.to(dev),prepare.to(dev)
-    lo,hi = my_part(len(X))
-    mine = _probs(head, X[lo:hi], prepare)[0] if hi>lo else torch.empty(0, head.n_clusters)
-    return gather(mine, len(X)).numpy()
 
 # %% ../nbs/04_train.ipynb #f9b7a9be
 def _two_graphs(X, Z, pairs, dev, checkpoint):
@@ -217,12 +201,16 @@ def _two_graphs(X, Z, pairs, dev, checkpoint):
 # %% ../nbs/04_train.ipynb #8f197dc2
 def _as_bytes(**values): return torch.frombuffer(bytearray(json.dumps(values).encode()), dtype=torch.uint8)
 
+def _of_bytes(t): return json.loads(bytes(t.tolist()))
+
+# %% ../nbs/04_train.ipynb #750bc155
 def _whole_target(neighbors, seen, k, prior, seed, g, run, search):
     "What the kept head shall learn, with all that is known about it, as tensors for a checkpoint"
     target,E = _target(neighbors, seen, k, prior, seed, run, search)
     return dict(target=from_first(_fill_empty(target, E)), random=g.get_state(),
                 known=_as_bytes(prior=run.prior, depth=run.depth, modularity=run.modularity))
 
+# %% ../nbs/04_train.ipynb #321e22dd
 def _fit(X, k, pairs, rows_of, prior, n_heads, hidden, epochs, b, seed, dev, callbacks, checkpoint):
     "Both rounds on the rows `X`, which are the images `rows_of`; gives the head, its map, and the run with all that is worth knowing"
     n,g,start = len(X),torch.Generator().manual_seed(seed),time.perf_counter()
@@ -232,13 +220,14 @@ def _fit(X, k, pairs, rows_of, prior, n_heads, hidden, epochs, b, seed, dev, cal
     prepare = HalfWhiten.fit(X).to(dev)
     Z = torch.cat([prepare(x.to(dev)).cpu() for x in X.split(65536)])
     neighbors,seen = _two_graphs(X, Z, pairs, dev, checkpoint)
-    search = partial(_search, k=k, n_heads=n_heads, seed=seed, dev=dev, g=g, run=run, callbacks=callbacks, epochs=e1, batch_size=b, checkpoint=checkpoint)
+    search = partial(_search, k=k, n_heads=n_heads, seed=seed, dev=dev, g=g, run=run, callbacks=callbacks, epochs=e1, batch_size=b,
+                     checkpoint=checkpoint)
     found = kept(checkpoint, 'target', lambda: _whole_target(neighbors, seen, k, prior, seed, g, run, search))
     g.set_state(found['random'])
-    vars(run).update(json.loads(bytes(found['known'].tolist())), stage='teach', epoch=e1)
+    vars(run).update(_of_bytes(found['known']), stage='teach', epoch=e1)
     batch = _batches(Z, prepare, pairs or neighbors, rows_of, g, dev)
     head = _kept(Z, prepare, k, found['target'], batch, hidden, seed, dev, g, run, callbacks, e2, b, checkpoint)
-    _calibrate(head, Z, found['target'], neighbor_graph(seen), run)
+    run.support,run.temperature = _calibrate(head, Z, found['target'], neighbor_graph(seen))
     run.pairs,run.seconds = type(pairs or neighbors).__name__,time.perf_counter()-start
     _tell(callbacks, 'on_fit_end', run)
     return head,prepare,run
@@ -248,7 +237,8 @@ def _checkpoint(folder, X, pairs, **settings):
     "A `Checkpoint` that knows which features and settings it belongs to; None without a folder"
     if folder is None: return None
     digest = hashlib.sha256(memoryview(X.numpy()).cast('B')).hexdigest()[:16]
-    return Checkpoint(folder, dict(settings, rows=len(X), d=X.shape[1], features=digest, pairs=str(pairs), processes=ranks()[1], scp_nb=__version__))
+    return Checkpoint(folder, dict(settings, rows=len(X), d=X.shape[1], features=digest, pairs=str(pairs), processes=ranks()[1],
+                                   scp_nb=__version__))
 
 # %% ../nbs/04_train.ipynb #b95cc463
 def fit_head(
@@ -265,7 +255,7 @@ def fit_head(
     seed:int=0,                      # the same seed, machine and device give the same clusters
     device:str|torch.device|None=None,   # see `default_device`
     callbacks:list=(),               # `Callback`s that follow the fit
-    sample:int|None=100_000,         # rows to search, picked at random, at least 50 per cluster; more find smaller clusters; None, or pairs with a graph: all
+    sample:int|None=100_000,         # rows to search, at least 50 per cluster; more find smaller clusters; None, or pairs with a graph: all
     resume:str|Path|None=None        # directory to keep all progress in; the same call goes on from there after a crash
 )->Clusters:                         # labels, probabilities and the head for new images; cluster 0 is the largest
     "Cluster frozen features with SCP: many heads search, their consensus teaches one head"

@@ -32,7 +32,8 @@ def default_device(device=None      # "cuda", "cuda:1", "mps", "cpu" or a torch.
                   )->torch.device:  # a device that exists on this machine
     "Choose the device: the one named, else CUDA, else Apple's MPS, else the CPU"
     cuda,mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-    if device is None: return torch.device('cuda' if cuda else 'mps' if mps else 'cpu')
+    mine = int(os.environ.get('LOCAL_RANK', 0)) % max(1, torch.cuda.device_count())      # under torchrun each process has a card of its own
+    if device is None: return torch.device('cuda', mine) if cuda and mine else torch.device('cuda' if cuda else 'mps' if mps else 'cpu')
     try: d = torch.device(device)
     except (RuntimeError, TypeError) as e: raise ValueError(f'device must be "cuda", "mps" or "cpu"; got {device!r}.') from e
     here = dict(cuda=cuda and (d.index or 0) < torch.cuda.device_count(), mps=mps, cpu=True)
@@ -56,7 +57,8 @@ class Backbone:
         if self.channels_last: self.model = self.model.to(memory_format=torch.channels_last)
         self.embed = embed or self.model
         versions = {k: version(n) for k,n in dict(torch='torch', timm='timm', open_clip='open_clip_torch').items()}
-        self.provenance = dict(model=type(model).__name__, transform=' '.join(str(transform).split()), **versions, **(provenance or {}))
+        words = re.sub(r' at 0x[0-9a-f]+', '', ' '.join(str(transform).split()))      # a function's address says nothing
+        self.provenance = dict(model=type(model).__name__, transform=words, **versions, **(provenance or {}))
         self.d = None if isinstance(model, _Pixels) else self._probe()
 
     def __repr__(self)->str: return f'Backbone: {self.spec}, {self.d or "?"}-d, on {self.device}'

@@ -6,13 +6,14 @@
 __all__ = ['scp_demo', 'scp_features', 'scp_cluster']
 
 # %% ../nbs/13_cli.ipynb #cfbcea7d
-import csv, sys
+import csv, os, sys
 from functools import wraps
 from pathlib import Path
 from fastcore.script import call_parse
 from tqdm import tqdm
 from .data import as_images, digits
-from .features import default_backbone, extract_features, load_backbone, _FILES as _FEATURE_NAMES, _out_dir
+from .features import default_backbone, extract_features, load_backbone, _out_dir
+from .collection import _look
 from .clusters import _one_fraction
 from .train import Callback, fit_head, _check_prior
 from .evaluate import evaluate
@@ -27,7 +28,8 @@ def _one_line(f):
         except (ValueError, OSError, RuntimeError, KeyboardInterrupt) as e:
             if Path(sys.argv[0]).stem.removesuffix('-script')!=f.__name__: raise      # called from Python
             stopped = isinstance(e, KeyboardInterrupt)
-            line = 'stopped; nothing was written.' if stopped else ' '.join(str(e).split())
+            kept = 'what is done is kept, and the same command goes on.' if f.__name__=='scp_features' else 'nothing was written.'
+            line = f'stopped; {kept}' if stopped else ' '.join(str(e).split())
             print(f'{f.__name__}: {line}', file=sys.stderr)
             raise SystemExit(130 if stopped else 2) from None
     return wrapped
@@ -48,14 +50,16 @@ class _Bar(Callback):
     def on_epoch_end(self, run): self.bar.update(1)
     def on_fit_end(self, run): self.bar.close()
 
-def _say(what, text): print(f'{what:11s} {text}', flush=True)
+def _say(what, text):
+    "Print a line of the result; of several processes that torchrun started, the first one speaks"
+    if not int(os.environ.get('RANK', 0)): print(f'{what:11s} {text}', flush=True)
 
 # %% ../nbs/13_cli.ipynb #404c860e
-def _features(images, spec, checkpoint, device, batch_size, out):
+def _features(images, spec, checkpoint, device, batch_size, out, **kwargs):
     "Extract features into `out` and say what was read"
     backbone = load_backbone(spec, checkpoint=checkpoint, device=device)
     _say('Backbone', f'{backbone.spec} on {backbone.device}')
-    feats = extract_features(images, backbone, out=out, batch_size=batch_size, progress=sys.stderr.isatty())
+    feats = extract_features(images, backbone, out=out, batch_size=batch_size, progress=sys.stderr.isatty(), **kwargs)
     _say('Images', f'{len(feats):,} read, {len(feats.skipped):,} skipped')
     _say('Features', f'{len(feats):,} × {feats.shape[1]} in {feats.meta["seconds"]:.1f} s')
     return feats
@@ -64,7 +68,6 @@ def _write_skipped(feats, path):
     "List the files that could not be read"
     with open(path, 'w', newline='', encoding='utf-8', errors='surrogateescape') as f:
         csv.writer(f).writerows([('path', 'reason'), *feats.skipped.items()])
-_FEATURE_FILES = _FEATURE_NAMES | {'skipped.csv'}
 _FILES = {'features', 'head', 'assignments.csv', 'skipped.csv', 'report.html', 'gallery.png', 'map.png'}
 
 def _provenance(feats, clusters, command):
@@ -124,21 +127,20 @@ def scp_features(
     out:str=None,                   # directory to make; FOLDER-features in the current directory if not given
     backbone:str=default_backbone,  # `open_clip:MODEL/TAG`, `timm:MODEL`, or `pixels`
     checkpoint:str=None,            # local weights for that model: safetensors, or a torch file without code
-    batch_size:int=None,            # images per forward pass, 16 on a CPU and 64 on a GPU if not given; lower it if memory runs out
+    batch_size:int=None,            # images per forward pass, worked out if not given; halved by itself where memory runs out
+    workers:int=None,               # threads or processes that decode images, one per core if not given
     device:str=None,                # cuda, mps or cpu; the best one there is if not given
+    update:bool=False,              # keep what is in `out` of files that have not changed, add new ones, drop those that are gone
     force:bool=False,               # replace features that an earlier run wrote to `out`
 ):
-    "Extract the features of a folder of images with a frozen backbone, and keep them"
+    "Extract the features of a folder of images with a frozen backbone, and keep them; a stopped run goes on when started again"
     images = as_images(folder)
     out = out or f'{Path(folder).resolve().name}-features'
-    with _out_dir(out, force, _FEATURE_FILES) as tmp:
-        feats = _features(images, backbone, checkpoint, device, batch_size, tmp/'new')
-        _write_skipped(feats, tmp/'new'/'skipped.csv')
-        for f in list((tmp/'new').iterdir()): f.rename(tmp/f.name)
-        (tmp/'new').rmdir()
+    _look(out, force)
+    _features(images, backbone, checkpoint, device, batch_size, out, n_workers=workers, force=force, update=update)
     _say('Wrote', f'{out}   (Features.load({str(out)!r}) in Python)')
 
-# %% ../nbs/13_cli.ipynb #62964874
+# %% ../nbs/13_cli.ipynb #60f4496f
 @call_parse
 @_one_line
 def scp_cluster(
@@ -150,7 +152,7 @@ def scp_cluster(
     prior:str='auto',               # sizes to expect: uniform, learned, or auto, which decides
     outliers:float=None,            # share of images to mark as outliers, cluster -1, the least confident; 0.05 is 5%
     evaluate:bool=False,            # take sub-folder names as labels and print ACC, NMI and ARI; they change nothing else
-    batch_size:int=None,            # images per forward pass, 16 on a CPU and 64 on a GPU if not given; lower it if memory runs out
+    batch_size:int=None,            # images per forward pass, worked out if not given; halved by itself where memory runs out
     device:str=None,                # cuda, mps or cpu; the best one there is if not given
     seed:int=0,                     # the same seed gives the same clusters
     force:bool=False,               # replace what an earlier run wrote to `out`; other files there are left alone

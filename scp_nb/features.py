@@ -6,17 +6,21 @@
 __all__ = ['Features', 'as_features', 'extract_features', 'Backbone', 'default_backbone', 'default_device', 'load_backbone']
 
 # %% ../nbs/01_features.ipynb #c7967fdb
-import json, os, shutil, time
-from contextlib import contextmanager
+import json, os
 from pathlib import Path
-from uuid import uuid4
 import numpy as np
 import torch
 from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
-from tqdm.auto import tqdm
 from .data import Images, as_images, _as_labels, _numbered, _numpy
-from .backbones import Backbone, default_backbone, default_device, load_backbone, _Pixels, _none_read, _prefetch
+from .backbones import Backbone, default_backbone, default_device, load_backbone, _Pixels, _cores, _none_read
+from .reading import file_stamps, _Reader, _twins
+from .journal import Rows, _FILES, _UNFINISHED, _on_disk, _out_dir
+from .encoding import _Encoder, _Plan, _auto_batch, _fill, _precision
+from .collection import _look
+from .shards import _company
+from .formats import read_embeddings, _write_parquet
+from .runs import _record, _run, _timing
 
 # %% ../nbs/01_features.ipynb #8ba85ad8
 _all_ = ['Backbone', 'default_backbone', 'default_device', 'load_backbone']   # people look for them here
@@ -109,66 +113,64 @@ def from_array(cls:Features,
         raise ValueError(f'features must be dense, for every step reads all d values; got a sparse {type(X).__name__}. '
                          'Reduce it first, for instance with TruncatedSVD.')
     if hasattr(X, 'to_numpy'): X = X.to_numpy()
-    try: a = _numpy(X)
+    try: a = X if isinstance(X, np.memmap) else _numpy(X)
     except (ValueError, TypeError) as e: raise ValueError(f'features must be [n, d]; got rows that do not fit together: {e}') from e
     _check_rank(a)
     if a.dtype not in (np.float16, np.float32):
         with np.errstate(over='ignore'): a = a.astype(np.float32)
     return _check_finite(cls(a, names, labels, classes))
 
-# %% ../nbs/01_features.ipynb #71b50dfc
-def as_features(x               # `Features`, a features directory, an array, tensor, data frame or nested list `[n, d]`
+# %% ../nbs/01_features.ipynb #e3846cc1
+@patch(cls_method=True)
+def from_file(cls:Features,
+              path,                     # .npy, .npz, .safetensors, .parquet, .arrow, .feather, or an output folder of clip-retrieval
+              column:str|None=None,     # which array, tensor or column, where there are several
+              names:list|None=None,     # one name per row; default: those in the file, if there are any
+              labels=None               # one whole number or word per row; default: those in the file, if there are any
+             )->Features:               # float16 stays, everything else becomes float32; .npy stays a memory map
+    "Take embeddings that another program has written; no pickle is ever read"
+    found = read_embeddings(path, column)
+    f = cls.from_array(found['X'], names or found.get('names'), found.get('labels') if labels is None else labels)
+    f.meta['spec'] = f'file:{Path(path).name}'
+    return f
+
+# %% ../nbs/01_features.ipynb #567c8e0b
+@patch(cls_method=True)
+def from_dataset(cls:Features,
+                 ds,                     # a Hugging Face data set
+                 column:str|None=None    # the column of vectors; default: the only one there is
+                )->Features:             # its rows, with the labels of its one ClassLabel column
+    "Take a column of embeddings of a Hugging Face data set"
+    lists = [c for c,f in ds.features.items() if type(f).__name__ in ('Sequence', 'List', 'LargeList', 'Array2D') or isinstance(f, list)]
+    if column is None and len(lists)!=1 or column and column not in ds.features:
+        raise ValueError(f'wanted one column of vectors; the data set has {", ".join(ds.features)}. Say which with column="...".')
+    kinds = [c for c,f in ds.features.items() if type(f).__name__=='ClassLabel']
+    labels,classes = (ds[kinds[0]],ds.features[kinds[0]].names) if len(kinds)==1 else (None,None)
+    names = next((list(map(str, ds[c])) for c in ('name', 'path', 'file_name', 'id') if c in ds.features), None)
+    column = column or lists[0]
+    blocks = [np.asarray(ds[i:i+1000][column], dtype=np.float32) for i in range(0, len(ds), 1000)]
+    return cls.from_array(np.concatenate(blocks), names, None if labels is None else list(labels), classes)
+
+# %% ../nbs/01_features.ipynb #1ad298f1
+@patch
+def to_parquet(self:Features,
+               path       # file to write; replaced if there
+              ):
+    "Write name, label and vector of every row to a Parquet file; needs pyarrow"
+    meta = {k: v for k,v in self.meta.items() if k in ('spec', 'precision', 'device')}
+    return _write_parquet(path, self.X, self.names, self.labels, meta)
+
+# %% ../nbs/01_features.ipynb #91bf65a5
+def as_features(x               # `Features`, a features directory, a file for `from_file`, an array, tensor, data frame or nested list
                )->Features:     # the same rows, checked
     "Take features in whatever form they come"
-    if isinstance(x, (str, os.PathLike)): x = Features.load(x)
+    if isinstance(x, (str, os.PathLike)):
+        x = Features.from_file(x) if Path(x).is_file() or (Path(x)/'img_emb').is_dir() else Features.load(x)
     if isinstance(x, Features): return _check_finite(x)
     if isinstance(x, Images): raise ValueError('these are images; turn them into features first: extract_features(images, backbone).')
     return Features.from_array(x)
 
 # %% ../nbs/01_features.ipynb #1aa02ac6
-_FILES = {'features.npy', 'index.jsonl', 'meta.json', 'projection.safetensors'}
-
-def _check_out(out, force:bool=False)->Path:
-    "`out` as an absolute path if we may write a directory there"
-    said,out = out,Path(out).absolute()
-    if out.exists() and not out.is_dir(): raise FileExistsError(f'"{said}" is a file; wanted a directory to write into. Give another name.')
-    if not force and out.is_dir() and any(out.iterdir()):
-        raise FileExistsError(f'"{said}" exists and is not empty. Give another, or force=True (--force) to replace our files in it.')
-    return out
-
-def _remove(p:Path)->None: shutil.rmtree(p) if p.is_dir() and not p.is_symlink() else p.unlink()
-
-def _move_in(tmp:Path, out:Path, files:set)->None:
-    "Put `tmp` in the place of `out`, whole if `out` holds nothing but `files`, else file by file"
-    there = {p.name for p in out.iterdir()} if out.exists() else set()
-    if there <= set(files):
-        old = tmp.with_suffix('.old')
-        if out.exists(): os.replace(out, old)
-        os.replace(tmp, out)
-        return shutil.rmtree(old, ignore_errors=True)
-    new = list(tmp.iterdir())
-    for name in there & set(files): _remove(out/name)   # also those that the new run does not have
-    for p in new: os.replace(p, out/p.name)
-    tmp.rmdir()
-
-# %% ../nbs/01_features.ipynb #1d6f9027
-@contextmanager
-def _out_dir(out, force:bool=False, files:set=_FILES):
-    "A directory to write into that takes the place of `out` at the end, or vanishes on an error; `files` are the names that are ours"
-    out = _check_out(out, force)
-    made = [p for p in out.parents if not p.exists()]
-    tmp = out.parent/f'.{out.name}.{uuid4().hex[:8]}.tmp'
-    tmp.mkdir(parents=True)
-    try:
-        yield tmp
-        _move_in(tmp, out, files)
-    except BaseException:   # KeyboardInterrupt too
-        shutil.rmtree(tmp, ignore_errors=True)
-        for p in made:
-            if p.exists() and not any(p.iterdir()): p.rmdir()
-        raise
-
-# %% ../nbs/01_features.ipynb #84984435
 def _write_rest(f:Features, folder:Path)->None:
     "Everything of a features directory but the array"
     labels = [None]*len(f) if f.labels is None else f.labels.tolist()
@@ -179,19 +181,19 @@ def _write_rest(f:Features, folder:Path)->None:
     (folder/'meta.json').write_text(json.dumps(meta, indent=1), encoding='utf-8')
     if f.projection: save_file({k: torch.as_tensor(v).contiguous() for k,v in f.projection.items()}, folder/'projection.safetensors')
 
-# %% ../nbs/01_features.ipynb #638398d8
+# %% ../nbs/01_features.ipynb #1d6f9027
 @patch
 def save(self:Features,
          out,                  # directory to write; made if missing
          force:bool=False      # replace our own files in a directory that is not empty
         )->Path:               # that directory
     "Write the features as a directory"
-    with _out_dir(out, force) as tmp:
+    with _out_dir(out, force, _FILES) as tmp:
         np.save(tmp/'features.npy', np.asarray(self.X), allow_pickle=False)
         _write_rest(self, tmp)
     return Path(out)
 
-# %% ../nbs/01_features.ipynb #c717aee4
+# %% ../nbs/01_features.ipynb #a98c9284
 @patch(cls_method=True)
 def load(cls:Features,
          folder            # a directory written by `save` or `extract_features`
@@ -199,17 +201,23 @@ def load(cls:Features,
     "Open a features directory"
     p = Path(folder)
     missing = [n for n in ('features.npy','index.jsonl','meta.json') if not (p/n).is_file()]
+    if missing and (p/_UNFINISHED).is_dir(): raise FileNotFoundError(f'"{p}" is not finished yet. Run the same extraction again to go on.')
     if missing: raise FileNotFoundError(f'"{p}" has no {", ".join(missing)}. Give a directory made by extract_features(..., out=...).')
     meta = json.loads((p/'meta.json').read_text(encoding='utf-8'))
     kind = meta.get('format'), meta.get('format_version')
     if kind!=('scp_nb.features', 1): raise ValueError(f'"{p}" has the format {kind}; wanted ("scp_nb.features", 1). Extract it again.')
     X = np.load(p/'features.npy', mmap_mode='r', allow_pickle=False)
-    with open(p/'index.jsonl', encoding='utf-8') as f: index = [json.loads(line) for line in f]
-    if X.ndim!=2 or len(index)!=len(X):
-        raise ValueError(f'"{p}" is damaged: features {list(X.shape)} for {len(index):,} names. Extract them again.')
-    labels = None if any(r['label'] is None for r in index) else [r['label'] for r in index]
+    names,labels = [],[]
+    with open(p/'index.jsonl', encoding='utf-8') as f:
+        for line in f:
+            r = json.loads(line)
+            names.append(r['name']); labels.append(r['label'])
+    if X.ndim!=2 or len(names)!=len(X):
+        raise ValueError(f'"{p}" is damaged: features {list(X.shape)} for {len(names):,} names. Extract them again.')
+    if (p/'timing.json').is_file(): meta.update(json.loads((p/'timing.json').read_text(encoding='utf-8')))
+    labels = None if None in labels else labels
     projection = load_file(p/'projection.safetensors') if (p/'projection.safetensors').is_file() else None
-    return cls(X, [r['name'] for r in index], labels, meta.pop('classes', None), meta, None, meta.pop('skipped', None), projection)
+    return cls(X, names, labels, meta.pop('classes', None), meta, None, meta.pop('skipped', None), projection)
 
 # %% ../nbs/01_features.ipynb #cc156189
 @patch
@@ -232,112 +240,59 @@ def backbone(self:Features,
     return b
 
 # %% ../nbs/01_features.ipynb #46a94260
-def _precision(precision:str, device:torch.device)->str:
-    "Turn \"auto\" into the precision for `device`, and refuse half precision where it is not used"
-    known = ('auto','float32','float16','bfloat16')
-    if precision not in known: raise ValueError(f'precision must be one of {", ".join(known)}; got {precision!r}.')
-    if precision=='auto': return 'float16' if device.type=='cuda' else 'float32'
-    if precision!='float32' and device.type!='cuda': raise ValueError(f'{precision} is for CUDA; on {device.type} use "auto" or "float32".')
-    return precision
+def _read_ones(images:Images, skipped)->Images:
+    "The images that are not among the names `skipped`"
+    return images.subset(np.fromiter((n not in skipped for n in images.names), bool, len(images)) if skipped else slice(None))
 
-# %% ../nbs/01_features.ipynb #ab9f967b
-class _Npy:
-    "An .npy file that grows by blocks of rows; the header gets the number of rows at the end"
-    def __init__(self, path:Path, n:int): self.f,self.most,self.n,self.d = open(path, 'wb'),n,0,None
-    def _header(self, n:int)->int:
-        np.lib.format.write_array_header_1_0(self.f, dict(descr='<f4', fortran_order=False, shape=(n, self.d)))
-        return self.f.tell()
-    def write(self, a:np.ndarray):
-        if self.d is None:
-            self.d = a.shape[1]
-            self.start = self._header(self.most)
-        self.f.write(np.ascontiguousarray(a, dtype='<f4').tobytes())
-        self.n += len(a)
-    def close(self):
-        if self.d:
-            self.f.seek(0)
-            if self._header(self.n)!=self.start: raise RuntimeError('the header of features.npy changed its length')   # NumPy pads it
-        self.f.close()
-
-# %% ../nbs/01_features.ipynb #d84a40a2
-def _encode(backbone:Backbone, xs:list, names:list, precision:str)->np.ndarray:
-    "float32 `[b, d]` of some transformed images, all finite"
-    shapes = {tuple(x.shape) for x in xs}
-    if len(shapes)>1: raise ValueError(f'transform of "{backbone.spec}" gives different shapes, {sorted(shapes)[:2]}. Resize to one.')
-    x = torch.stack(xs)
-    out = backbone.encode(x) if precision=='float32' else backbone.encode(x, precision)
-    if precision!='float32' and not out.isfinite().all(): out = backbone.encode(x)   # half precision overflowed: once more in full
-    bad = ~out.isfinite().all(1)
-    if bad.any():
-        raise ValueError(f'backbone "{backbone.spec}" gives NaN or infinity for "{names[int(bad.int().argmax())]}"; wanted finite numbers. '
-                         'Check its weights.')
-    return out.numpy()
-
-# %% ../nbs/01_features.ipynb #597cfb6c
-def _encode_all(images:Images, backbone:Backbone, write, batch_size:int, n_workers, precision:str, progress:bool)->list:
-    "Encode every readable image, hand each batch to `write`, and return the rows that were read"
-    rows,xs,widths = [],[],set()
-    ahead = min(1024, 4*batch_size)
-    def flush():
-        if not xs: return
-        z = _encode(backbone, xs, [images.names[r] for r in rows[-len(xs):]], precision)
-        widths.add(z.shape[1])
-        if len(widths)>1: raise ValueError(f'backbone "{backbone.spec}" gives different lengths, {sorted(widths)}. Resize to one size.')
-        write(z)
-        xs.clear()
-    with tqdm(total=len(images), unit='img', desc='Features', disable=not progress) as bar:
-        for i,x in _prefetch(images, backbone.transform, range(len(images)), n_workers, ahead):
-            bar.update()
-            if x is None: continue
-            rows.append(i); xs.append(x)
-            if len(xs)==batch_size: flush()
-        flush()
-    if not rows: raise ValueError(_none_read(images))
-    return rows
-
-# %% ../nbs/01_features.ipynb #48791496
-def _describe(X:np.ndarray, rows:list, images:Images, backbone:Backbone, precision:str, start:float)->Features:
-    "Features of `images[rows]` with the record of how they were made"
-    seconds = time.perf_counter()-start
-    gpu = f' ({torch.cuda.get_device_name(backbone.device)})' if backbone.device.type=='cuda' else ''
-    root = str(images.root) if hasattr(images, 'root') else None   # pictures can be found again below it
-    meta = dict(spec=backbone.spec, backbone=backbone.provenance, precision=precision, device=f'{backbone.device}{gpu}',
-                seconds=round(seconds, 3), images_per_second=round(len(images)/seconds, 1), root=root, what=images.what)
-    projection = dict(mean=backbone.model.mean, components=backbone.model.components) if isinstance(backbone.model, _Pixels) else None
-    kept = images.subset(rows)
-    f = Features(X, kept.names, kept.labels, kept.classes, meta, kept, images.skipped, projection)
-    backbone.d,f._finite = f.shape[1],True
+# %% ../nbs/01_features.ipynb #18effcba
+def _made(out, images:Images, backbone:Backbone)->Features:
+    "The features in `out`, together with the pictures behind the rows; their names are in memory already and need not be read"
+    folder = Path(out)
+    meta,timing = (json.loads((folder/n).read_text(encoding='utf-8')) for n in ('meta.json', 'timing.json'))
+    X,kept = np.load(folder/'features.npy', mmap_mode='r'),_read_ones(images, meta['skipped'])
+    if len(kept)!=len(X): return Features.load(out)
+    images.skipped.update(meta.pop('skipped'))
+    projection = load_file(folder/'projection.safetensors') if (folder/'projection.safetensors').is_file() else None
+    f = Features(X, kept.names, kept.labels, meta.pop('classes'), {**meta, **timing}, kept, images.skipped, projection)
+    f._finite,backbone.d = True,f.shape[1]
     return f
 
-# %% ../nbs/01_features.ipynb #6301b727
+# %% ../nbs/01_features.ipynb #996e3741
+def _in_memory(images:Images, backbone:Backbone, precision:str, size:int, **kwargs)->Features:
+    "Extract without leaving anything on disk"
+    backbone.fit(images, kwargs.get('n_workers'))
+    sink,plan = Rows(len(images)),_Plan(len(images), size)
+    read = _Reader(images, backbone.transform, _twins(file_stamps(images)))
+    _fill(sink, plan, range(len(plan)), read, _Encoder(backbone, precision, size), **kwargs)
+    if not sink.rows: raise ValueError(_none_read(images))
+    m,kept = backbone.model,_read_ones(images, {images.names[p] for p in sink.skipped})
+    meta = {**_record(images, backbone, precision), **_timing(sink, len(images))}
+    projection = dict(mean=m.mean, components=m.components) if isinstance(m, _Pixels) else None
+    return Features(sink.array(), kept.names, kept.labels, kept.classes, meta, kept, images.skipped, projection)
+
+# %% ../nbs/01_features.ipynb #8f6a7ec5
 def extract_features(images,                     # anything `as_images` takes
                      backbone=default_backbone,  # a `Backbone`, or a spec for `load_backbone`
                      out=None,                   # directory to write; None keeps the features in memory
-                     batch_size:int|None=None,   # images per forward pass; None: 64 on a GPU, 16 on a CPU, which likes small ones
-                     n_workers:int|None=None,    # threads that decode images; None: one per core, up to 8
+                     batch_size:int|None=None,   # images per forward pass; None works one out; it is halved where memory runs out
+                     n_workers:int|None=None,    # threads or processes that decode images; None: one per core, up to 8 or 16
                      precision:str='auto',       # "auto": float16 on CUDA, else float32; or one of float32, float16, bfloat16
                      progress:bool=True,         # show a progress bar
-                     force:bool=False            # replace our own files if `out` is not empty
+                     force:bool=False,           # replace whatever features are in `out`
+                     update:bool=False,          # keep rows of files in `out` that have not changed, add new ones, drop those that are gone
+                     processes:bool|None=None    # decode in processes, not threads; None: on CUDA only
                     )->Features:                 # float32 `[n, d]`, one row per readable image, not normalised
     "Run every image through a frozen backbone; images that cannot be read are listed in `.skipped`"
     images = as_images(images)
-    if out is not None: _check_out(out, force)
+    if out is not None: _look(out, force)
     if not isinstance(backbone, Backbone): backbone = load_backbone(backbone)
-    if batch_size is None: batch_size = 16 if backbone.device.type=='cpu' else 64
-    if batch_size<1: raise ValueError(f'batch_size must be at least 1; got {batch_size}.')
-    precision = _precision(precision, backbone.device)
-    start = time.perf_counter()
-    backbone.fit(images, n_workers)
-    run = dict(images=images, backbone=backbone, batch_size=batch_size, n_workers=n_workers, precision=precision, progress=progress)
-    if out is None:
-        blocks = []
-        rows = _encode_all(write=blocks.append, **run)
-        return _describe(np.concatenate(blocks), rows, images, backbone, precision, start)
-    with _out_dir(out, force) as tmp:
-        npy = _Npy(tmp/'features.npy', len(images))
-        try: rows = _encode_all(write=npy.write, **run)
-        finally: npy.close()
-        made = _describe(np.load(tmp/'features.npy', mmap_mode='r'), rows, images, backbone, precision, start)
-        _write_rest(made, tmp)
-    made.X = np.load(Path(out)/'features.npy', mmap_mode='r')
-    return made
+    if batch_size is not None and batch_size<1: raise ValueError(f'batch_size must be at least 1; got {batch_size}.')
+    if n_workers is not None and n_workers<1: raise ValueError(f'n_workers must be at least 1; got {n_workers}.')
+    precision,size = _precision(precision, backbone.device),batch_size or _auto_batch(backbone)
+    kwargs = dict(n_workers=n_workers, processes=backbone.device.type=='cuda' if processes is None else processes, progress=progress)
+    if out is None: return _in_memory(images, backbone, precision, size, **kwargs)
+    with _company() as me, _on_disk(out, ' What is done is kept.'):
+        if me.world>1 and n_workers is None: kwargs['n_workers'] = max(1, _cores()//int(os.environ.get('LOCAL_WORLD_SIZE', me.world)))
+        kwargs['progress'] = progress and not me.rank
+        _run(out, me, images, backbone, precision, size, force, update, **kwargs)
+    return _made(out, images, backbone)

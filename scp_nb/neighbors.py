@@ -72,7 +72,7 @@ def _operands(X, k, metric, dtype):
     C = X-mean
     rounded,q = C.to(dtype),(C*C).sum(1)
     rest,length = (C-rounded.float()).norm(dim=1),q.sqrt()
-    h = (C.double()@mean.double()).float() if metric=='cosine' else -q/2
+    h = torch.cat([c.double()@mean.double() for c in C.split(8192)]).float() if metric=='cosine' else -q/2
     one = torch.ones(n, 3, dtype=dtype, device=X.device)
     left,right = torch.cat([rounded, one, 0*one], 1),torch.cat([rounded, _split(h, dtype), one], 1)
     g = _guess(left, right, k, n)

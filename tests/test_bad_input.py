@@ -108,15 +108,17 @@ def test_saved_clusters(tmp_path):
     with pytest.raises(FileNotFoundError, match='config.json'): Clusters.load(tmp_path)
     with pytest.raises(ValueError, match='width 8'): c.predict(X[:,:5])
 
-def test_interrupted_extraction_leaves_nothing(tmp_path, monkeypatch):
-    "Ctrl-C in the middle: no directory, no temporary neighbour"
+def test_interrupted_extraction_goes_on(tmp_path, monkeypatch):
+    "Ctrl-C in the middle: no temporary neighbour, nothing that looks finished, and the same call goes on with what is missing"
     backbone,calls = load_backbone('pixels?size=8'),[]
     backbone.fit(digits())
     encode = type(backbone).encode
     def stop(self, batch):
-        calls.append(1)
-        if len(calls)>3: raise KeyboardInterrupt
+        calls.append(len(batch))
+        if len(calls)==5: raise KeyboardInterrupt
         return encode(self, batch)
     monkeypatch.setattr(type(backbone), 'encode', stop)
     with pytest.raises(KeyboardInterrupt): extract_features(digits(), backbone, out=tmp_path/'f', progress=False)
-    assert not list(tmp_path.iterdir())
+    assert [p.relative_to(tmp_path).as_posix() for p in sorted(tmp_path.rglob('*'))][:2]==['f', 'f/unfinished']
+    extract_features(digits(), backbone, out=tmp_path/'f', progress=False)
+    assert sum(c for c in calls if c>1)==1797+64, "one batch twice; single images are trials of the network"

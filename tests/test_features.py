@@ -223,7 +223,7 @@ def test_nan_stops_the_run_and_names_the_image(tmp_path):
     b = load_backbone(Net(lambda x: x.mean((2,3)).log()), transform=to_tensor)
     grey = as_images(np.stack([np.full((4,4), v, np.uint8) for v in (9,9,9,0,9)]))
     with pytest.raises(ValueError, match='NaN or infinity for "image-00003"'): extract(grey, b, out=tmp_path/'f', batch_size=2)
-    assert not list(tmp_path.iterdir())
+    assert [p.name for p in (tmp_path/'f').iterdir()]==['unfinished'], 'what was done before is kept, and is no directory of features'
 
 def test_a_transform_that_fails_costs_one_image():
     def fussy(im):
@@ -286,7 +286,7 @@ def test_saved_and_loaded_features_are_the_same(tmp_path):
     for o in (g,h):
         assert np.array_equal(o.X, f.X) and o.names==f.names==ims.names and np.array_equal(o.labels, ims.labels) and o.classes==ims.classes
         assert o.meta['spec']=='pixels?d=12' and o.meta['device']=='cpu' and o.meta['n']==456 and o.meta['d']==12
-    assert {p.name for p in (tmp_path/'deep'/'f').iterdir()}=={'features.npy', 'index.jsonl', 'meta.json', 'projection.safetensors'}
+    assert {p.name for p in (tmp_path/'deep'/'f').iterdir()}=={'features.npy', 'index.jsonl', 'meta.json', 'projection.safetensors', 'skipped.csv', 'timing.json'}
     line = json.loads((tmp_path/'copy'/'index.jsonl').read_text().splitlines()[3])
     assert line==dict(row=3, name=ims.names[3], label=0)
     new = ims.subset([440, 7])
@@ -312,7 +312,8 @@ def test_odd_names_come_back(tmp_path):
     assert g.names==names and g.labels.tolist()==[0,1,0,0] and g.classes==['x','y']
 
 @pytest.mark.parametrize('error', [KeyboardInterrupt, OSError])
-def test_nothing_half_written(tmp_path, monkeypatch, error):
+def test_nothing_that_looks_finished(tmp_path, monkeypatch, error):
+    "A run that stops leaves its journal and rows in one folder, and other people's files as they were; test_extract.py lets it go on"
     b,calls,encode = load_backbone('pixels?size=8').fit(digits()),[],Backbone.encode
     def stop(self, *args):
         calls.append(1)
@@ -323,7 +324,13 @@ def test_nothing_half_written(tmp_path, monkeypatch, error):
     for out,force in [('new',False), ('deep/er',False), ('mine',True)]:
         calls.clear()
         with pytest.raises(error): extract(digits(), b, out=tmp_path/out, batch_size=100, force=force)
-        assert [p.relative_to(tmp_path).as_posix() for p in sorted(tmp_path.rglob('*'))]==['mine', 'mine/letter.txt'] and len(calls)==4
+        assert len(calls)==4 and {p.name for p in (tmp_path/out).iterdir()}-{'letter.txt'}=={'unfinished'}
+        with pytest.raises(FileNotFoundError): Features.load(tmp_path/out)
+    assert (tmp_path/'mine'/'letter.txt').read_text()=='dear'
+    calls[:] = [1]*4
+    for out in ('before', 'be/fore'):                      # nothing was done yet: nothing stays
+        with pytest.raises(error): extract(digits(), b, out=tmp_path/out, batch_size=100)
+    assert sorted(p.name for p in tmp_path.iterdir())==['deep', 'mine', 'new']
 
 def test_force_and_refusal(tmp_path):
     out = tmp_path/'f'

@@ -14,7 +14,7 @@ import numpy as np, pandas as pd, scipy.sparse as sp, torch
 from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from .data import Images
+from .data import Images, _Names
 from .features import Features, as_features, _out_dir
 from .parallel import blocks, gather, my_part
 from .pairs import unit_rows
@@ -64,11 +64,14 @@ def fit(cls:HalfWhiten,
 @torch.no_grad()
 def _probs(head, X, prepare=None, block=16384):
     "Probabilities of all heads for all rows, float32 `[n_heads, n, k]` on the CPU"
-    dev,out = head.w.device,[]
+    dev,out,i = head.w.device,None,0
     for x in (b for _,b in blocks(X, block)) if isinstance(X, np.ndarray) else X.split(block):
         x = torch.as_tensor(x).to(dev)
-        out.append(head(x if prepare is None else prepare(x)).softmax(-1).cpu())
-    return torch.cat(out, 1)
+        p = head(x if prepare is None else prepare(x)).softmax(-1)
+        if out is None: out = torch.empty(len(p), len(X), p.shape[2])      # many small pieces would leave memory in crumbs
+        out[:,i:i+len(x)] = p.cpu()
+        i += len(x)
+    return out
 
 def _place(head, prepare, X, dev):
     "Probabilities of one head for all rows of `X`, float32 `[n, k]`, shared out between processes"
@@ -94,7 +97,7 @@ class Clusters:
         self.probs = np.ascontiguousarray(probs, dtype=np.float32)
         self.labels = self.probs.argmax(1).astype(np.int64) if labels is None else np.asarray(labels, dtype=np.int64)
         self.head,self.prepare,self.images,self.features = head,prepare,images,features
-        self.names = [f'row-{i}' for i in range(len(probs))] if names is None else list(names)
+        self.names = [f'row-{i}' for i in range(len(probs))] if names is None else names if isinstance(names, _Names) else list(names)
         self.config = dict(config or {})
         self.embedding = None if embedding is None else np.ascontiguousarray(embedding, dtype=np.float32)
 
@@ -143,7 +146,7 @@ def to_frame(self:Clusters
     "List every image with its cluster"
     others,rows = self.probs.copy(),np.flatnonzero(self.labels>=0)
     others[rows, self.labels[rows]] = -1
-    return pd.DataFrame(dict(name=self.names, cluster=self.labels, confidence=self.confidence, runner_up=others.argmax(1)))
+    return pd.DataFrame(dict(name=list(self.names), cluster=self.labels, confidence=self.confidence, runner_up=others.argmax(1)))
 
 # %% ../nbs/03b_clusters.ipynb #2be07de0
 _HEADS = dict(ClusterHead='scp_nb.head', CPPHead='scp_nb.cpp')     # the kinds of head a directory may name, and where they are defined
@@ -172,7 +175,7 @@ def save(self:Clusters,
     shape = dict(kind=type(self.head).__name__, **_settings(self.head))
     with _out_dir(path, force, {'head.safetensors', 'config.json', 'assignments.csv'}) as tmp:
         save_file(tensors, tmp/'head.safetensors')
-        config = dict(format=1, head=shape, fit=self.config, names=self.names)
+        config = dict(format=1, head=shape, fit=self.config, names=list(self.names))
         (tmp/'config.json').write_text(json.dumps(config, indent=1), encoding='utf-8')
         self.to_frame().to_csv(tmp/'assignments.csv', index=False, errors='surrogateescape')
     return Path(path)

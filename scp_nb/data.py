@@ -7,6 +7,7 @@ __all__ = ['ImageError', 'to_rgb', 'Images', 'ImageFiles', 'ImageArray', 'ImageD
 
 # %% ../nbs/00_data.ipynb #f2356d5d
 import copy, io, logging, operator, os, re, stat
+from collections.abc import Sequence
 from pathlib import Path
 from fastcore.basics import patch
 import numpy as np
@@ -259,9 +260,18 @@ def _check_pixels(a:np.ndarray)->np.ndarray:
     return a[...,0] if a.ndim==4 and a.shape[-1]==1 else a
 
 # %% ../nbs/00_data.ipynb #a45af28b
+class _Names(Sequence):
+    "Numbered names made when asked for, since millions of strings would fill the memory"
+    def __init__(self, stem:str, n:int): self.stem,self.n = stem,n
+    def __len__(self): return self.n
+    def __getitem__(self, i):
+        if isinstance(i, slice): return [self[j] for j in range(self.n)[i]]
+        return f'{self.stem}-{range(self.n)[i]:05d}'
+    def __eq__(self, other): return len(self)==len(other) and all(a==b for a,b in zip(self, other))
+
 def _numbered(stem:str, n:int)->list:
     "Names that sort in the order of the rows"
-    return [f'{stem}-{i:05d}' for i in range(n)]
+    return [f'{stem}-{i:05d}' for i in range(n)] if n<=100_000 else _Names(stem, n)
 
 def _to_255(a:np.ndarray)->float:
     "Factor that brings the values of `a` to 0..255, from their range"

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from PIL import Image
 from tqdm.auto import tqdm
 from .backbones import Backbone
-from .reading import _Reader, _read_chunks
+from .reading import _Reader, _Turns, _read_chunks
 from .journal import Rows, _HEADER, _lines
 
 # %% ../nbs/00d_encoding.ipynb #e3d835a0
@@ -162,7 +162,7 @@ def _one_chunk(plan:_Plan, sink:Rows, read:_Reader, encode:_Encoder):
         return run
     @in_order
     def do(j, fresh, xs, *rest):
-        z = encode(xs, [names[p] for p in fresh]) if xs else ()
+        with read.turns.alone(): z = encode(xs, [names[p] for p in fresh]) if xs else ()
         _add(plan, sink, j, z, fresh, *rest, lap())
     @in_order
     def replay(j):
@@ -173,7 +173,7 @@ def _one_chunk(plan:_Plan, sink:Rows, read:_Reader, encode:_Encoder):
 # %% ../nbs/00d_encoding.ipynb #056df3e9
 def _fill(sink:Rows, plan:_Plan, numbers, read:_Reader, encode:_Encoder, n_workers=None, processes=False, progress=True)->None:
     "Do the chunks `numbers` of `plan`, and hand them to `sink` in order"
-    read.first = sink.first
+    read.first,read.turns = sink.first,_Turns(encode.backbone.device.type=='cpu' and not processes)
     do,replay = _one_chunk(plan, sink, read, encode)
     pool,waiting = ThreadPoolExecutor(1, thread_name_prefix='scp-encode'),deque()
     before = plan.n-sum(len(plan.chunk(j)) for j in numbers)

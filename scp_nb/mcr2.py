@@ -250,9 +250,23 @@ class SampledRate(NamedTuple):
     rate:torch.Tensor    # R_c in nats per point, with gradients
     error:torch.Tensor   # its standard error in nats per point; 0 if all columns were drawn
 
+@torch.no_grad()
+def _quadratic(Z, Pi, size):
+    "y of each column: known for all columns at the price of two matrix products"
+    return (Pi*((Z@Z.T).square()@Pi)).sum(0)/size.clamp_min(torch.finfo(Z.dtype).tiny**.5)
+
+# %% ../nbs/05_mcr2.ipynb #fdb27349
+@torch.no_grad()
+def _line(r, y, k):
+    "Slope of a line through the drawn points (y, r), and the standard error of a sum of k columns that it predicts"
+    m,dx,dr = len(r),y-y.mean(),r-r.mean()
+    slope = (dx*dr).sum()/dx.square().sum().clamp_min(torch.finfo(y.dtype).tiny)
+    return slope,k*((dr-slope*dx).square().sum()/(m-2)*(1-m/k)/m).sqrt()
+
+# %% ../nbs/05_mcr2.ipynb #4faae046
 def sampled_cluster_rate(Z:torch.Tensor,                         # points `[n, d]`
                          Pi:torch.Tensor,                        # membership Π `[n, k]`, as for `cluster_rate`
-                         n_columns:int=128,                      # columns to draw, from 2; fewer cost less and err more
+                         n_columns:int=128,                      # columns to draw, from 3; fewer cost less and err more
                          eps:float=.1**.5,                       # distortion allowed ε
                          generator:torch.Generator|None=None,    # a CPU generator that draws the columns; None is torch's own
                          max_numbers:int=2**24                   # numbers in one work array
@@ -260,10 +274,13 @@ def sampled_cluster_rate(Z:torch.Tensor,                         # points `[n, d
     "Estimate `cluster_rate` from some of the columns"
     dtype,Z = torch.as_tensor(Z).dtype,_points(Z, eps)
     Pi = _shares(Pi, Z)
-    k,m = Pi.shape[1],min(n_columns, Pi.shape[1])
-    if m<2: raise ValueError(f"An error bar needs at least two columns; got n_columns={n_columns} of {k}. Use cluster_rate.")
-    Pi = Pi[:,torch.randperm(k, generator=generator)[:m].to(Z.device)]
-    with torch.autocast(Z.device.type, enabled=False): rate,rates = _ClusterRate.apply(Z, Pi, float(eps), max_numbers)
-    error = (rates*Pi.detach().sum(0)/len(Z)).std()*k*math.sqrt((1-m/k)/m)
+    n,k,m = len(Z),Pi.shape[1],min(n_columns, Pi.shape[1])
+    if m<3: raise ValueError(f"An error bar needs at least three columns; got n_columns={n_columns} of {k}. Use cluster_rate.")
+    drawn = torch.randperm(k, generator=generator)[:m].to(Z.device)
+    with torch.autocast(Z.device.type, enabled=False):
+        part,rates = _ClusterRate.apply(Z, Pi[:,drawn], float(eps), max_numbers)
+        size = Pi.detach().sum(0)
+        y = _quadratic(Z, Pi, size)
+        slope,error = _line(rates*size[drawn]/n, y[drawn], k)
     dtype = dtype if dtype==torch.float64 else torch.float32
-    return SampledRate((rate*(k/m)).to(dtype), error.to(dtype))
+    return SampledRate((part*(k/m)+slope*(y.sum()-y[drawn].sum()*(k/m))).to(dtype), error.to(dtype))

@@ -9,7 +9,7 @@ __all__ = ['file_stamps', 'list_digest', 'sample_digest', 'weights_digest']
 import hashlib, json, os, stat, sys, threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 import numpy as np
 import torch
 from fastcore.basics import patch
@@ -107,14 +107,40 @@ def _digest(f)->str:
     return h.hexdigest()[:32]
 
 # %% ../nbs/00b_reading.ipynb #3da7f5fd
+class _Turns:
+    "Many readers at a time (`with turns:`), or one that is alone (`with turns.alone():`); does nothing unless `on`"
+    def __init__(self, on:bool=True): self.on,self.readers,self.busy,self.free = on,0,False,threading.Condition()
+    def __enter__(self):
+        if not self.on: return
+        with self.free:
+            self.free.wait_for(lambda: not self.busy)
+            self.readers += 1
+    def __exit__(self, *error):
+        if not self.on: return
+        with self.free:
+            self.readers -= 1
+            self.free.notify_all()
+    @contextmanager
+    def alone(self):
+        if not self.on: yield; return
+        with self.free:
+            self.busy = True                            # no new readers, and those that are there finish
+            self.free.wait_for(lambda: not self.readers)
+        try: yield
+        finally:
+            with self.free:
+                self.busy = False
+                self.free.notify_all()
+
+# %% ../nbs/00b_reading.ipynb #bcbf8252
 class _Reader:
     "Read and transform image `i`: gives (tensor, digest, reason); all but the digest None means a copy of an earlier image"
     def __init__(self, images:Images, transform, twins=None):
         self.images,self.transform,self.twins,self.plain = images,transform,twins,_plain_files(images)
-        self.first,self.lock = {},threading.Lock()
+        self.first,self.lock,self.turns = {},threading.Lock(),_Turns(False)
 
-    def __getstate__(self): return {**self.__dict__, 'lock': None, 'first': {}}
-    def __setstate__(self, state): self.__dict__.update(state, lock=threading.Lock())
+    def __getstate__(self): return {**self.__dict__, 'lock': None, 'first': {}, 'turns': None}
+    def __setstate__(self, state): self.__dict__.update(state, lock=threading.Lock(), turns=_Turns(False))
 
     def earlier(self, digest:str, i:int)->int|None:
         "The first image with these bytes if it comes before `i`; remembers `i` if not"
@@ -149,10 +175,12 @@ def __call__(self:_Reader, i:int)->tuple:
 def _by_threads(read:_Reader, chunks:list, n_workers:int):
     "Yield (chunk, results of its images) in order; about two chunks per worker are read ahead"
     pool,queue = ThreadPoolExecutor(n_workers, thread_name_prefix='scp-read'),deque()
-    ahead = max(2, min(2*n_workers, 1024//max(1, len(chunks[0])))) if len(chunks) else 2
+    ahead,turns = max(2, min(2*n_workers, 1024//max(1, len(chunks[0])))) if len(chunks) else 2,getattr(read, 'turns', nullcontext())
+    def work(i):
+        with turns: return read(i)
     try:
         for chunk in chunks:
-            queue.append((chunk, [pool.submit(read, i) for i in chunk]))
+            queue.append((chunk, [pool.submit(work, i) for i in chunk]))
             if len(queue)>ahead:
                 chunk,found = queue.popleft()
                 yield chunk, [f.result() for f in found]

@@ -101,7 +101,7 @@ def _search_free(E, neighbors, k, seed, shares=None):
     found = free_partitions(E, neighbors.graph, k, seed=seed)
     depth = _border_depths(neighbors.graph, rank, found)
     scores = [d+_MODULARITY*modularity(neighbors.graph, l)-_size_error(l, shares) for d,l in zip(depth, found)]
-    sure = torch.stack([one_hot(torch.from_numpy(l), k).float() for l in found])
+    sure = torch.zeros(len(found), len(E), k).scatter_(2, torch.from_numpy(np.stack(found))[:,:,None], 1.)
     for share in (_FREE, _FREE/2, 0):                # where the average leaves a cluster empty, fewer are averaged, at last one
         target = consensus(sure, scores, share)
         if len(target.argmax(1).unique())==k: break
@@ -260,6 +260,7 @@ def fit_head(
 )->Clusters:                         # labels, probabilities and the head for new images; cluster 0 is the largest
     "Cluster frozen features with SCP: many heads search, their consensus teaches one head"
     feats,dev = _checked(features),default_device(device)
+    if len(feats)<2: _check_rows(feats.X)
     stamp,n,k = _stamp(feats.X),len(feats),_check_k(n_clusters, len(feats))
     _check_counts(n_heads=n_heads, hidden=hidden, epochs=epochs, batch_size=batch_size, sample=sample)
     rows_of,X = _searched(feats, sample and max(sample, 50*k), pairs, seed)

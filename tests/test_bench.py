@@ -2,6 +2,7 @@
 import json, sys
 import numpy as np, pytest
 from scp_nb import bench
+from scp_nb.suites import scp_bench
 
 def blobs(path, k=3, n=40):
     rng = np.random.default_rng(0)
@@ -26,13 +27,13 @@ def test_scp_solves_what_is_easy_beside_its_peers(tmp_path):
 def test_command(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     blobs(tmp_path/'b.npz')
-    bench.scp_bench('quality', out='r', sets='b.npz,b.npz@4', seeds=2, only='k-means')
+    scp_bench('quality', out='r', sets='b.npz,b.npz@4', seeds=2, only='k-means')
     found = json.loads((tmp_path/'r'/'quality.json').read_text())
     assert [r['set'] for r in found['runs']]==['b','b','b@4','b@4'] and 'torch' in found['versions']
     assert (tmp_path/'r'/'quality.md').read_text().count('\n')==4
     monkeypatch.setattr(sys, 'argv', ['scp_bench'])
-    for kw,said in [(dict(suite='speed'), 'quality'), (dict(suite='quality', sets='none.npz'), 'none.npz'), (dict(suite='quality', out='r'), 'r')]:
-        with pytest.raises(SystemExit) as e: bench.scp_bench(**kw)
+    for kw,said in [(dict(suite='beauty'), 'quality'), (dict(suite='quality', sets='none.npz'), 'none.npz'), (dict(suite='quality', out='r'), 'r')]:
+        with pytest.raises(SystemExit) as e: scp_bench(**kw)
         line = capsys.readouterr().err
         assert e.value.code==2 and said in line and line.count('\n')==1
     assert sorted(p.name for p in tmp_path.iterdir())==['b.npz', 'r']

@@ -1,4 +1,4 @@
-"SCPClustering among scikit-learn's own tools: pipelines, frames, joblib, and input that is wrong"
+"SCPClustering and CPPClustering among scikit-learn's own tools: pipelines, frames, joblib, and input that is wrong"
 import os, subprocess, sys, warnings
 import joblib, numpy as np, pandas as pd, pytest, scipy.sparse as sp
 from sklearn.base import clone
@@ -10,7 +10,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import adjusted_rand_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from scp_nb.estimators import SCPClustering
+from scp_nb.cpp import fit_cpp
+from scp_nb.estimators import CPPClustering, SCPClustering
 from scp_nb.features import Features
 from scp_nb.train import fit_head
 
@@ -141,15 +142,38 @@ def test_one_cluster_is_that_of_k_means():
     np.testing.assert_array_equal(one.labels_, KMeans(1).fit(X).labels_)
     np.testing.assert_array_equal(one.predict_proba(X+100), np.ones((80,1)))
 
-def test_every_check_of_scikit_learn():
+@pytest.mark.parametrize('est', ['SCPClustering(n_heads=2, epochs=3)', 'CPPClustering(warmup=5, steps=15)'])
+def test_every_check_of_scikit_learn(est):
     "With the default prior, and with the one check that is skipped unless a variable is set before SciPy is loaded"
-    code = '''from sklearn.utils.estimator_checks import check_estimator
-from scp_nb.estimators import SCPClustering
-checks = check_estimator(SCPClustering(n_heads=2, epochs=3), on_skip=None, on_fail=None)
-print(len(checks), *[f"{c['check_name']} {c['status']}: {c['exception']!r}" for c in checks if c["status"]!="passed"], sep="; ")'''
+    code = f'''from sklearn.utils.estimator_checks import check_estimator
+from scp_nb.estimators import CPPClustering, SCPClustering
+checks = check_estimator({est}, on_skip=None, on_fail=None)
+print(len(checks), *[f"{{c['check_name']}} {{c['status']}}: {{c['exception']!r}}" for c in checks if c["status"]!="passed"], sep="; ")'''
     run = subprocess.run([sys.executable, '-c', code], env={**os.environ, 'SCIPY_ARRAY_API': '1'}, capture_output=True, text=True)
     assert run.returncode==0, run.stderr[-2000:]
     assert run.stdout.strip().isdigit() and int(run.stdout)>40, run.stdout
+
+cpp = CPPClustering(4, warmup=3, steps=3, random_state=3)
+
+def test_cpp_gives_the_clusters_and_the_embedding_of_fit_cpp():
+    want,got = fit_cpp(X, 4, warmup=3, steps=3, seed=3),clone(cpp).fit(X)
+    np.testing.assert_array_equal(got.predict_proba(X), want.probs)
+    np.testing.assert_array_equal(got.embedding_, want.embedding)
+    np.testing.assert_array_equal(got.transform(X[:9]), want.embed(X[:9]))
+
+def test_cpp_as_a_step_before_another():
+    "Its embedding feeds another clusterer, and its columns have names"
+    pipe = make_pipeline(StandardScaler(), clone(cpp), KMeans(4, random_state=0)).fit(X)
+    assert pipe.predict(X[:5]).shape==(5,)
+    out = clone(cpp).set_output(transform='pandas').fit_transform(frame)
+    assert out.columns[0]=='cppclustering0' and list(out.index)==list(frame.index)
+
+@pytest.mark.parametrize('setting', [dict(n_clusters=0), dict(prior='auto'), dict(z=3), dict(hidden=0), dict(warmup=-1), dict(steps=0), dict(batch_size=.5),
+    dict(n_columns=2), dict(eta=0), dict(eps=-1), dict(align=-1), dict(keep=1.5), dict(random_state='x')], ids=str)
+def test_cpp_tells_wrong_settings_in_fit_alone(setting):
+    e = clone(cpp).set_params(**setting)
+    with pytest.raises(ValueError, match='Seed|seed' if 'random_state' in setting else next(iter(setting))): e.fit(X)
+    assert not hasattr(e, 'clusters_')
 
 def test_iris():
     "A small table with columns of one unit; the species score alone"

@@ -98,7 +98,7 @@ class Clusters:
         self.labels = self.probs.argmax(1).astype(np.int64) if labels is None else np.asarray(labels, dtype=np.int64)
         self.head,self.prepare,self.images,self.features = head,prepare,images,features
         self.names = [f'row-{i}' for i in range(len(probs))] if names is None else names if isinstance(names, _Names) else list(names)
-        self.config = dict(config or {})
+        self.config,self.captions = dict(config or {}),None      # captions: a name or None per cluster, from `caption_clusters`
         self.embedding = None if embedding is None else np.ascontiguousarray(embedding, dtype=np.float32)
 
     def __len__(self): return len(self.labels)
@@ -142,11 +142,13 @@ def predict(self:Clusters,
 # %% ../nbs/03b_clusters.ipynb #cc50a5ca
 @patch
 def to_frame(self:Clusters
-)->pd.DataFrame:   # one row per image: name, cluster (-1: outlier), confidence, runner_up (the most probable of the other clusters)
+)->pd.DataFrame:   # one row per image: name, cluster (-1: outlier), confidence, runner_up (most probable other cluster), caption if there are any
     "List every image with its cluster"
     others,rows = self.probs.copy(),np.flatnonzero(self.labels>=0)
     others[rows, self.labels[rows]] = -1
-    return pd.DataFrame(dict(name=list(self.names), cluster=self.labels, confidence=self.confidence, runner_up=others.argmax(1)))
+    table = pd.DataFrame(dict(name=list(self.names), cluster=self.labels, confidence=self.confidence, runner_up=others.argmax(1)))
+    if self.captions: table['caption'] = [(self.captions[c] or '') if c>=0 else '' for c in self.labels.tolist()]
+    return table
 
 # %% ../nbs/03b_clusters.ipynb #2be07de0
 _HEADS = dict(ClusterHead='scp_nb.head', CPPHead='scp_nb.cpp')     # the kinds of head a directory may name, and where they are defined
@@ -175,7 +177,7 @@ def save(self:Clusters,
     shape = dict(kind=type(self.head).__name__, **_settings(self.head))
     with _out_dir(path, force, {'head.safetensors', 'config.json', 'assignments.csv'}) as tmp:
         save_file(tensors, tmp/'head.safetensors')
-        config = dict(format=1, head=shape, fit=self.config, names=list(self.names))
+        config = dict(format=1, head=shape, fit=self.config, names=list(self.names), captions=self.captions)
         (tmp/'config.json').write_text(json.dumps(config, indent=1), encoding='utf-8')
         self.to_frame().to_csv(tmp/'assignments.csv', index=False, errors='surrogateescape')
     return Path(path)

@@ -56,53 +56,111 @@ def coding_rate(Z:torch.Tensor,         # points `[n, d]`, usually rows of lengt
     return L.diagonal(dim1=-2, dim2=-1).log().sum(-1).clamp_min(0).to(dtype if dtype==torch.float64 else torch.float32)
 
 # %% ../nbs/05_mcr2.ipynb #5e3df9d0
-def _outer_half(Z):
-    "Upper half of the outer product of each row with itself, `[n, d(d+1)/2]`"
-    return torch.cat([Z[:,a:a+1]*Z[:,a:] for a in range(Z.shape[1])], dim=1)
+class _Half:
+    "Upper halves of symmetric d×d matrices as rows: squares beside the diagonal, triangles up to 32 wide on it"
+    def __init__(self, d, device):
+        self.squares,self.triangles,self.numbers = {},{},0
+        self._cut(0, d, device)
 
-def _half_index(d, device):
-    "Where the upper half lies in a flat d×d matrix, where each entry of that lies in the half, and how often each counts"
-    a,b = torch.triu_indices(d, d, device=device)
-    full = torch.empty(d, d, dtype=torch.int64, device=device)
-    full[a,b] = full[b,a] = torch.arange(len(a), device=device)
-    return a*d+b, full.view(-1), 1+(a!=b)
+    def _cut(self, a, b, device):
+        w,c = b-a,(a+b)//2
+        start,self.numbers = self.numbers,self.numbers+(w*(w+1)//2 if w<=32 else (c-a)*(b-c))
+        at = slice(start, self.numbers)
+        if w>32: self.squares[a,b] = at,c; self._cut(a, c, device); self._cut(c, b, device); return
+        i,j = torch.triu_indices(w, w, device=device)
+        full = torch.empty(w, w, dtype=torch.int64, device=device)
+        full[i,j] = full[j,i] = torch.arange(len(i), device=device)
+        self.triangles[a,b] = at,i,j,full.view(-1)
+
+    def views(self, A):
+        "The squares of the rows `A` as matrices, with rows a to c and columns c to b"
+        return [(A[:,at].view(-1, c-a, b-c), a, c, b) for (a,b),(at,c) in self.squares.items()]
+
+# %% ../nbs/05_mcr2.ipynb #5dfe2bcc
+def _outer_half(half, Z):
+    "Upper half of the outer product of each row with itself, `[n, d(d+1)/2]`"
+    P = Z.new_empty(len(Z), half.numbers)
+    for S,a,c,b in half.views(P): torch.mul(Z[:,a:c,None], Z[:,None,c:b], out=S)
+    for (a,b),(at,i,j,_) in half.triangles.items():
+        z = Z[:,a:b].contiguous()
+        torch.mul(z.index_select(1, i), z.index_select(1, j), out=P[:,at])
+    return P
+
+# %% ../nbs/05_mcr2.ipynb #6aa337a4
+def _half_times(half, A, Z):
+    "Product of the symmetric matrix of each row of `A` with that row of `Z`"
+    out = torch.zeros_like(Z)
+    for S,a,c,b in half.views(A):
+        out[:,a:c] += (S@Z[:,c:b,None])[:,:,0]
+        out[:,c:b] += (Z[:,None,a:c]@S)[:,0]
+    for (a,b),(at,_,_,full) in half.triangles.items():
+        out[:,a:b] += (A[:,at].index_select(1, full).view(-1, b-a, b-a)@Z[:,a:b,None])[:,:,0]
+    return out
 
 def _blocks(n, size): return [slice(i, min(n, i+size)) for i in range(0, n, size)]
 
 # %% ../nbs/05_mcr2.ipynb #4745174d
-def _invert(A, full, half, eps, grads):
-    "Turn the halves `A` `[k, h]` of M-I into halves of the inverse of M, in place; returns ½ log det M and the trace of the inverse"
-    d,rates,trace = math.isqrt(len(full)),A.new_empty(len(A)),A.new_empty(len(A))
-    for s in _blocks(len(A), 64):                               # few at a time: they stay in the processor's cache
-        M = A[s].index_select(1, full).view(-1, d, d)
+def _subtract(half, A, S, start, stop):
+    "Take matrices `S` from rows and columns start to stop of the halves `A`"
+    for T,a,c,b in half.views(A):
+        if start<=a and b<=stop: T -= S[:,a-start:c-start,c-start:b-start]
+    for (a,b),(at,i,j,_) in half.triangles.items():
+        if start<=a and b<=stop: A[:,at] -= S[:,a-start:b-start,a-start:b-start].reshape(len(S), -1).index_select(1, i*(b-a)+j)
+
+# %% ../nbs/05_mcr2.ipynb #afe739e7
+def _inverse_root(half, A, W, a, b, eps):
+    "Put L⁻¹ for rows a to b of M into `W` `[k, d, d]`, M-I in halves `A`, which are used up; returns ½ log det of that corner of M"
+    if (a,b) in half.triangles:
+        at,*_,full = half.triangles[a,b]
+        M = A[:,at].index_select(1, full).view(-1, b-a, b-a)
         M.diagonal(dim1=1, dim2=2).add_(1)
         L = _cholesky(M, eps)
-        rates[s] = L.diagonal(dim1=1, dim2=2).log().sum(1)
-        if not grads: continue
-        V = torch.cholesky_inverse(L)
-        trace[s] = V.diagonal(dim1=1, dim2=2).sum(1)
-        A[s] = V.mT.reshape(-1, d*d).index_select(1, half)      # V is symmetric, and stored by columns
-    return rates,trace
+        W[:,a:b,a:b] = torch.linalg.solve_triangular(L, torch.eye(b-a, dtype=L.dtype, device=L.device), upper=False)
+        return L.diagonal(dim1=1, dim2=2).log().sum(1)
+    at,c = half.squares[a,b]
+    rate = _inverse_root(half, A, W, a, c, eps)
+    first = W[:,a:c,a:c]
+    X = first@A[:,at].view(-1, c-a, b-c)
+    _subtract(half, A, X.mT@X, c, b)
+    rate += _inverse_root(half, A, W, c, b, eps)
+    W[:,c:b,a:c] = W[:,c:b,c:b]@(X.mT@first).neg_()
+    return rate
 
 # %% ../nbs/05_mcr2.ipynb #37d93180
+def _invert(half, A, d, eps, grads):
+    "Turn the halves `A` `[k, h]` of M-I into halves of the inverse of M, in place; returns ½ log det M and the trace of the inverse"
+    rates,trace = A.new_empty(len(A)),A.new_empty(len(A))
+    size = max(1, 2**20//d**2)                                  # few at a time: they stay in the processor's cache
+    room = A.new_zeros(min(size, len(A)), d, d)
+    for s in _blocks(len(A), size):
+        W = room[:s.stop-s.start]                               # above its diagonal stay the zeros
+        rates[s] = _inverse_root(half, A[s], W, 0, d, eps)
+        if not grads: continue
+        trace[s] = W.square().sum((1,2))
+        for S,a,c,b in half.views(A[s]): S.copy_(W[:,c:,a:c].mT@W[:,c:,c:b])
+        for (a,b),(at,i,j,_) in half.triangles.items():
+            V = W[:,a:,a:b].mT@W[:,a:,a:b]
+            A[s,at] = V.reshape(len(V), -1).index_select(1, i*(b-a)+j)
+    return rates,trace
+
+# %% ../nbs/05_mcr2.ipynb #9ecdc96f
 def _by_directions(Z, Pi, scale, eps, numbers, grads):
     "½ log det M and tr M⁻¹ of each column, Σ_j π_ij M_j⁻¹ z_i and z_iᵀ M_j⁻¹ z_i, from d×d matrices"
-    (n,d),k = Z.shape,Pi.shape[1]
-    half,full,times = _half_index(d, Z.device)
-    size = max(1, numbers//len(half))
+    (n,d),k,half = Z.shape,Pi.shape[1],_Half(Z.shape[1], Z.device)
+    size = max(1, numbers//half.numbers)
     rates,trace,gZ,q = Z.new_empty(k),Z.new_empty(k),torch.zeros_like(Z),torch.empty_like(Pi) if grads else None
-    kept = _outer_half(Z) if n<=size else None
+    kept,room = _outer_half(half, Z) if n<=size else None,Z.new_empty(min(n, size, 256), half.numbers)
     for c in _blocks(k, size):
         A = None
         for r in _blocks(n, size):
-            P = _outer_half(Z[r]) if kept is None else kept
+            P = _outer_half(half, Z[r]) if kept is None else kept
             A = Pi[r,c].T@P if A is None else A.addmm_(Pi[r,c].T, P)
-        rates[c],trace[c] = _invert(A.mul_(scale[c,None]), full, half, eps, grads)
+        rates[c],trace[c] = _invert(half, A.mul_(scale[c,None]), d, eps, grads)
         if not grads: continue
-        for r in _blocks(n, min(size, 128)):
-            gZ[r] += torch.bmm((Pi[r,c]@A).index_select(1, full).view(-1, d, d), Z[r,:,None])[:,:,0]
-        A *= times
-        for r in _blocks(n, size): torch.mm(_outer_half(Z[r]) if kept is None else kept, A.T, out=q[r,c])
+        for r in _blocks(n, len(room)): gZ[r] += _half_times(half, torch.mm(Pi[r,c], A, out=room[:r.stop-r.start]), Z[r])
+        for S,*_ in half.views(A): S *= 2                       # what is off the diagonal counts twice
+        for at,i,j,_ in half.triangles.values(): A[:,at] *= 1+(i!=j)
+        for r in _blocks(n, size): torch.mm(_outer_half(half, Z[r]) if kept is None else kept, A.T, out=q[r,c])
     return rates,trace,gZ,q
 
 # %% ../nbs/05_mcr2.ipynb #c3bdc3ae
@@ -220,7 +278,7 @@ class _Balance(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, g):
         Pi, = ctx.saved_tensors
-        H = (g+g.T)/2*Pi
+        H = (g+g.T.contiguous())/2*Pi                          # adding a turned matrix as it lies is slow
         L = torch.linalg.cholesky(Pi+torch.eye(len(Pi), dtype=Pi.dtype, device=Pi.device))   # its eigenvalues are at least 2·min Π_ii
         a = torch.cholesky_solve(H.sum(1, keepdim=True), L)
         return H-(a+a.T)*Pi, None, None
@@ -242,7 +300,7 @@ def membership(C:torch.Tensor,         # code of each point `[n, z]`, any length
     C = unit_rows(C)
     with torch.autocast(C.device.type, enabled=False):
         S = C@C.T if signed else (C@C.T).abs()
-        return _Balance.apply((S+S.T)/(2*eta), tol, max_steps)
+        return _Balance.apply((S+S.T.contiguous())/(2*eta), tol, max_steps)
 
 # %% ../nbs/05_mcr2.ipynb #af15b669
 class SampledRate(NamedTuple):

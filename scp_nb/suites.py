@@ -10,6 +10,7 @@ from pathlib import Path
 from fastcore.script import call_parse
 from .cli import _one_line
 from .bench import bench_quality, load_set, _earlier
+from .bench_caption import bench_caption
 from .bench_cpp import bench_cpp
 from .bench_extract import bench_extract
 from .bench_speed import bench_speed
@@ -26,7 +27,9 @@ def _speed(out, sets, seeds, only, add, force):
     X,y = (None, None) if sets==['digits'] else load_set(sets[0])
     bench_speed(out, X, 10 if y is None else len(set(y.tolist())), _say)
 
-_SUITES = dict(quality=_quality, extract=_extract, cpp=_cpp, speed=_speed)
+def _caption(out, sets, seeds, only, add, force): bench_caption(out, _say)
+
+_SUITES = dict(quality=_quality, extract=_extract, cpp=_cpp, caption=_caption, speed=_speed)
 
 def _say(line): print(line, flush=True)
 
@@ -34,7 +37,7 @@ def _say(line): print(line, flush=True)
 @call_parse
 @_one_line
 def scp_bench(
-    suite:str,              # what to measure: quality, extract, cpp or speed
+    suite:str,              # what to measure: quality, extract, cpp, caption or speed
     out:str='scp_bench',    # directory for the results
     sets:str='digits',      # for quality and cpp: names as in `load_set`, separated by commas; for speed: one, for the whole fit
     seeds:int=10,           # for quality and cpp: runs of each method

@@ -16,6 +16,7 @@ from .features import default_backbone, extract_features, load_backbone, _out_di
 from .collection import _look
 from .clusters import _one_fraction
 from .train import Callback, fit_head, _check_prior
+from .caption import caption_clusters, vocabulary
 from .evaluate import evaluate
 from .show import report
 
@@ -77,8 +78,17 @@ def _provenance(feats, clusters, command):
     return dict(command=command, backbone=m['spec'], device=m['device'], seed=c['seed'], seconds=seconds)
 
 # %% ../nbs/13_cli.ipynb #cfb2093e
+def _name(clusters, feats, images, words, spec, checkpoint, device):
+    "Give the clusters names from the vocabulary `words`; clusters stay usable where that fails"
+    backbone = load_backbone(spec, checkpoint=checkpoint, device=device)
+    try: names = caption_clusters(clusters, feats, backbone, words, images=images, progress=sys.stderr.isatty())
+    except (RuntimeError, OSError, ValueError) as e: return _say('Names', f'none: {e}')
+    clusters.captions = [c.name for c in names]
+    _say('Names', f'{sum(n is not None for n in clusters.captions)} of {len(names)} clusters named')
+
+# %% ../nbs/13_cli.ipynb #c4e9de51
 def _cluster(images, k, out, force, seed, title, command, spec, checkpoint=None, device=None, batch_size=None,
-             prior='auto', outliers=None):
+             prior='auto', outliers=None, words=None):
     "Cluster `images` and write everything to the directory `out`"
     k = _whole(k, len(images))
     with _out_dir(out, force, _FILES) as tmp:
@@ -87,6 +97,7 @@ def _cluster(images, k, out, force, seed, title, command, spec, checkpoint=None,
         clusters = fit_head(feats, k, prior=prior, outliers=outliers, seed=seed, device=device, callbacks=[_Bar()])
         teacher = 'partitions of uneven sizes' if clusters.config['prior']=='learned' else f'the best of {clusters.config["n_heads"]} heads'
         _say('Training', f'one head learns from {teacher}: {clusters.config["seconds"]:.1f} s')
+        if words is not None: _name(clusters, feats, images, words, spec, checkpoint, device)
         scores = None if feats.labels is None else evaluate(feats.labels, clusters)
         _write_skipped(feats, tmp/'skipped.csv')
         clusters.save(tmp/'head')
@@ -151,6 +162,7 @@ def scp_cluster(
     checkpoint:str=None,            # local weights for that model: safetensors, or a torch file without code
     prior:str='auto',               # sizes to expect: uniform, learned, or auto, which decides
     outliers:float=None,            # share of images to mark as outliers, cluster -1, the least confident; 0.05 is 5%
+    caption:str=None,               # name the clusters: imagenet, imagenet-21k, wordnet-nouns, or a text file with a name per line
     evaluate:bool=False,            # take sub-folder names as labels and print ACC, NMI and ARI; they change nothing else
     batch_size:int=None,            # images per forward pass, worked out if not given; halved by itself where memory runs out
     device:str=None,                # cuda, mps or cpu; the best one there is if not given
@@ -161,7 +173,8 @@ def scp_cluster(
     k = _whole(k)
     _check_prior(prior, k)
     if outliers is not None: _one_fraction(outliers=outliers, min_confidence=None)
+    words = None if caption is None else vocabulary(caption)
     images = as_images(folder, labels='folder' if evaluate else None)
     name = Path(folder).resolve().name
     _cluster(images, k, out or f'{name}-clusters', force, seed, name, 'scp_cluster', backbone, checkpoint, device, batch_size,
-             prior, outliers)
+             prior, outliers, words)

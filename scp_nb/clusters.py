@@ -142,7 +142,7 @@ def predict(self:Clusters,
 # %% ../nbs/03b_clusters.ipynb #cc50a5ca
 @patch
 def to_frame(self:Clusters
-)->pd.DataFrame:   # one row per image: name, cluster (-1: outlier), confidence, runner_up (most probable other cluster), caption if there are any
+)->pd.DataFrame:   # one row per image: name, cluster (-1: outlier), confidence, runner_up (second most probable), caption if there are any
     "List every image with its cluster"
     others,rows = self.probs.copy(),np.flatnonzero(self.labels>=0)
     others[rows, self.labels[rows]] = -1
@@ -197,7 +197,9 @@ def load(cls:Clusters,
     prepare = HalfWhiten(*tensors['basis'].shape)
     prepare.load_state_dict({k:tensors[k] for k in ('mean', 'basis')})
     probs,labels,embedding = (tensors[w].numpy() if w in tensors else None for w in ('probs', 'labels', 'embedding'))
-    return cls(probs, head, prepare, config['names'], config['fit'], labels=labels, embedding=embedding)
+    new = cls(probs, head, prepare, config['names'], config['fit'], labels=labels, embedding=embedding)
+    new.captions = config.get('captions')
+    return new
 
 # %% ../nbs/03b_clusters.ipynb #0a26e393
 def _summary_row(self:Clusters, cluster:int)->dict:

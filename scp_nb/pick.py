@@ -47,11 +47,13 @@ class Pick:
     confidence:float     # mean confidence of its images, 0 to 1; NaN if it is empty
     central:np.ndarray   # rows of the most central images, best first; int64
     doubtful:np.ndarray  # rows of the least certain of the others, least certain last; int64
+    caption:str|None=None   # its name, if it has one
 
     @property
-    def title(self)->str:   # 'cluster 3', or 'outliers'
+    def title(self)->str:   # 'cluster 3', 'cluster 3: red bicycle', or 'outliers'
         "What to call it"
-        return f'cluster {self.cluster}' if self.cluster>=0 else 'outliers'
+        name = self.caption if not self.caption or len(self.caption)<=40 else f'{self.caption[:39]}…'
+        return f'cluster {self.cluster}' + (f': {name}' if name else '') if self.cluster>=0 else 'outliers'
 
     @property
     def note(self)->str:   # '182 images · confidence .93'
@@ -74,7 +76,9 @@ def _pick(clusters, cluster:int, n:int, n_doubtful:int, X)->Pick:
     order = by_conf if X is None or not len(rows) else _by_centre(X, rows)
     central = order[:n-n_doubtful]
     rest = by_conf[~np.isin(by_conf, central)]
-    return Pick(cluster, len(rows), float(conf[rows].mean()) if len(rows) else float('nan'), central, rest[max(0, len(rest)-n_doubtful):])
+    captions = getattr(clusters, 'captions', None)
+    return Pick(cluster, len(rows), float(conf[rows].mean()) if len(rows) else float('nan'), central, rest[max(0, len(rest)-n_doubtful):],
+                captions[cluster] if captions and cluster>=0 else None)
 
 # %% ../nbs/09a_pick.ipynb #bf2f3825
 def pick_images(clusters,                   # `Clusters`

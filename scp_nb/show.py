@@ -51,7 +51,7 @@ def _gallery(thumbs:Thumbnails, picks:list, n:int, n_doubtful:int, px:int, more:
     for p,y in zip(picks, tops):
         style = cluster_style(p.cluster)
         ax.plot(5, y+13, style.marker, c=style.colour, ms=4.5, clip_on=False)
-        ax.text(17, y+13, p.title, fontsize=7.5, fontweight='bold', color='#1c1e21', va='center_baseline')
+        ax.text(17, y+13, p.title.replace('$', r'\$'), fontsize=7.5, fontweight='bold', color='#1c1e21', va='center_baseline')
         ax.text(17 + 9.4*len(p.title), y+13, p.note, fontsize=7.5, color='#5f656e', va='center_baseline')
     note = dict(fontsize=6.5, color='#5f656e', va='center_baseline')
     if n_doubtful and any(len(p.doubtful) for p in picks): ax.text(W, 11, 'least certain', ha='right', **note)
@@ -178,7 +178,9 @@ class _Pages:
 
     def mark(self, c:int)->dict:
         "Anchor, title, colour and shape of cluster `c`"
-        return dict(cluster_style(c)._asdict(), anchor=f'c{c}' if c>=0 else 'outliers', title=f'Cluster {c}' if c>=0 else 'Outliers')
+        captions = getattr(self.clusters, 'captions', None)
+        name = f'Cluster {c}' + (f': {captions[c]}' if captions and captions[c] else '') if c>=0 else 'Outliers'
+        return dict(cluster_style(c)._asdict(), anchor=f'c{c}' if c>=0 else 'outliers', title=name)
 
     def card(self, p:Pick, largest:int)->dict:
         "One cluster"

@@ -16,6 +16,9 @@ from .bench_extract import bench_extract
 from .bench_speed import bench_speed
 
 # %% ../nbs/15_suites.ipynb #e409c09d
+def _say(line): print(line, flush=True)
+
+# %% ../nbs/15_suites.ipynb #82ad5198
 def _quality(out, sets, seeds, only, add, force):
     bench_quality(out, _say, sets, seeds, only.split(';') if only else None, add, force)
 
@@ -30,8 +33,6 @@ def _speed(out, sets, seeds, only, add, force):
 def _caption(out, sets, seeds, only, add, force): bench_caption(out, _say)
 
 _SUITES = dict(quality=_quality, extract=_extract, cpp=_cpp, caption=_caption, speed=_speed)
-
-def _say(line): print(line, flush=True)
 
 # %% ../nbs/15_suites.ipynb #93331a3c
 @call_parse

@@ -51,8 +51,8 @@ def _gallery(thumbs:Thumbnails, picks:list, n:int, n_doubtful:int, px:int, more:
     for p,y in zip(picks, tops):
         style = cluster_style(p.cluster)
         ax.plot(5, y+13, style.marker, c=style.colour, ms=4.5, clip_on=False)
-        ax.text(17, y+13, p.title.replace('$', r'\$'), fontsize=7.5, fontweight='bold', color='#1c1e21', va='center_baseline')
-        ax.text(17 + 9.4*len(p.title), y+13, p.note, fontsize=7.5, color='#5f656e', va='center_baseline')
+        title = ax.text(17, y+13, p.title.replace('$', r'\$'), fontsize=7.5, fontweight='bold', color='#1c1e21', va='center_baseline')
+        ax.annotate(p.note, (1, .5), xycoords=title, xytext=(5, 0), textcoords='offset points', fontsize=7.5, color='#5f656e', va='center')
     note = dict(fontsize=6.5, color='#5f656e', va='center_baseline')
     if n_doubtful and any(len(p.doubtful) for p in picks): ax.text(W, 11, 'least certain', ha='right', **note)
     ax.text(0, 11, 'most central first', **note)

@@ -17,7 +17,8 @@ def run(program, where, n=1, **values):
     "Start a program in `n` processes as torchrun does"
     file = where/'program.py'
     file.write_text(textwrap.dedent(program).format(**values))
-    env = dict(os.environ, OMP_NUM_THREADS='1', SCP_TIMEOUT_MINUTES='1')
+    threads = 1 if n>1 else torch.get_num_threads()           # sums of as many threads as here are equal to the bit
+    env = dict(os.environ, OMP_NUM_THREADS=str(threads), SCP_TIMEOUT_MINUTES='1')
     if n>1: env |= dict(WORLD_SIZE=str(n), MASTER_ADDR='127.0.0.1', MASTER_PORT=str(27000+os.getpid()%2000))
     return [subprocess.Popen([sys.executable, str(file)], env=dict(env, RANK=str(r)), stderr=subprocess.PIPE, text=True) for r in range(n)]
 

@@ -6,11 +6,11 @@
 __all__ = ['Callback', 'StopFit', 'Checkpoint', 'kept', 'train_heads']
 
 # %% ../nbs/03e_loop.ipynb #5c41a901
-import hashlib, json, logging, math, os, signal, threading
+import json, logging, math, os, signal, threading
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-import numpy as np, torch
+import torch
 from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
 from .head import ClusterHead
@@ -122,7 +122,9 @@ def kept(checkpoint:Checkpoint|None,    # where to keep it; None keeps nothing
         )->dict:                        # name -> tensor
     "Make something once, and read it from then on"
     found = None if checkpoint is None else checkpoint.load(name)
-    if found is None:
+    missing = torch.tensor(int(found is None))
+    sum_over(missing)                       # one that has to make it cannot do so alone
+    if missing:
         found = make()
         if checkpoint is not None: checkpoint.save(name, found)
     return found

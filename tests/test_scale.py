@@ -74,6 +74,26 @@ def test_two_processes_find_what_one_finds(X, tmp_path, sample):
     assert (one.labels==a.argmax(1)).mean()>=.995
     assert np.abs(one.probs-a).max()<.02
 
+RESUMED = '''
+import numpy as np
+from scp_nb.parallel import ranks
+from scp_nb.train import fit_head
+np.save({out!r}+str(ranks()[0]), fit_head(np.load({data!r}), 5, n_heads=4, epochs=3, resume={folder!r}).probs)
+'''
+
+def test_processes_that_kept_different_things_go_on_together(X, tmp_path):
+    np.save(tmp_path/'X.npy', X)
+    def fit():
+        for p in run(RESUMED, tmp_path, 2, data=str(tmp_path/'X.npy'), out=str(tmp_path/'p'), folder=str(tmp_path/'fit')):
+            _,err = p.communicate(timeout=200)
+            assert p.returncode==0, err
+        return np.load(tmp_path/'p0.npy'),np.load(tmp_path/'p1.npy')
+    first,_ = fit()
+    for name in ('seen', 'target', 'teach3'): (tmp_path/'fit'/f'{name}-1of2.safetensors').unlink()       # killed a moment before it wrote
+    a,b = fit()
+    np.testing.assert_array_equal(a, b)
+    np.testing.assert_allclose(a, first, atol=1e-4)
+
 DIES = '''
 import os, numpy as np
 from scp_nb.parallel import ranks

@@ -174,12 +174,14 @@ def _replace(path, text):
     part.write_text(text, encoding='utf-8')
     part.replace(path)
 
+def _markdown(table):
+    "A data frame as a Markdown table, without its index"
+    return ''.join(f'| {" | ".join(map(str, row))} |\n' for row in [table.columns, ['---']*table.shape[1], *table.values])
+
 def _write_quality(out, runs):
     "Write `quality.json` and `quality.md` to the directory `out`"
     _replace(out/'quality.json', json.dumps(dict(versions=_versions(), runs=runs), indent=1))
-    table = quality_table(pd.DataFrame(runs))
-    lines = [' | '.join(map(str, row)) for row in [table.columns, ['---']*table.shape[1], *table.values]]
-    _replace(out/'quality.md', ''.join(f'| {l} |\n' for l in lines))
+    _replace(out/'quality.md', _markdown(quality_table(pd.DataFrame(runs))))
 
 def _earlier(out, force, add):
     "Runs that `out` holds, or an error if it is in the way"

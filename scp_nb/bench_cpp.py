@@ -15,7 +15,7 @@ from .train import fit_head
 from .mcr2 import cluster_rate, coding_rate, membership, sampled_cluster_rate
 from .cpp import fit_cpp
 from .evaluate import partition_scores
-from .bench import load_set, _kmeans, _replace, _short, _versions
+from .bench import load_set, _kmeans, _markdown, _replace, _short, _versions
 
 # %% ../nbs/14b_bench_cpp.ipynb #036e5c59
 def plain_rate(Z:torch.Tensor,       # points `[n, d]`
@@ -132,8 +132,6 @@ def cpp_table(rows:list      # runs of `bench_cpp`, as dicts
                          for (s,m),g in frame.groupby(['set','method'], sort=False)])
 
 # %% ../nbs/14b_bench_cpp.ipynb #049d1aa2
-def _markdown(table): return ''.join(f'| {" | ".join(map(str, r))} |\n' for r in [table.columns, ['---']*table.shape[1], *table.values])
-
 def _write(out, steps, rows):
     "Write `cpp.json` and `cpp.md` to the directory `out`"
     _replace(out/'cpp.json', json.dumps(dict(versions=_versions(), steps=steps, runs=rows), indent=1))

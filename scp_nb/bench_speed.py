@@ -8,12 +8,12 @@ __all__ = ['training_speed', 'neighbor_speed', 'fit_speed', 'large_speed', 'gpu_
 # %% ../nbs/14c_bench_speed.ipynb #383a3563
 import importlib.util, json, subprocess, sys, time, warnings
 from pathlib import Path
-import numpy as np, torch
+import numpy as np, pandas as pd, torch
 from .neighbors import knn, unit_rows
 from .head import ClusterHead, scp_loss
 from .step import loss_and_grad
 from .train import fit_head
-from .bench import _replace, _versions
+from .bench import _markdown, _replace, _versions
 
 # %% ../nbs/14c_bench_speed.ipynb #36597af2
 def _seconds(f, least=.3, rounds=5):
@@ -210,8 +210,7 @@ _TITLES = dict(training='Training steps: `share` of the speed of float32 product
 def _table(rows):
     "Rows as Markdown"
     def show(v): return f'{v:,.3g}' if isinstance(v, float) else '' if v is None else str(v)
-    names = list(rows[0])
-    return ''.join(f'| {" | ".join(r)} |\n' for r in [names, ['---']*len(names), *([show(r[c]) for c in names] for r in rows)])
+    return _markdown(pd.DataFrame([{c:show(v) for c,v in r.items()} for r in rows]))
 
 # %% ../nbs/14c_bench_speed.ipynb #238afa9e
 def bench_speed(out:Path,             # directory for `speed.json` and `speed.md`; must exist

@@ -18,7 +18,7 @@ from .clusters import _one_fraction
 from .train import Callback, fit_head, _check_prior
 from .caption import caption_clusters, vocabulary
 from .evaluate import evaluate
-from .show import report
+from .report import report
 
 # %% ../nbs/13_cli.ipynb #84979374
 def _one_line(f):

@@ -7,50 +7,65 @@ __all__ = ['scp_bench']
 
 # %% ../nbs/15_suites.ipynb #92694942
 from pathlib import Path
+from types import SimpleNamespace
 from fastcore.script import call_parse
 from .cli import _one_line
 from .bench import bench_quality, load_set, _earlier
 from .bench_caption import bench_caption
 from .bench_cpp import bench_cpp
 from .bench_extract import bench_extract
+from .bench_papers import bench_papers
 from .bench_speed import bench_speed
 
 # %% ../nbs/15_suites.ipynb #e409c09d
 def _say(line): print(line, flush=True)
 
 # %% ../nbs/15_suites.ipynb #82ad5198
-def _quality(out, sets, seeds, only, add, force):
-    bench_quality(out, _say, sets, seeds, only.split(';') if only else None, add, force)
+def _list(text, by): return [t for t in text.split(by) if t] if text else None
 
-def _extract(out, sets, seeds, only, add, force): bench_extract(out, _say)
+def _quality(out, a): bench_quality(out, _say, a.sets or ['digits'], a.seeds or 10, a.only, a.add, a.force)
 
-def _cpp(out, sets, seeds, only, add, force): bench_cpp(out, _say, sets, seeds, only.split(';') if only else None)
+def _extract(out, a): bench_extract(out, _say)
 
-def _speed(out, sets, seeds, only, add, force):
-    X,y = (None, None) if sets==['digits'] else load_set(sets[0])
+def _cpp(out, a): bench_cpp(out, _say, a.sets or ['digits'], a.seeds or 10, a.only)
+
+def _speed(out, a):
+    X,y = (None, None) if a.sets in (None, ['digits']) else load_set(a.sets[0])
     bench_speed(out, X, 10 if y is None else len(set(y.tolist())), _say)
 
-def _caption(out, sets, seeds, only, add, force): bench_caption(out, _say)
-
-_SUITES = dict(quality=_quality, extract=_extract, cpp=_cpp, caption=_caption, speed=_speed)
+def _caption(out, a): bench_caption(out, _say)
 
 # %% ../nbs/15_suites.ipynb #93331a3c
+def _papers(out, a):
+    try: bench_papers(out, _say, a.sets, a.backbones, a.only, a.seeds, a.quick, a.limit, a.views, device=a.device, force=a.force)
+    except KeyboardInterrupt: raise SystemExit('scp_bench: stopped; what is done is kept, and the same command goes on.') from None
+
+_SUITES = dict(quality=_quality, extract=_extract, cpp=_cpp, caption=_caption, papers=_papers, speed=_speed)
+
+# %% ../nbs/15_suites.ipynb #c84e117f
 @call_parse
 @_one_line
 def scp_bench(
-    suite:str,              # what to measure: quality, extract, cpp, caption or speed
+    suite:str,              # what to measure: quality, extract, cpp, caption, papers or speed
     out:str='scp_bench',    # directory for the results
-    sets:str='digits',      # for quality and cpp: names as in `load_set`, separated by commas; for speed: one, for the whole fit
-    seeds:int=10,           # for quality and cpp: runs of each method
-    only:str=None,          # for quality and cpp: methods to run, separated by ";" (they have commas in their names); all if not given
-    add:bool=False,         # keep the runs in `out`, and add what is missing
+    sets:str=None,          # quality, cpp: names as in `load_set`, separated by commas (digits); papers: as in `get_set`; speed: one
+    seeds:int=None,         # quality, cpp: runs of each method (10); papers: likewise (5)
+    only:str=None,          # quality, cpp, papers: methods to run, separated by ";" (they have commas in their names); all if not given
+    methods:str=None,       # another name for --only
+    backbones:str=None,     # papers: specs of `load_backbone`, separated by commas; "SPEC@FILE" takes weights from a file
+    quick:bool=False,       # papers: a few minutes on small sets, without a network
+    limit:int=None,         # papers: images of each split at most
+    views:int=4,            # papers: views of each image
+    device:str=None,        # papers: see `default_device`
+    add:bool=False,         # keep the runs in `out`, and add what is missing; papers always does
     force:bool=False,       # replace what an earlier run wrote to `out`
 ):
     "Measure, print and write down"
     if suite not in _SUITES: raise ValueError(f'the suite must be one of {", ".join(_SUITES)}; got "{suite}".')
-    names,out = [s for s in sets.split(',') if s],Path(out)
-    if suite!='quality':
+    out = Path(out)
+    if suite not in ('quality', 'papers'):
         _earlier(out, force, add)
         out.mkdir(parents=True, exist_ok=True)
-    _SUITES[suite](out, names, seeds, only, add, force)
+    _SUITES[suite](out, SimpleNamespace(sets=_list(sets, ','), only=_list(methods or only, ';'), backbones=_list(backbones, ','),
+                                        seeds=seeds, quick=quick, limit=limit, views=views, device=device, add=add, force=force))
     print(f'Wrote       {out/suite}.md and {suite}.json')

@@ -1,0 +1,147 @@
+'use strict'
+// What the page does beyond being read: light or dark, search, arrow keys on the cards, one cluster large, names on the map.
+const root = document.documentElement, dark = matchMedia('(prefers-color-scheme: dark)')
+const $ = (s, at = document) => at.querySelector(s), $$ = (s, at = document) => [...at.querySelectorAll(s)]
+const kept = { get: () => { try { return localStorage.getItem('scp-theme') } catch { return null } },
+               set: v => { try { v ? localStorage.setItem('scp-theme', v) : localStorage.removeItem('scp-theme') } catch {} } }
+const el = (tag, cls, text) => { const e = document.createElement(tag); if (cls) e.className = cls; if (text !== undefined) e.textContent = text; return e }
+if (kept.get()) root.dataset.theme = kept.get()
+root.classList.add('js')
+
+function theme() {
+  const button = $('#theme'), now = () => root.dataset.theme || (dark.matches ? 'dark' : 'light')
+  const say = () => { const other = now() == 'dark' ? 'Light' : 'Dark'; button.textContent = other; button.setAttribute('aria-label', `${other} colours`) }
+  button.onclick = () => {
+    const want = now() == 'dark' ? 'light' : 'dark', same = want == (dark.matches ? 'dark' : 'light')
+    if (same) delete root.dataset.theme; else root.dataset.theme = want
+    kept.set(same ? null : want); say()
+  }
+  dark.addEventListener('change', say); say()
+}
+
+// Clusters as the page knows them: its card, the row in the list of sizes, its marks on the map, and all its names
+function clusters() {
+  const names = JSON.parse($('#names').textContent)
+  return $$('.card').map(card => ({ card, id: card.id, title: $('h3', card).textContent, names: (names[card.id] || [[], []])[0],
+    p: (names[card.id] || [[], []])[1], row: $(`.sizes a[href="#${card.id}"]`)?.parentNode, marks: $$(`.map a[href="#${card.id}"], .map text[data-c="${card.id}"]`) }))
+}
+
+function cut(name, query) {   // a name with what was searched for marked; text only, never markup
+  const b = el('b'), at = name.toLowerCase().indexOf(query)
+  if (at < 0) b.textContent = name
+  else b.append(name.slice(0, at), el('mark', '', name.slice(at, at + query.length)), name.slice(at + query.length))
+  b.title = name
+  return b
+}
+
+function search(all) {
+  const input = $('#q'), found = $('#found'), list = $('.hits'), map = $('.map'), most = 60
+  const pictures = new Map($$('.card img').map(i => [i.alt, i]))
+  const hit = (c, i, query) => {
+    const li = el('li'), a = el('a'), img = pictures.get(c.names[i])?.cloneNode(), box = el('span', 'dot-box'), words = el('span')
+    a.href = `#${c.id}`; box.style.setProperty('--c', c.card.style.getPropertyValue('--c'))
+    words.style.minWidth = 0; words.append(cut(c.names[i], query), el('span', 'soft small', c.title))
+    a.append(img || box, words, el('span', 'soft small num', c.p[i] == null ? '' : `.${String(Math.min(c.p[i], 99)).padStart(2, 0)}`)); li.append(a)
+    return li
+  }
+  const run = () => {
+    const query = input.value.trim().toLowerCase(), hits = []
+    let images = 0, shown = 0
+    for (const c of all) {
+      const named = query && c.title.toLowerCase().includes(query)
+      const rows = query ? c.names.flatMap((n, i) => n.toLowerCase().includes(query) ? [i] : []) : []
+      const keep = !query || named || rows.length > 0
+      c.card.hidden = !keep; if (c.row) c.row.hidden = !keep
+      for (const m of c.marks) m.classList.toggle('off', !keep)
+      shown += keep; images += rows.length
+      for (const i of rows) if (hits.length < most) hits.push([c, i])
+    }
+    found.hidden = !query; list.replaceChildren(...hits.map(([c, i]) => hit(c, i, query)))
+    if (map) { let any = false; for (const u of $$('use', map)) any = u.classList.toggle('hit', !!query && u.dataset.n.toLowerCase().includes(query)) || any; map.classList.toggle('hit', any) }
+    const s = (n, w) => `${n.toLocaleString('en')} ${w}${n == 1 ? '' : 's'}`
+    $('#status').textContent = !query ? '' : shown ? `${s(shown, 'cluster')} and ${s(images, 'file name')} match “${input.value.trim()}”` + (images > most ? `; the first ${most} files:` : '') : `Nothing matches “${input.value.trim()}”. Try part of a file name, a caption or a cluster's number.`
+    roam(all)
+  }
+  let soon
+  input.oninput = () => { clearTimeout(soon); soon = setTimeout(run, 90) }
+  input.onkeydown = e => { if (e.key == 'Escape') { input.value = ''; run() } }
+  $('.find').onsubmit = e => { e.preventDefault(); run() }
+  document.addEventListener('keydown', e => { if (e.key == '/' && !e.target.closest('input,dialog')) { e.preventDefault(); input.focus() } })
+  return { clear: () => { if (input.value) { input.value = ''; run() } } }
+}
+
+const openers = all => all.filter(c => !c.card.hidden).map(c => $('a.open', c.card))
+function roam(all) { openers(all).forEach((a, i) => a.tabIndex = i ? -1 : 0) }   // one card in the tab order, arrows for the others
+function arrows(all) {
+  roam(all)
+  $('.cards').addEventListener('keydown', e => {
+    const links = openers(all), i = links.indexOf(e.target)
+    if (i < 0 || e.altKey || e.ctrlKey || e.metaKey) return
+    const columns = getComputedStyle($('.cards')).gridTemplateColumns.split(' ').length
+    const to = { ArrowRight: i + 1, ArrowLeft: i - 1, ArrowDown: i + columns, ArrowUp: i - columns, Home: 0, End: links.length - 1 }[e.key]
+    if (to === undefined) return
+    e.preventDefault()
+    const next = links[Math.max(0, Math.min(links.length - 1, to))]
+    links.forEach(a => a.tabIndex = a == next ? 0 : -1); next.focus(); next.closest('.card').scrollIntoView({ block: 'nearest' })
+  })
+}
+
+function large(all) {
+  const view = $('#view'), body = $('.in', view)
+  let now
+  const block = (label, pictures) => {
+    const grid = el('div', 'large')
+    for (const p of pictures) { const f = el('figure'), name = p.alt || p.getAttribute('aria-label'), copy = p.cloneNode(true); copy.removeAttribute('loading'); const n = el('figcaption', 'name', name.split('/').pop()); n.title = p.title; f.append(copy, n); grid.append(f) }
+    return pictures.length ? [el('p', 'label', label), grid] : []
+  }
+  const show = c => {
+    now = c
+    const groups = $$('.thumbs', c.card).map(t => [...t.children])
+    const dot = $('.dot', c.card).cloneNode(true), most = 600
+    $('.top .dot', view).replaceWith(dot); $('h2', view).textContent = c.title; view.scrollTop = 0
+    body.replaceChildren(el('p', 'soft', $('.under', c.card).dataset.all), ...block('most central', groups[0] || []), ...block('least certain', groups[1] || []))
+    if (c.names.length) {
+      const d = el('details'), ul = el('ul', 'files')
+      d.append(el('summary', '', c.names.length > most ? `${most} of ${c.names.length.toLocaleString('en')} file names` : 'All file names'), ul)
+      d.ontoggle = () => { if (d.open && !ul.children.length) ul.append(...c.names.slice(0, most).map(n => { const li = el('li', '', n); li.title = n; return li })) }
+      body.append(d)
+    }
+  }
+  const step = by => { const here = all.filter(c => !c.card.hidden); show(here[(here.indexOf(now) + by + here.length) % here.length]) }
+  for (const c of all) {
+    const a = $('a.open', c.card), open = () => { show(c); view.showModal() }
+    a.setAttribute('aria-haspopup', 'dialog')
+    c.card.onclick = e => { const link = e.target.closest('a'); if ((link && link != a) || e.ctrlKey || e.metaKey || String(getSelection())) return; e.preventDefault(); open() }
+  }
+  $('#before').onclick = () => step(-1); $('#after').onclick = () => step(1); $('#close').onclick = () => view.close()
+  view.addEventListener('keydown', e => { if (e.key == 'ArrowLeft') step(-1); else if (e.key == 'ArrowRight') step(1); else return; e.preventDefault() })
+  view.onclick = e => { if (e.target == view) view.close() }
+  view.onclose = () => { const links = openers(all), mine = $('a.open', now.card); links.forEach(a => a.tabIndex = a == mine ? 0 : -1); mine.focus(); now.card.scrollIntoView({ block: 'nearest' }) }
+}
+
+function names(all) {
+  const map = $('.map'), tip = $('#tip')
+  if (!map) return
+  const at = new Map(all.map(c => [c.id, c])), hide = () => tip.hidden = true
+  map.addEventListener('pointermove', e => {
+    const use = e.target.closest('use'), c = use && at.get(use.parentNode.getAttribute('href').slice(1))
+    if (!c || e.pointerType == 'touch') return hide()
+    if (tip.dataset.n != use.dataset.n) {
+      const row = el('div'); row.append(...$$('.thumbs:first-of-type img', c.card).slice(0, 4).map(i => i.cloneNode()))
+      tip.replaceChildren(el('b', '', c.title), el('span', 'soft', use.dataset.n), row); tip.dataset.n = use.dataset.n
+    }
+    tip.hidden = false
+    tip.style.left = `${Math.min(e.clientX + 16, innerWidth - tip.offsetWidth - 8)}px`
+    tip.style.top = `${e.clientY + tip.offsetHeight + 24 > innerHeight ? e.clientY - tip.offsetHeight - 12 : e.clientY + 16}px`
+  })
+  map.addEventListener('pointerleave', hide)
+}
+
+addEventListener('DOMContentLoaded', () => {
+  $$('.needs-js').forEach(e => e.hidden = false)
+  theme()
+  const all = clusters(), find = search(all)
+  arrows(all); large(all); names(all)
+  const go = () => { const card = location.hash && document.getElementById(location.hash.slice(1)); if (card?.hidden) { find.clear(); card.scrollIntoView() } }
+  addEventListener('hashchange', go)
+})

@@ -119,17 +119,25 @@ def __repr__(self:Clusters):
     return f'{text}, {c["method"]} head on {len(self.prepare.mean)}-d {c["backbone"] or "given"} features, seed {c["seed"]}'
 
 # %% ../nbs/03b_clusters.ipynb #71863c21
+def _for_head(clusters, X):
+    "`X` as features that the head of `clusters` can take, or an error"
+    X,d,ours = as_features(X),len(clusters.prepare.mean),clusters.config.get('backbone')
+    if X.shape[1]!=d:
+        raise ValueError(f"These clusters were made from features of width {d}; got {X.shape[1]}. Use the same backbone for new images.")
+    theirs = X.meta.get('spec')
+    if ours and theirs and ours!=theirs:
+        raise ValueError(f'These clusters were made from features of "{ours}"; got features of "{theirs}". '
+                         'Use the same backbone for new images.')
+    return X
+
+# %% ../nbs/03b_clusters.ipynb #8191a3da
 @patch
 def predict_proba(self:Clusters,
     X:Features|np.ndarray|torch.Tensor,   # features `[m, d]` from the same backbone, not normalised
     block:int=16384                       # rows at a time, bounds memory
 )->np.ndarray:                            # probability of each cluster, float32 `[m, n_clusters]`
     "Give the probability of each cluster for new features"
-    X = as_features(X)
-    d = len(self.prepare.mean)
-    if X.shape[1]!=d:
-        raise ValueError(f"These clusters were made from features of width {d}; got {X.shape[1]}. Use the same backbone for new images.")
-    return _probs(self.head, X.X, self.prepare, block)[0].numpy()
+    return _probs(self.head, _for_head(self, X).X, self.prepare, block)[0].numpy()
 
 # %% ../nbs/03b_clusters.ipynb #1e092fe6
 @patch
@@ -151,7 +159,7 @@ def to_frame(self:Clusters
     return table
 
 # %% ../nbs/03b_clusters.ipynb #2be07de0
-_HEADS = dict(ClusterHead='scp_nb.head', CPPHead='scp_nb.cpp')     # the kinds of head a directory may name, and where they are defined
+_HEADS = dict(ClusterHead='scp_nb.head', CPPHead='scp_nb.cpp', EditedHead='scp_nb.edit')     # kinds a directory may name
 
 def _settings(head):
     "What it takes to make an untrained head of the same kind, as plain JSON values"

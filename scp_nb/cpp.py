@@ -7,6 +7,7 @@ __all__ = ['CPPHead', 'CPPLoss', 'cpp_loss', 'fit_cpp']
 
 # %% ../nbs/06_cpp.ipynb #748ceb27
 import logging, math, time, warnings
+from functools import partial
 from types import SimpleNamespace
 from typing import NamedTuple
 import numpy as np, scipy.sparse as sp, torch
@@ -18,7 +19,8 @@ from . import __version__
 from .features import Features, as_features, default_device
 from .pairs import MixedPairs, NeighborPairs, ViewPairs, knn, neighbor_graph, unit_rows
 from .consensus import diffusion_map, modularity
-from .clusters import Clusters, HalfWhiten, fit_temperature, neighbor_support, _probs
+from .clusters import Clusters, HalfWhiten, fit_temperature, neighbor_support, _for_head, _probs
+from .loop import _ctrl_c
 from .train import Callback, StopFit, _check_counts, _check_k, _check_rows, _tell, _warn_empty
 from .mcr2 import cluster_rate, coding_rate, membership, sampled_cluster_rate
 
@@ -116,24 +118,30 @@ def _batches(n, b, steps, g):
 def _learn(head, draw, batches, warmup, steps, lr, settings, run, callbacks):
     "Warm up and then train on the full objective"
     opt = torch.optim.AdamW(head.parameters(), lr, weight_decay=1e-4)
-    for step,rows in enumerate(batches):
-        if step==warmup and head.code is not None: head.code.load_state_dict(head.feature.state_dict())
-        for group in opt.param_groups: group['lr'] = lr*min(1, 10*step/steps+.1)*(1+math.cos(math.pi*step/steps))/2
-        x,sides = draw(rows)
-        z,c = head.codes(x)
-        Z = z.view(sides, len(rows), -1)
-        C = None if step<warmup else Z if head.code is None else c.view_as(Z)
-        loss = cpp_loss(Z, C, **settings)
-        if not loss.total.isfinite():
-            raise FloatingPointError(f'the loss is not finite in step {step+1}. Look for extreme values in the features, or lower lr.')
-        opt.zero_grad(); loss.total.backward(); opt.step()
-        if (step+1)%20 and step+1<steps: continue
-        run.epoch,run.stage = run.epoch+1,'warmup' if step<warmup else 'full'
-        run.loss,run.rate,run.parts,run.apart = (t.item() for t in loss)
-        try: _tell(callbacks, 'on_epoch_end', run)
-        except StopFit:
-            _log.info('stopped in round %d by a callback', run.epoch)
-            break
+    def copied(): return head.code is not None and head.code.load_state_dict(head.feature.state_dict())
+    with _ctrl_c() as note:
+        for step,rows in enumerate(batches):
+            if step==warmup: copied()
+            for group in opt.param_groups: group['lr'] = lr*min(1, 10*step/steps+.1)*(1+math.cos(math.pi*step/steps))/2
+            x,sides = draw(rows)
+            z,c = head.codes(x)
+            Z = z.view(sides, len(rows), -1)
+            C = None if step<warmup else Z if head.code is None else c.view_as(Z)
+            loss = cpp_loss(Z, C, **settings)
+            if not loss.total.isfinite():
+                raise FloatingPointError(f'the loss is not finite in step {step+1}. Look for extreme values in the features, or lower lr.')
+            opt.zero_grad(); loss.total.backward(); opt.step()
+            run.seen += len(rows)
+            if (step+1)%20 and step+1<steps and not note.asked: continue
+            run.epoch,run.stage = run.epoch+1,'warmup' if step<warmup else 'full'
+            run.loss,run.rate,run.parts,run.apart = (t.item() for t in loss)
+            asked = note.asked
+            try: _tell(callbacks, 'on_epoch_end', run)
+            except StopFit: asked = True
+            if asked:
+                _log.info('stopped in round %d', run.epoch)
+                break
+    if step<warmup: copied()     # stopped early: a code of its own has not begun
 
 # %% ../nbs/06_cpp.ipynb #95802ebd
 def _centres(codes, labels, k): return unit_rows(one_hot(torch.as_tensor(labels).long(), k).to(codes).T@codes)
@@ -224,11 +232,21 @@ def _finish(head, prepare, X, pairs, s, seed, dev, run):
     return _probs(head, X, prepare)[0].numpy(),_all_rows(head.embed, X, prepare, dev).numpy()
 
 # %% ../nbs/06_cpp.ipynb #9f71be2b
+@torch.no_grad()
+def _look(head, prepare, X, dev, rows):
+    "What the head makes of `rows` at this moment, for views that follow the fit: their codes, `[m, z]`"
+    was = head.training
+    codes = head.eval().codes(prepare(X[rows].to(dev)))[1].cpu().numpy()
+    head.train(was)
+    return 'codes',codes
+
+# %% ../nbs/06_cpp.ipynb #a57eb46b
 def _fit(X, k, pairs, s, seed, dev, callbacks):
     "Train, find the clusters; gives head, map, probabilities, embedding and the run with all that is worth knowing"
     n,g,start = len(X),torch.Generator().manual_seed(seed),time.perf_counter()
     steps = s.warmup+s.steps
-    run = SimpleNamespace(n=n, d=X.shape[1], n_clusters=k, n_heads=1, epochs=math.ceil(steps/20), epoch=0, stage='warmup', device=str(dev))
+    run = SimpleNamespace(n=n, d=X.shape[1], n_clusters=k, n_heads=1, epochs=math.ceil(steps/20), epoch=0, seen=0, stage='warmup',
+                          device=str(dev))
     _tell(callbacks, 'on_fit_begin', run)
     prepare = HalfWhiten.fit(X)
     neighbors = pairs if hasattr(pairs, 'graph') else NeighborPairs(X, device=dev)
@@ -236,6 +254,7 @@ def _fit(X, k, pairs, s, seed, dev, callbacks):
     head = CPPHead(prepare.basis.shape[1], k, s.hidden, s.z, s.two_heads, s.keep, seed)
     head.even.copy_(1/prepare.basis.norm(dim=0))
     head,prepare = head.to(dev),prepare.to(dev)
+    run.look = partial(_look, head, prepare, X, dev)
     settings = dict(eta=s.eta, eps=s.eps, align=s.align, gamma=s.gamma, n_columns=s.n_columns, generator=g)
     def draw(rows): return _sides(partners, prepare, X, rows, g, dev)
     _learn(head, draw, _batches(n, s.batch_size, steps, g), s.warmup, steps, s.lr, settings, run, callbacks)
@@ -300,8 +319,5 @@ def embed(self:Clusters,
 )->np.ndarray:                            # float32 `[m, z']`, rows of length 1
     "Give the embedding of new features, if these clusters have one"
     if not hasattr(self.head, 'embed'): raise ValueError('these clusters have no embedding, for fit_head makes none. Use fit_cpp.')
-    X = as_features(X)
-    if X.shape[1]!=len(self.prepare.mean):
-        raise ValueError(f"These clusters were made from features of width {len(self.prepare.mean)}; got {X.shape[1]}. "
-                         "Use the same backbone.")
-    return _all_rows(self.head.embed, torch.from_numpy(np.array(X.numpy())), self.prepare, self.head.w.device, block).numpy()
+    X = np.array(_for_head(self, X).numpy())
+    return _all_rows(self.head.embed, torch.from_numpy(X), self.prepare, self.head.w.device, block).numpy()

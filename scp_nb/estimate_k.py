@@ -50,18 +50,28 @@ class _Lengths:
 
 def _dims(k, most): return min(most, max(4, 2*k))
 
-def _settle(lengths, k_min, k_max, most):
-    "k and d that agree, d twice k, with the lengths found on the way; `most` is the largest d there is"
-    d,seen = min(32, most),[]
+def _agree(lengths, k_min, k_max, d, cap):
+    "k and d that agree: d is twice k, or `cap` if that is less; with the lengths found on the way"
+    seen = []
     while True:
-        high = min(k_max, max(2*d, k_min)) if not seen else min(k_max, max(d, k_min))
-        found = refine_minimum(lambda k: lengths(k, d).mean(), k_min, high)
+        found = refine_minimum(lambda k: lengths(k, d).mean(), k_min, max(k_min, min(k_max, d if seen else 2*d)))
         k = min(found, key=found.get)
-        if not seen and k>.8*high and high<k_max and d<most: d = min(most, 2*d)      # the scale ends too early
-        elif (new := _dims(k, most))==d or new in seen: return k,d,found
-        else:
-            seen.append(d)
-            d = new
+        new = min(cap, max(4, 2*k))
+        if new==d or new in seen: return k,d,found
+        seen.append(d)
+        d = new
+
+def _settle(lengths, k_min, k_max, most):
+    "k and d that agree, with the lengths found on the way; where looks do not confirm so many clusters, with fewer dimensions"
+    d = cap = min(16, most)
+    while True:                                       # wide enough for the number there may be
+        k,d,found = _agree(lengths, k_min, k_max, d, cap := min(most, 4*cap))
+        if cap==most or 2*k<cap or k>=k_max or reliable_information(lengths.looks, lengths.pairs, k)<=0: break
+    while k>k_min and reliable_information(lengths.looks, lengths.pairs, k)<=0:
+        cap = max(4, d//2)
+        k,new,found = _agree(lengths, k_min, min(k_max, k-1), min(d, cap), cap)
+        d = new
+    return k,d,found
 
 # %% ../nbs/07_estimate_k.ipynb #15759951
 def _around(k, k_min, k_max, most=17):
@@ -81,8 +91,8 @@ def _one_error(lengths, ks, d):
 def _interval(lengths, k, ks, most):
     "From low to high: the best numbers of single looks, at several widths, without the last twentieth on both sides"
     best = [k]
-    for times in (1.5, 2, 3):
-        d = min(most, max(4, round(times*k)))
+    for times in (1, 2, 3):
+        d = min(most, max(4, times*k))
         best += [ks[i] for i in np.array([lengths.by_look(q, d) for q in ks]).argmin(0)]
     low,high = np.quantile(best, (.05, .95), method='nearest')
     return min(k, int(low)),max(k, int(high))
@@ -131,11 +141,11 @@ class KEstimate:
         return f'{self.k} cluster{"s"*(self.k!=1)} ({f"between {low} and {high}" if high>low else "no doubt between looks"}; {self.note})'
 
 # %% ../nbs/07_estimate_k.ipynb #254bd168
-def _note(k, interval, votes):
-    "A line about who agrees"
-    agree = [v['criterion'] for v in votes if interval[0]<=v['k']<=interval[1]]
-    others = [f'{v["criterion"]} says {v["k"]}' for v in votes if v['criterion'] not in agree]
-    said = f'coding length{"".join(f", {a}" for a in agree[:-1])} and {agree[-1]} agree' if agree else 'no other criterion agrees'
+def _note(k, votes):
+    "A line about who agrees, within an eighth"
+    agree = [v['criterion'] for v in votes if abs(math.log(v['k']/k))<=1/8]
+    others = [f'{v["criterion"]} prefers {v["k"]}' for v in votes if v['criterion'] not in agree]
+    said = ' and '.join([', '.join(['coding length', *agree[:-1]]), agree[-1]])+' agree' if agree else 'by coding length'
     return ', '.join([said, *others])
 
 _NOTHING = pd.DataFrame(dict(k=[1], bits=[np.nan], error=[np.nan], reliable=[0.], silhouette=[np.nan]))
@@ -160,7 +170,7 @@ def _range(k_min, k_max, n):
     for name,v in dict(k_min=k_min, k_max=k_max).items():
         if v is not None and (isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v<1):
             raise ValueError(f'{name} must be a whole number of 1 or more; got {v!r}.')
-    k_max = max(int(k_min), n//10) if k_max is None else int(k_max)
+    k_max = max(int(k_min), n//20) if k_max is None else int(k_max)
     if k_min>k_max: raise ValueError(f'k_min={k_min} is more than k_max={k_max}. Give a range from few to many.')
     if k_max>=n: raise ValueError(f'k_max={k_max} must be less than the {n:,} rows of features. Give at most {n//2}.')
     return int(k_min),k_max
@@ -177,9 +187,7 @@ def _estimate(looks, k_min, k_max, seed):
     low = min(low, k)
     votes,shared,inside = _checks(lengths, ks, d, seed)
     votes.insert(0, dict(criterion='coding length', k=k, low=low, high=high))
-    note = _note(k, (low, high), votes[1:])
-    if k_min==1<k and max(s for q,s in zip(ks, shared) if q>1)<=0:
-        k,low,note = 1,1,f'looks do not confirm each other\'s clusters, for any k; coding length alone would say {k}'
+    note = _note(k, votes[1:])
     curve = pd.DataFrame(dict(k=ks, bits=[lengths(q, d).mean() for q in ks], error=error, reliable=shared, silhouette=inside))
     return KEstimate(k, (low, high), curve, pd.DataFrame(votes).set_index('criterion'), d, len(np.unique(np.concatenate([l.rows for l in looks]))), note)
 
@@ -187,7 +195,7 @@ def _estimate(looks, k_min, k_max, seed):
 def estimate_k(
     features:Features|np.ndarray|torch.Tensor|Clusters,   # features `[n, d]`, not normalised, or clusters (of CPP: their embedding)
     k_min:int=1,             # least number to consider; with 1 the answer can be that there are no clusters
-    k_max:int|None=None,     # greatest number to consider; None: a tenth of the rows
+    k_max:int|None=None,     # greatest number to consider; None: one for 20 rows
     seed:int=0,              # of the draws of rows
     n_looks:int=8,           # looks to compare, 4 or more and even; more narrow the doubt that comes from chance and cost time
     n_rows:int=2500          # rows of each look, at least; more see smaller clusters and cost time

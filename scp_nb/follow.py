@@ -6,7 +6,7 @@
 __all__ = ['Budget']
 
 # %% ../nbs/10m_follow.ipynb #a775d824
-import math, sys, time
+import math, time
 from contextlib import contextmanager
 import numpy as np, torch
 from fastcore.basics import patch
@@ -46,29 +46,10 @@ def drawing(self:Budget):
         self.last,self.spent,self.drawn = start,self.spent+took,self.drawn+1
 
 # %% ../nbs/10m_follow.ipynb #33f05e3e
-_WHERE = {('_search','scp_nb.train'):'E', ('_kept','scp_nb.train'):'Z', ('_learn','scp_nb.update'):'there'}    # function -> its features
-
-def _caller(name, module):
-    "Local variables of the nearest caller that is function `name` of `module`; an empty dict if there is none"
-    f = sys._getframe(1)
-    while f and (f.f_code.co_name,f.f_globals.get('__name__'))!=(name,module): f = f.f_back
-    return f.f_locals if f else {}
-
-# %% ../nbs/10m_follow.ipynb #d1c3c9bb
 @torch.no_grad()
 def _look(run, rows):
-    "What the head says about `rows` now: ('probs' or 'codes', float `[m, ...]`); None if it cannot be seen"
-    if hasattr(run, 'look'): return run.look(rows)
-    for (name,module),features in _WHERE.items():
-        if (v := _caller(name, module)) and 'head' in v:
-            x = v[features][rows]
-            return 'probs',v['head'].select(0)(x.to(v['head'].w.device))[0].softmax(-1).cpu().numpy()
-    if (v := _caller('_fit', 'scp_nb.cpp')) and 'head' in v:
-        head,was = v['head'],v['head'].training
-        codes = head.eval().codes(v['prepare'](v['X'][rows].to(v['dev'])))[1].cpu().numpy()
-        head.train(was)
-        return 'codes',codes
-    return None
+    "What the head says about `rows` now: ('probs' or 'codes', float `[m, ...]`); None if the fit offers no look"
+    return run.look(rows) if hasattr(run, 'look') else None
 
 # %% ../nbs/10m_follow.ipynb #fdf5250e
 class _SoftCodes:

@@ -19,7 +19,7 @@ from .train import Callback, StopFit, fit_head
 from .evaluate import _num
 from .pick import cluster_style
 from .panels import SoftMap, ink, style_sheet
-from .follow import Budget, _SoftCodes, _caller, _look
+from .follow import Budget, _SoftCodes, _look
 from .editbar import EditBar
 from .board import Board, _TERMS, _order
 
@@ -109,8 +109,7 @@ def _facts(self:LiveClusters):
 @patch
 def _measure(self:LiveClusters, run):
     "Note how many images a second were seen so far"
-    cpp = _caller('_fit', 'scp_nb.cpp')
-    seen = getattr(run, 'seen', None) or (cpp['s'].batch_size*20 if cpp else run.n)*run.epoch
+    seen = getattr(run, 'seen', run.n*run.epoch)
     self.pace = f'{float(f"{seen/max(self.budget.elapsed, 1e-9):.2g}"):,.0f} images/s'
 
 # %% ../nbs/11_live.ipynb #a20d8f94
@@ -169,7 +168,7 @@ def on_fit_begin(self:LiveClusters,
         self._reset(run.n_clusters)
         self.show()
     self.now,self.state,self.broken,self.took = run,'stopping' if self._stop.is_set() else 'running',False,None
-    searched = getattr(run, 'rows', _caller('_fit', 'scp_nb.train').get('rows_of'))
+    searched = getattr(run, 'rows', None)
     if searched is not None and len(searched)!=len(self.among):      # of very many images only a sample is searched
         self._choose(np.asarray(searched))
         self.layout = SoftMap(self.plane, self.k)

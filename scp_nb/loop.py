@@ -24,10 +24,10 @@ _log = logging.getLogger(__name__)
 class Callback:
     "Follow a fit through events; override those you need"
     def on_fit_begin(self,
-        run:SimpleNamespace    # has n, d, n_clusters, n_heads, device, and epochs, those of both rounds together
+        run:SimpleNamespace    # has n, d, n_clusters, n_heads, device, epochs (of both rounds together), rows (numbers of those searched)
     ): "Called once before training"
     def on_epoch_end(self,
-        run:SimpleNamespace    # also epoch (from 1), stage ("search" or "teach"), mean loss, confidence and balance, sizes in head 0
+        run:SimpleNamespace    # also epoch (from 1), stage, seen (rows so far), loss, confidence, balance, sizes in head 0, look(rows)
     ): "Called after every epoch"
     def on_fit_end(self,
         run:SimpleNamespace    # also seconds, modularity (one number per searching head), prior and depth, as in `fit_head`
@@ -229,7 +229,7 @@ def train_heads(
     with _ctrl_c() as note:
         while left>0:
             terms,step = _epoch(head, opt, batch, n, batch_size, rate, step, epochs*per_epoch, g, note, target, prior, weights, shared)
-            run.epoch,done,left = run.epoch+1,done+1,left-1
+            run.epoch,run.seen,done,left = run.epoch+1,getattr(run, 'seen', 0)+n,done+1,left-1
             if callbacks: run.sizes = _sizes(head, batch, n, g)
             if _end_epoch(terms, run, callbacks, note): left = 0
             if checkpoint is not None:

@@ -7,9 +7,9 @@ __all__ = ['Look', 'draw_looks', 'coding_length_per_image', 'look_pairs', 'cross
            'reliable_information']
 
 # %% ../nbs/06a_resample.ipynb #adf34d45
-import math, warnings
+import math
 import numpy as np, scipy.sparse as sp, torch
-from sklearn.metrics.cluster import contingency_matrix
+from sklearn.metrics.cluster import contingency_matrix, expected_mutual_information
 from .features import Features, as_features
 from .parallel import take_rows
 from .pairs import knn, neighbor_graph, unit_rows
@@ -82,10 +82,11 @@ def draw_looks(
 # %% ../nbs/06a_resample.ipynb #fc80098c
 def _rates(parts, eps, most=20_000_000):
     "`coding_rate` of several sets of points of one width, float64 `[k]`"
-    d = parts[0].shape[1]
-    if len(parts)*d*d>most: return torch.stack([coding_rate(p, eps) for p in parts]).double()
-    scale = torch.tensor([d/(eps**2*len(p)) for p in parts])
-    M = torch.stack([p.T@p for p in parts])*scale[:,None,None]+torch.eye(d)
+    d,sizes = parts[0].shape[1],torch.tensor([len(p) for p in parts])
+    m = int(sizes.max())
+    if len(parts)*max(m, d)*d>most: return torch.stack([coding_rate(p, eps) for p in parts]).double()   # padding would be large
+    Z = torch.nn.utils.rnn.pad_sequence(parts, batch_first=True)          # rows of zeros change nothing
+    M = (Z@Z.mT if m<d else Z.mT@Z)*(d/(eps**2*sizes))[:,None,None] + torch.eye(min(m, d))
     return torch.linalg.cholesky(M).diagonal(dim1=1, dim2=2).double().log().sum(1)
 
 def coding_length_per_image(Z:torch.Tensor,        # points, rows of length 1, float32 `[N, d]`
@@ -127,10 +128,11 @@ def _entropy(p):
 def shared_information(a:np.ndarray|torch.Tensor,     # cluster of each image, `[n]`
                        b:np.ndarray|torch.Tensor      # cluster of each image by another partition, `[n]`
                       )->tuple:                       # mutual information and variation of information, nats
-    "Measure what two partitions tell of each other, and what they do not"
-    counts = contingency_matrix(np.asarray(a), np.asarray(b))/len(a)
-    one,two,both = _entropy(counts.sum(1)),_entropy(counts.sum(0)),_entropy(counts.ravel())
-    return one+two-both,2*both-one-two
+    "Measure what two partitions tell of each other beyond chance, and what they do not"
+    counts = contingency_matrix(np.asarray(a), np.asarray(b), sparse=True)
+    one,two = (_entropy(np.asarray(counts.sum(i)).ravel()/len(a)) for i in (0,1))
+    shared = one+two-_entropy(counts.data/len(a))-expected_mutual_information(counts, len(a))
+    return shared,one+two-2*shared
 
 def reliable_information(looks:list,   # `Look`s
                          pairs:list,   # from `look_pairs`

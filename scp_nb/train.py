@@ -21,7 +21,7 @@ from .consensus import consensus, diffusion_map, modularity
 from .clusters import Clusters, HalfWhiten, _calibrate, _one_fraction, _place, _probs
 from .density import density_rank, free_partitions, _border_depths, _kmeans
 from .loop import Callback, Checkpoint, StopFit, kept, train_heads, _epochs, _tell
-from . import update as _update     # gives Clusters their `update`
+from . import edit as _edit, update as _update     # give Clusters `merge`, `split` and the other edits, and `update`
 
 # %% ../nbs/04_train.ipynb #c035b852
 _all_ = ['Callback', 'Checkpoint', 'Clusters', 'HalfWhiten', 'StopFit']   # people look for them here
@@ -80,6 +80,7 @@ def _search(E, graph, judge, prior, k, n_heads, seed, dev, g, run, callbacks, ep
     E = (E/E.std()).to(dev)
     head,count = _my_heads(E.shape[1], k, n_heads, seed)
     edges = EdgeSampler(graph)
+    run.look = lambda rows: ('probs', _probs(head.select(0), E[rows])[0].numpy())
     def batch(rows, part): return E[torch.cat([rows, edges.sample(rows, g)]).to(dev)]
     train_heads(head.to(dev), batch, len(E), epochs, batch_size, 1e-2, g, run, callbacks, None, prior, checkpoint=checkpoint, name='search')
     probs = gather(_probs(head, E.cpu())[:count], n_heads)
@@ -156,6 +157,7 @@ def _batches(Z, prepare, pairs, rows_of, g, dev):
 def _kept(Z, prepare, k, target, batch, hidden, seed, dev, g, run, callbacks, epochs, batch_size, checkpoint):
     "Second round: one head learns `target` from the prepared features `Z`; gives it with its clusters sorted by size"
     head = ClusterHead(Z.shape[1], k, 1, hidden, seed).to(dev)
+    run.look = lambda rows: ('probs', _probs(head, Z[rows])[0].numpy())
     def learn(target, **kw):
         train_heads(head, batch, len(Z), epochs, batch_size, 3e-3, g, run, callbacks, target.to(dev), shared=True,
                     checkpoint=checkpoint, **kw)
@@ -215,7 +217,8 @@ def _fit(X, k, pairs, rows_of, prior, n_heads, hidden, epochs, b, seed, dev, cal
     "Both rounds on the rows `X`, which are the images `rows_of`; gives the head, its map, and the run with all that is worth knowing"
     n,g,start = len(X),torch.Generator().manual_seed(seed),time.perf_counter()
     e1,e2 = _epochs(n, b, 300),epochs or _epochs(n, b, 300, 1500)
-    run = SimpleNamespace(n=n, d=X.shape[1], n_clusters=k, n_heads=n_heads, epochs=e1+e2, epoch=0, stage='search', device=str(dev))
+    run = SimpleNamespace(n=n, d=X.shape[1], n_clusters=k, n_heads=n_heads, epochs=e1+e2, epoch=0, stage='search', device=str(dev),
+                          rows=rows_of)
     _tell(callbacks, 'on_fit_begin', run)
     prepare = HalfWhiten.fit(X).to(dev)
     Z = torch.cat([prepare(x.to(dev)).cpu() for x in X.split(65536)])

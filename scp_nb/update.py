@@ -38,6 +38,9 @@ def _some(old, new, sample, seed):
 def _check_update(clusters, features, new):
     "The features of the old images, or an error"
     old = clusters.features if features is None else as_features(features)
+    if hasattr(clusters.head, 'edits'):
+        raise ValueError('these clusters were merged or split by hand, and update trains heads as they come from fit_head. '
+                         'Update the clusters before the edits, then edit again; predict takes in new images as they are.')
     if not isinstance(clusters.head, ClusterHead): raise ValueError('update is for clusters from fit_head; fit CPP again on all images.')
     if old is None:
         raise ValueError(f'update needs the features of the {len(clusters):,} old images, to see which of them move; saved clusters do not '
@@ -47,7 +50,7 @@ def _check_update(clusters, features, new):
         if f.shape[1]!=len(clusters.prepare.mean):
             wanted = len(clusters.prepare.mean)
             raise ValueError(f'{what} must have the width {wanted} of the fit; got {f.shape[1]}. Use the same backbone.')
-    specs = {f.meta['spec'] for f in (old, new) if 'spec' in f.meta}
+    specs = {s for s in (clusters.config.get('backbone'), old.meta.get('spec'), new.meta.get('spec')) if s}
     if len(specs)>1: raise ValueError(f'old and new features come from different backbones, {" and ".join(sorted(specs))}. Use the same.')
     return old
 
@@ -60,6 +63,7 @@ def _learn(head, prepare, X, was_old, epochs, batch_size, seed, dev, callbacks):
     target,there = _spread(pairs.graph, _probs(head, Z)[0].numpy(), was_old),Z.to(dev)
     def batch(rows, part): return there[torch.cat([rows[part], pairs.sample(rows, g)[part]]).to(dev)]
     run = SimpleNamespace(epoch=0, stage='update', n=n, device=str(dev))
+    run.look = lambda rows: ('probs', _probs(head, there[rows])[0].numpy())
     train_heads(head, batch, n, epochs or _epochs(n, b, 300, 1500), b, 1e-3, g, run, callbacks, target.to(dev), shared=True)
     _calibrate(head, Z, target, neighbor_graph(knn(Z, min(15, n-1), device=dev)))
     return head.requires_grad_(False)

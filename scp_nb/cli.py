@@ -16,6 +16,7 @@ from .features import default_backbone, extract_features, load_backbone, _out_di
 from .collection import _look
 from .clusters import _one_fraction
 from .train import Callback, fit_head, _check_prior
+from .estimate_k import estimate_k
 from .caption import caption_clusters, vocabulary
 from .evaluate import evaluate
 from .report import report
@@ -37,10 +38,13 @@ def _one_line(f):
 
 # %% ../nbs/13_cli.ipynb #392e5e67
 def _whole(k, n=None, what='images found'):
-    "Read `--k`, and compare it with the number of images `n`"
+    "Read `--k`, a whole number or auto, and compare it with the number of images `n`"
+    if k=='auto' and n is not None and n<20:
+        raise ValueError(f'--k auto: the {n:,} {what} are too few to estimate k from; 20 are the least. Give a number.')
+    if k=='auto': return k
     try: value = int(str(k))
     except ValueError: value = None
-    if value is None or value<2: raise ValueError(f'--k must be a whole number of clusters, 2 or more; got {k!r}.')
+    if value is None or value<2: raise ValueError(f'--k must be a whole number of clusters, 2 or more; got {k!r}. Or give --k auto.')
     if n is not None and value>n: raise ValueError(f'--k {value} is more than the {n:,} {what}. Give 2 to {n}.')
     return value
 
@@ -71,11 +75,21 @@ def _write_skipped(feats, path):
         csv.writer(f).writerows([('path', 'reason'), *feats.skipped.items()])
 _FILES = {'features', 'head', 'assignments.csv', 'skipped.csv', 'report.html', 'gallery.png', 'map.png'}
 
-def _provenance(feats, clusters, command):
-    "What the report says of how it was made"
+def _provenance(feats, clusters, command, found=None):
+    "What the report says of how it was made, with the estimate of k `found`"
     m,c = feats.meta,clusters.config
     seconds = f'{m["seconds"]:.1f} for features, {c["seconds"]:.1f} for training'
-    return dict(command=command, backbone=m['spec'], device=m['device'], seed=c['seed'], seconds=seconds)
+    return dict(command=command, backbone=m['spec'], device=m['device'], seed=c['seed'], seconds=seconds,
+                clusters_estimated=None if found is None else repr(found))
+
+# %% ../nbs/13_cli.ipynb #40488ed6
+def _estimate(feats, seed):
+    "Estimate k and print it; gives the number of clusters to make, and the estimate"
+    found = estimate_k(feats, seed=seed)
+    number,_,doubt = repr(found).split(' ', 2)
+    _say('Clusters?', f'{number} {doubt}')
+    if found.k==1: _say('', 'nothing says that there is more than one cluster; cut in 2 all the same. Give --k to choose.')
+    return max(2, found.k),found
 
 # %% ../nbs/13_cli.ipynb #cfb2093e
 def _name(clusters, feats, images, words, spec, checkpoint, device):
@@ -94,16 +108,19 @@ def _cluster(images, k, out, force, seed, title, command, spec, checkpoint=None,
     with _out_dir(out, force, _FILES) as tmp:
         feats = _features(images, spec, checkpoint, device, batch_size, tmp/'features')
         _whole(k, len(feats), 'images that could be read')
+        k,found = _estimate(feats, seed) if k=='auto' else (k, None)
         clusters = fit_head(feats, k, prior=prior, outliers=outliers, seed=seed, device=device, callbacks=[_Bar()])
         teacher = 'partitions of uneven sizes' if clusters.config['prior']=='learned' else f'the best of {clusters.config["n_heads"]} heads'
         _say('Training', f'one head learns from {teacher}: {clusters.config["seconds"]:.1f} s')
         if words is not None: _name(clusters, feats, images, words, spec, checkpoint, device)
         scores = None if feats.labels is None else evaluate(feats.labels, clusters)
         _write_skipped(feats, tmp/'skipped.csv')
+        if found: clusters.config['k_estimate'] = dict(k=found.k, interval=list(found.interval), note=found.note)
         clusters.save(tmp/'head')
         clusters.to_frame().rename(columns=dict(name='path')).drop(columns='runner_up').to_csv(
             tmp/'assignments.csv', index=False, errors='surrogateescape')
-        report(clusters, images, feats, tmp, scores=scores, provenance=_provenance(feats, clusters, command), title=title)
+        report(clusters, images, feats, tmp, scores=scores, provenance=_provenance(feats, clusters, command, found), title=title,
+               k_estimate=found)
     _tell(clusters, scores, out)
     return clusters
 
@@ -123,7 +140,7 @@ def _tell(clusters, scores, out):
 @_one_line
 def scp_demo(
     out:str='scp_demo',     # directory to make; it must not exist yet, or be empty
-    k:str='10',             # number of clusters, 2 or more; there are ten digits
+    k:str='10',             # number of clusters, 2 or more, or auto to estimate it; there are ten digits
     seed:int=0,             # the same seed gives the same clusters
     force:bool=False,       # replace what an earlier run wrote to `out`; other files there are left alone
 ):
@@ -156,7 +173,7 @@ def scp_features(
 @_one_line
 def scp_cluster(
     folder:str,                     # folder of images, searched with its sub-folders
-    k:str=None,                     # number of clusters, 2 or more
+    k:str=None,                     # number of clusters, 2 or more, or auto to estimate it and say how sure that is
     out:str=None,                   # directory to make; FOLDER-clusters in the current directory if not given
     backbone:str=default_backbone,  # `open_clip:MODEL/TAG`, `timm:MODEL`, or `pixels`
     checkpoint:str=None,            # local weights for that model: safetensors, or a torch file without code
@@ -171,7 +188,7 @@ def scp_cluster(
 ):
     "Cluster a folder of images and write a report, the assignments, the head and the features"
     k = _whole(k)
-    _check_prior(prior, k)
+    _check_prior(prior, 'k' if k=='auto' else k)
     if outliers is not None: _one_fraction(outliers=outliers, min_confidence=None)
     words = None if caption is None else vocabulary(caption)
     images = as_images(folder, labels='folder' if evaluate else None)

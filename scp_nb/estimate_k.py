@@ -48,8 +48,7 @@ class _Lengths:
         bits = self(k, d)
         return np.array([bits[[l in p[:2] for p in self.pairs]].mean() for l in range(len(self.looks))])
 
-def _dims(k, most): return min(most, max(4, 2*k))
-
+# %% ../nbs/07_estimate_k.ipynb #68e34713
 def _agree(lengths, k_min, k_max, d, cap):
     "k and d that agree: d is twice k, or `cap` if that is less; with the lengths found on the way"
     seen = []
@@ -61,17 +60,19 @@ def _agree(lengths, k_min, k_max, d, cap):
         seen.append(d)
         d = new
 
+# %% ../nbs/07_estimate_k.ipynb #1a3db918
 def _settle(lengths, k_min, k_max, most):
-    "k and d that agree, with the lengths found on the way; where looks do not confirm so many clusters, with fewer dimensions"
+    "k and d that agree, with the lengths found on the way and the largest k that came up; with fewer dimensions where looks disagree"
     d = cap = min(16, most)
     while True:                                       # wide enough for the number there may be
         k,d,found = _agree(lengths, k_min, k_max, d, cap := min(most, 4*cap))
         if cap==most or 2*k<cap or k>=k_max or reliable_information(lengths.looks, lengths.pairs, k)<=0: break
+    largest = k
     while k>k_min and reliable_information(lengths.looks, lengths.pairs, k)<=0:
         cap = max(4, d//2)
         k,new,found = _agree(lengths, k_min, min(k_max, k-1), min(d, cap), cap)
         d = new
-    return k,d,found
+    return k,d,found,largest
 
 # %% ../nbs/07_estimate_k.ipynb #15759951
 def _around(k, k_min, k_max, most=17):
@@ -102,6 +103,7 @@ def _vote(name, found):
     low,high = (int(q) for q in np.quantile(found, (.05, .95), method='nearest'))
     return dict(criterion=name, k=int(np.quantile(found, .5, method='nearest')), low=low, high=high)
 
+# %% ../nbs/07_estimate_k.ipynb #5987cbb7
 def _silhouettes(look, ks, d, seed, most=1000):
     "Mean silhouette of a sample of a look's rows for each k; NaN for one cluster"
     rows = np.random.default_rng(seed).permutation(len(look))[:most]
@@ -111,6 +113,7 @@ def _silhouettes(look, ks, d, seed, most=1000):
         found.append(silhouette_score(Z, labels) if 1<len(np.unique(labels))<len(rows) else np.nan)
     return found
 
+# %% ../nbs/07_estimate_k.ipynb #1a2d1822
 def _checks(lengths, ks, d, seed):
     "Votes of the other criteria, and their curves over `ks`"
     looks,pairs = lengths.looks,lengths.pairs
@@ -148,6 +151,7 @@ def _note(k, votes):
     said = ' and '.join([', '.join(['coding length', *agree[:-1]]), agree[-1]])+' agree' if agree else 'by coding length'
     return ', '.join([said, *others])
 
+# %% ../nbs/07_estimate_k.ipynb #c37e6a5e
 _NOTHING = pd.DataFrame(dict(k=[1], bits=[np.nan], error=[np.nan], reliable=[0.], silhouette=[np.nan]))
 _VOTES = pd.DataFrame(columns=['criterion', 'k', 'low', 'high']).set_index('criterion')
 
@@ -156,13 +160,14 @@ def _all_same(feats, most=10_000):
     X = take_rows(feats.X, np.unique(np.linspace(0, len(feats)-1, most).astype(int)))
     return bool((X==X[0]).all())
 
+# %% ../nbs/07_estimate_k.ipynb #790cd167
 def _rows(x):
     "Features to look at: of clusters their embedding, or what they were made from"
     if isinstance(x, Clusters):
         x = x.features if x.embedding is None else x.embedding
         if x is None: raise ValueError('These clusters were loaded from disk and hold no features. Give the features instead.')
     feats = as_features(x)
-    if len(feats)<20: raise ValueError(f'{len(feats)} rows of features are too few to estimate k from; 20 are the least. Choose k yourself.')
+    if len(feats)<20: raise ValueError(f'{len(feats)} rows of features are too few to estimate k from; 20 are the least. Choose k.')
     return feats
 
 def _range(k_min, k_max, n):
@@ -175,12 +180,12 @@ def _range(k_min, k_max, n):
     if k_max>=n: raise ValueError(f'k_max={k_max} must be less than the {n:,} rows of features. Give at most {n//2}.')
     return int(k_min),k_max
 
-# %% ../nbs/07_estimate_k.ipynb #aa682910
+# %% ../nbs/07_estimate_k.ipynb #11004c60
 def _estimate(looks, k_min, k_max, seed):
     "`KEstimate` from looks"
     most = min(len(l) for l in looks)-1
     lengths = _Lengths(looks)
-    k,d,found = _settle(lengths, k_min, min(k_max, most//2), most)
+    k,d,found,largest = _settle(lengths, k_min, min(k_max, most//2), most)
     ks = sorted({*_around(k, k_min, min(k_max, most//2)), *(q for q in found if q<=max(2*k, 4))})
     (k,error),shortest = _one_error(lengths, ks, d),k
     low,high = _interval(lengths, shortest, ks, most)
@@ -189,7 +194,8 @@ def _estimate(looks, k_min, k_max, seed):
     votes.insert(0, dict(criterion='coding length', k=k, low=low, high=high))
     note = _note(k, votes[1:])
     curve = pd.DataFrame(dict(k=ks, bits=[lengths(q, d).mean() for q in ks], error=error, reliable=shared, silhouette=inside))
-    return KEstimate(k, (low, high), curve, pd.DataFrame(votes).set_index('criterion'), d, len(np.unique(np.concatenate([l.rows for l in looks]))), note)
+    n_rows = len(np.unique(np.concatenate([l.rows for l in looks])))
+    return KEstimate(k, (low, high), curve, pd.DataFrame(votes).set_index('criterion'), d, n_rows, note),largest
 
 # %% ../nbs/07_estimate_k.ipynb #a5ffa1ae
 def estimate_k(
@@ -205,12 +211,12 @@ def estimate_k(
     k_min,k_max = _range(k_min, k_max, len(feats))
     if isinstance(n_looks, bool) or not isinstance(n_looks, (int, np.integer)) or n_looks<4 or n_looks%2:
         raise ValueError(f'n_looks must be an even number of 4 or more, since every second look is half-whitened; got {n_looks!r}.')
-    if _all_same(feats): return KEstimate(1, (1, 1), _NOTHING, _VOTES, 0, len(feats), 'all rows are the same')
+    if _all_same(feats): return KEstimate(1, (1, 1), _NOTHING, _VOTES, n_rows=len(feats), note='all rows are the same')
     while True:
         looks = draw_looks(feats, n_looks, n_rows, seed)
-        found = _estimate(looks, k_min, k_max, seed)
-        if 25*found.k<=n_rows or .6*len(feats)<=n_rows: return found
-        n_rows = 30*found.k
+        found,largest = _estimate(looks, k_min, k_max, seed)
+        if 25*largest<=n_rows or .6*len(feats)<=n_rows: return found
+        n_rows = 30*largest
 
 # %% ../nbs/07_estimate_k.ipynb #995272aa
 _MARKS = {'coding length': 'o', 'stability': 's', 'eigengap': '^', 'silhouette': 'D'}
@@ -229,7 +235,8 @@ def plot(self:KEstimate,
     ax.axvline(self.k, color='C0', lw=1, ls='--')
     bottom,top = ax.get_ylim()
     for i,(name,vote) in enumerate(self.votes.iterrows()):
-        ax.plot(vote.k, bottom-(top-bottom)*.07*(i+1), _MARKS.get(name, 'o'), color=f'C{i}', ms=6, label=f'{name}: {vote.k}', clip_on=False)
+        at = bottom-(top-bottom)*.07*(i+1)
+        ax.plot(vote.k, at, _MARKS.get(name, 'o'), color=f'C{i}', ms=6, label=f'{name}: {vote.k}', clip_on=False)
     ax.set(xlabel='number of clusters k', ylabel='coding length, bits per image', title=f'k = {self.k}')
     ax.legend(fontsize=8, frameon=False)
     return ax

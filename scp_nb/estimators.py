@@ -6,6 +6,7 @@
 __all__ = ['SCPClustering', 'CPPClustering']
 
 # %% ../nbs/12_estimators.ipynb #6bbbf980
+import warnings
 import numpy as np, scipy.sparse as sp, torch
 from fastcore.basics import patch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
@@ -16,6 +17,7 @@ from .pairs import unit_rows
 from .head import ClusterHead
 from .train import Clusters, HalfWhiten, fit_head
 from .cpp import fit_cpp
+from .estimate_k import estimate_k
 
 # %% ../nbs/12_estimators.ipynb #ab78cd36
 def _rows(est, X, fitting=False):
@@ -34,6 +36,16 @@ def _seed(random_state):
     rng = check_random_state(random_state)      # refuses what is none of the three
     return int(random_state if isinstance(random_state, (int, np.integer)) else rng.randint(2**30))
 
+# %% ../nbs/12_estimators.ipynb #aa1fde72
+def _how_many(n_clusters, feats, seed):
+    "The number of clusters to make, and the estimate that it comes from, if any"
+    if not isinstance(n_clusters, str): return n_clusters,None
+    if n_clusters!='auto': raise ValueError(f'n_clusters must be a whole number or "auto"; got {n_clusters!r}.')
+    found = estimate_k(feats, seed=seed)
+    if found.k==1:
+        warnings.warn('nothing says that there is more than one cluster; cut in 2 all the same. Give n_clusters to choose.', stacklevel=3)
+    return max(2, found.k),found
+
 # %% ../nbs/12_estimators.ipynb #7ffdc007
 def _is_one(k): return isinstance(k, (int, np.integer)) and not isinstance(k, bool) and k==1
 
@@ -47,7 +59,7 @@ def _one_cluster(feats):
 class SCPClustering(ClusterMixin, BaseEstimator):
     "Cluster rows of features with SCP"
     def __init__(self,
-        n_clusters:int=8,                  # number of clusters k, 1 to the number of rows
+        n_clusters:int|str=8,              # number of clusters k, 1 to the number of rows; "auto" estimates it
         prior:str|np.ndarray='auto',       # sizes to expect: "uniform", "learned", "auto" (decide between the two), or shares `[k]`
         n_heads:int=32,                    # heads that search; more are steadier and cost time in proportion
         hidden:int|None=256,               # hidden units of the kept head; None makes it linear
@@ -67,8 +79,10 @@ class SCPClustering(ClusterMixin, BaseEstimator):
     ):               # the estimator itself, fitted
         "Find the clusters"
         feats,seed = _features(X, _rows(self, X, fitting=True)),_seed(self.random_state)
-        settings = {k:v for k,v in self.get_params().items() if k!='random_state'}
-        self.clusters_ = _one_cluster(feats) if _is_one(self.n_clusters) else fit_head(feats, **settings, seed=seed)
+        k,found = _how_many(self.n_clusters, feats, seed)
+        settings = {name:v for name,v in self.get_params().items() if name not in ('n_clusters', 'random_state')}
+        self.clusters_ = _one_cluster(feats) if _is_one(k) else fit_head(feats, k, **settings, seed=seed)
+        self.k_estimate_ = found
         return self
 
     labels_ = property(lambda self: self.clusters_.labels, doc='Cluster of each row, int64 `[n]`; 0 is the largest, -1 an outlier')
@@ -78,7 +92,7 @@ class SCPClustering(ClusterMixin, BaseEstimator):
 class CPPClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
     "Cluster rows of features with CPP, and embed them"
     def __init__(self,
-        n_clusters:int=8,              # number of clusters k, 1 to the number of rows
+        n_clusters:int|str=8,          # number of clusters k, 1 to the number of rows; "auto" estimates it
         prior:str='uniform',           # sizes to expect: "uniform" or "learned" (none)
         z:int|None=None,               # width of the learned feature, k or more; None: three per cluster, 32 to 128
         hidden:int=256,                # width of the hidden layers
@@ -116,8 +130,10 @@ def fit(self:CPPClustering,
 )->CPPClustering:    # the estimator itself, fitted
     "Learn the embedding and find the clusters"
     feats,seed = _features(X, _rows(self, X, fitting=True)),_seed(self.random_state)
-    settings = {k:v for k,v in self.get_params().items() if k!='random_state'}
-    self.clusters_ = _one_cluster(feats) if _is_one(self.n_clusters) else fit_cpp(feats, **settings, seed=seed, allow_zeros=True)
+    k,found = _how_many(self.n_clusters, feats, seed)
+    settings = {name:v for name,v in self.get_params().items() if name not in ('n_clusters', 'random_state')}
+    self.clusters_ = _one_cluster(feats) if _is_one(k) else fit_cpp(feats, k, **settings, seed=seed, allow_zeros=True)
+    self.k_estimate_ = found
     return self
 
 @patch

@@ -9,6 +9,7 @@ __all__ = ['Look', 'draw_looks', 'coding_length_per_image', 'look_pairs', 'cross
 # %% ../nbs/06a_resample.ipynb #adf34d45
 import math
 import numpy as np, scipy.sparse as sp, torch
+from fastcore.basics import patch
 from sklearn.metrics.cluster import contingency_matrix, expected_mutual_information
 from .features import Features, as_features
 from .parallel import take_rows
@@ -44,37 +45,41 @@ class Look:
             self.values = np.clip(self.values, 0, 1)
         return self.values
 
-    def embed(self,
-        n_dims:int,          # dimensions d
-        steps:int=1          # length of the random walk; longer walks blur what is inside of clusters
-    )->torch.Tensor:         # rows of length 1, float32 `[m, d]`
-        "Embed the rows by the first `n_dims` eigenvectors"
-        self.decompose(n_dims)
-        return unit_rows(torch.from_numpy((self._vectors[:,:n_dims]*self.values[:n_dims]**steps).astype(np.float32)))
+# %% ../nbs/06a_resample.ipynb #abd7b1ef
+@patch
+def embed(self:Look,
+    n_dims:int,          # dimensions d
+    steps:int=1          # length of the random walk; longer walks blur what is inside of clusters
+)->torch.Tensor:         # rows of length 1, float32 `[m, d]`
+    "Embed the rows by the first `n_dims` eigenvectors"
+    self.decompose(n_dims)
+    return unit_rows(torch.from_numpy((self._vectors[:,:n_dims]*self.values[:n_dims]**steps).astype(np.float32)))
 
-    def labels(self,
-        k:int                # number of clusters
-    )->torch.Tensor:         # cluster of each row, int64 `[m]`
-        "Cut the rows into k clusters"
-        if k not in self._found:
-            found = np.zeros(len(self), np.int64) if k==1 else _kmeans(self.embed(k, 5).numpy(), k, 3, self.seed)
-            self._found[k] = torch.from_numpy(found)
-        return self._found[k]
+@patch
+def labels(self:Look,
+    k:int                # number of clusters
+)->torch.Tensor:         # cluster of each row, int64 `[m]`
+    "Cut the rows into k clusters"
+    if k not in self._found:
+        found = np.zeros(len(self), np.int64) if k==1 else _kmeans(self.embed(k, 5).numpy(), k, 3, self.seed)
+        self._found[k] = torch.from_numpy(found)
+    return self._found[k]
 
 # %% ../nbs/06a_resample.ipynb #e53d4a9a
 def draw_looks(
     features:Features|np.ndarray|torch.Tensor,   # features `[n, d]`, in memory or a memory map
     n_looks:int=8,           # looks; every second one is half-whitened; more are steadier and cost time in proportion
     n_rows:int=2500,         # rows of each look at most; more see smaller clusters and cost time
-    seed:int=0               # of all draws
-)->list[Look]:               # each of six tenths of the rows, or of `n_rows` out of four times as many
+    seed:int=0,              # of all draws
+    share:float=.6           # share of the rows in each look, unless `n_rows` is less; lower makes looks differ more
+)->list[Look]:               # of more than four times `n_rows` rows, four times as many are drawn first, for looks to share some
     "Look at features several times, each time at other rows, and in two ways by turns"
     feats,rng = as_features(features),np.random.default_rng(seed)
     n = len(feats)
     some = np.sort(rng.choice(n, 4*n_rows, replace=False)) if n>4*n_rows else np.arange(n)
     X,found = torch.from_numpy(np.array(take_rows(feats.X, some), np.float32)),[]
     for i in range(n_looks):
-        part = np.sort(rng.choice(len(some), max(2, min(n_rows, round(.6*len(some)))), replace=False))
+        part = np.sort(rng.choice(len(some), max(2, min(n_rows, round(share*len(some)))), replace=False))
         rows = X[torch.from_numpy(part)]
         found.append(Look(HalfWhiten.fit(rows)(rows) if i%2 else rows, some[part], seed=seed*n_looks+i))
     return found
@@ -89,6 +94,7 @@ def _rates(parts, eps, most=20_000_000):
     M = (Z@Z.mT if m<d else Z.mT@Z)*(d/(eps**2*sizes))[:,None,None] + torch.eye(min(m, d))
     return torch.linalg.cholesky(M).diagonal(dim1=1, dim2=2).double().log().sum(1)
 
+# %% ../nbs/06a_resample.ipynb #49fcb275
 def coding_length_per_image(Z:torch.Tensor,        # points, rows of length 1, float32 `[N, d]`
                             labels:torch.Tensor,   # cluster of each, whole numbers from 0 `[N]`
                             eps:float=.1**.5,      # distortion ε; lower asks for more and finer clusters
@@ -104,12 +110,14 @@ def coding_length_per_image(Z:torch.Tensor,        # points, rows of length 1, f
 # %% ../nbs/06a_resample.ipynb #ecc37f7d
 def _shared(a, b): return [torch.from_numpy(i) for i in np.intersect1d(a.rows, b.rows, assume_unique=True, return_indices=True)[1:]]
 
+# %% ../nbs/06a_resample.ipynb #2d7a43e0
 def look_pairs(looks:list   # `Look`s
               )->list:      # (i, j, rows of i, rows of j): the rows that both have, for all i and j that see in different ways
     "List the pairs of looks to compare, both ways round"
     n = range(len(looks))
     return [(i, j, *_shared(looks[i], looks[j])) for i in n for j in n if (i-j)%2]
 
+# %% ../nbs/06a_resample.ipynb #d95af1bc
 def cross_length(looks:list,     # `Look`s
                  pairs:list,     # from `look_pairs`
                  k:int,          # number of clusters
@@ -125,6 +133,7 @@ def _entropy(p):
     p = p[p>0]
     return float(-(p*np.log(p)).sum())
 
+# %% ../nbs/06a_resample.ipynb #f80943fb
 def shared_information(a:np.ndarray|torch.Tensor,     # cluster of each image, `[n]`
                        b:np.ndarray|torch.Tensor      # cluster of each image by another partition, `[n]`
                       )->tuple:                       # mutual information and variation of information, nats
@@ -134,6 +143,7 @@ def shared_information(a:np.ndarray|torch.Tensor,     # cluster of each image, `
     shared = one+two-_entropy(counts.data/len(a))-expected_mutual_information(counts, len(a))
     return shared,one+two-2*shared
 
+# %% ../nbs/06a_resample.ipynb #0031e486
 def reliable_information(looks:list,   # `Look`s
                          pairs:list,   # from `look_pairs`
                          k:int         # number of clusters

@@ -175,7 +175,7 @@ def _range(k_min, k_max, n):
     for name,v in dict(k_min=k_min, k_max=k_max).items():
         if v is not None and (isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v<1):
             raise ValueError(f'{name} must be a whole number of 1 or more; got {v!r}.')
-    k_max = max(int(k_min), n//20) if k_max is None else int(k_max)
+    k_max = max(int(k_min), n//20, min(10, n//4)) if k_max is None else int(k_max)
     if k_min>k_max: raise ValueError(f'k_min={k_min} is more than k_max={k_max}. Give a range from few to many.')
     if k_max>=n: raise ValueError(f'k_max={k_max} must be less than the {n:,} rows of features. Give at most {n//2}.')
     return int(k_min),k_max
@@ -201,7 +201,7 @@ def _estimate(looks, k_min, k_max, seed):
 def estimate_k(
     features:Features|np.ndarray|torch.Tensor|Clusters,   # features `[n, d]`, not normalised, or clusters (of CPP: their embedding)
     k_min:int=1,             # least number to consider; with 1 the answer can be that there are no clusters
-    k_max:int|None=None,     # greatest number to consider; None: one for 20 rows
+    k_max:int|None=None,     # greatest number to consider; None: one for 20 rows, or 10 for less than 200 rows
     seed:int=0,              # of the draws of rows
     n_looks:int=8,           # looks to compare, 4 or more and even; more narrow the doubt that comes from chance and cost time
     n_rows:int=2500          # rows of each look, at least; more see smaller clusters and cost time

@@ -83,9 +83,31 @@ def photos(path, n=12):
     return path
 
 def test_exit_codes_from_the_shell(commands, tmp_path):
-    "Two real processes; the other cases run in this one, in test_bad_input.py"
+    "Three real processes; the other cases run in this one, in test_bad_input.py"
     photos(tmp_path/'p')
-    for args,said in [(['p', '--k', 'ten', '--backbone', 'pixels'], 'ten'), (['nowhere', '--k', 3, '--backbone', 'pixels'], 'nowhere')]:
+    for args,said in [(['p', '--k', 'many', '--backbone', 'pixels'], "2 or more; got 'many'"), (['p', '--k', 'auto', '--backbone', 'pixels'], '20 are the least'), (['nowhere', '--k', 3, '--backbone', 'pixels'], 'nowhere')]:
         r = run(commands, 'scp_cluster', *args, cwd=tmp_path)
         assert r.returncode==2 and said in r.stderr and r.stderr.startswith('scp_cluster: ') and r.stderr.count('\n')==1, r.stderr
     assert sorted(o.name for o in tmp_path.iterdir())==['p']
+
+def test_k_auto(commands, tmp_path):
+    "The estimate is printed, followed, kept with the head and shown in the report; labels have no say in it"
+    from scp_nb.data import digits
+    from scp_nb.estimate_k import estimate_k
+    from scp_nb.features import Features
+    images = digits()
+    for i in range(120):
+        folder = tmp_path/'p'/str(int(images.labels[i]))
+        folder.mkdir(parents=True, exist_ok=True)
+        images[i].save(folder/f'{i:03d}.png')
+    r = run(commands, 'scp_cluster', 'p', '--k', 'auto', '--evaluate', '--backbone', 'pixels?size=8', '--out', 'o', cwd=tmp_path)
+    assert r.returncode==0, r.stderr
+    found = estimate_k(Features.load(tmp_path/'o'/'features').numpy())
+    assert re.search(rf'^Clusters\?   {found.k} \(', r.stdout, flags=re.M) and found.note in r.stdout, r.stdout
+    assert r.stdout.index('Clusters?')<r.stdout.index('Training')
+    rows = list(csv.DictReader(open(tmp_path/'o'/'assignments.csv')))
+    assert {o['cluster'] for o in rows}=={str(c) for c in range(max(2, found.k))}
+    kept = json.loads((tmp_path/'o'/'head'/'config.json').read_text())['fit']['k_estimate']
+    assert kept==dict(k=found.k, interval=list(found.interval), note=found.note)
+    page = (tmp_path/'o'/'report.html').read_text()
+    assert f'The estimate is {found.k}' in page and 'The curve is the coding length' in page and found.note in page

@@ -11,6 +11,7 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from scp_nb.cpp import fit_cpp
+from scp_nb.estimate_k import estimate_k
 from scp_nb.estimators import CPPClustering, SCPClustering
 from scp_nb.features import Features
 from scp_nb.train import fit_head
@@ -179,3 +180,21 @@ def test_iris():
     "A small table with columns of one unit; the species score alone"
     flowers,species = load_iris(return_X_y=True, as_frame=True)
     assert adjusted_rand_score(species, SCPClustering(3, n_heads=8, random_state=0).fit_predict(flowers))>.5
+
+@pytest.mark.parametrize('make', [lambda k: SCPClustering(k, random_state=3, **quick), lambda k: CPPClustering(k, warmup=3, steps=3, random_state=3)],
+    ids=['SCP', 'CPP'])
+def test_auto_finds_the_number(make, tmp_path):
+    "As many as `estimate_k` says, also from a frame, and the estimate goes to disk with the rest"
+    e = make('auto').fit(frame)
+    want = estimate_k(X, seed=3)
+    assert (e.k_estimate_.k, e.k_estimate_.interval)==(want.k, want.interval) and want.k>1
+    np.testing.assert_array_equal(e.labels_, make(want.k).fit(frame).labels_)
+    joblib.dump(e, tmp_path/'e')
+    assert repr(joblib.load(tmp_path/'e').k_estimate_)==repr(want)
+    with pytest.raises(ValueError, match='19 rows.*too few'): make('auto').fit(X[:19])
+    assert make(2).fit(X).k_estimate_ is None
+
+def test_auto_where_nothing_speaks_for_clusters():
+    with pytest.warns(UserWarning, match='more than one cluster; cut in 2 all the same. Give n_clusters'):
+        e = SCPClustering('auto', random_state=0, **quick).fit(rng.normal(size=(300,6)))
+    assert e.k_estimate_.k==1 and set(e.labels_)=={0,1}

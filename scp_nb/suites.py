@@ -14,6 +14,7 @@ from .bench import bench_quality, load_set, _earlier
 from .bench_caption import bench_caption
 from .bench_cpp import bench_cpp
 from .bench_extract import bench_extract
+from .bench_k import bench_k
 from .bench_papers import bench_papers
 from .bench_speed import bench_speed
 
@@ -37,35 +38,38 @@ def _caption(out, a): bench_caption(out, _say)
 
 # %% ../nbs/15_suites.ipynb #93331a3c
 def _papers(out, a):
-    try: bench_papers(out, _say, a.sets, a.backbones, a.only, a.seeds, a.quick, a.limit, a.views, device=a.device, force=a.force)
-    except KeyboardInterrupt: raise SystemExit('scp_bench: stopped; what is done is kept, and the same command goes on.') from None
+    bench_papers(out, _say, a.sets, a.backbones, a.only, a.seeds, a.quick, a.limit, a.views, device=a.device, force=a.force)
 
-_SUITES = dict(quality=_quality, extract=_extract, cpp=_cpp, caption=_caption, papers=_papers, speed=_speed)
+def _k(out, a): bench_k(out, _say, a.sets, a.seeds or 10, a.only, force=a.force)
+
+_SUITES = dict(quality=_quality, extract=_extract, cpp=_cpp, k=_k, caption=_caption, papers=_papers, speed=_speed)
 
 # %% ../nbs/15_suites.ipynb #c84e117f
 @call_parse
 @_one_line
 def scp_bench(
-    suite:str,              # what to measure: quality, extract, cpp, caption, papers or speed
+    suite:str,              # what to measure: quality, extract, cpp, k, caption, papers or speed
     out:str='scp_bench',    # directory for the results
-    sets:str=None,          # quality, cpp: names as in `load_set`, separated by commas (digits); papers: as in `get_set`; speed: one
-    seeds:int=None,         # quality, cpp: runs of each method (10); papers: likewise (5)
-    only:str=None,          # quality, cpp, papers: methods to run, separated by ";" (they have commas in their names); all if not given
+    sets:str=None,          # quality, cpp: names as in `load_set`, separated by commas (digits); papers, k: as in `get_set`, `k_set`; speed: one
+    seeds:int=None,         # quality, cpp: runs of each method (10); papers: likewise (5); k: likewise (10)
+    only:str=None,          # quality, cpp, k, papers: methods to run, separated by ";" (they have commas in their names); all if not given
     methods:str=None,       # another name for --only
     backbones:str=None,     # papers: specs of `load_backbone`, separated by commas; "SPEC@FILE" takes weights from a file
     quick:bool=False,       # papers: a few minutes on small sets, without a network
     limit:int=None,         # papers: images of each split at most
     views:int=4,            # papers: views of each image
     device:str=None,        # papers: see `default_device`
-    add:bool=False,         # keep the runs in `out`, and add what is missing; papers always does
+    add:bool=False,         # keep the runs in `out`, and add what is missing; papers and k always do
     force:bool=False,       # replace what an earlier run wrote to `out`
 ):
     "Measure, print and write down"
     if suite not in _SUITES: raise ValueError(f'the suite must be one of {", ".join(_SUITES)}; got "{suite}".')
     out = Path(out)
-    if suite not in ('quality', 'papers'):
+    if suite not in ('quality', 'papers', 'k'):
         _earlier(out, force, add)
         out.mkdir(parents=True, exist_ok=True)
-    _SUITES[suite](out, SimpleNamespace(sets=_list(sets, ','), only=_list(methods or only, ';'), backbones=_list(backbones, ','),
-                                        seeds=seeds, quick=quick, limit=limit, views=views, device=device, add=add, force=force))
+    asked = SimpleNamespace(sets=_list(sets, ','), only=_list(methods or only, ';'), backbones=_list(backbones, ','),
+                            seeds=seeds, quick=quick, limit=limit, views=views, device=device, add=add, force=force)
+    try: _SUITES[suite](out, asked)
+    except KeyboardInterrupt: raise SystemExit('scp_bench: stopped; what is done is kept, and the same command goes on.') from None
     print(f'Wrote       {out/suite}.md and {suite}.json')

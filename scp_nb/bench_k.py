@@ -32,6 +32,7 @@ def _subspace(rng, per, d, dim, noise):
     X = rng.normal(size=(per,dim))@basis.T
     return X/np.linalg.norm(X, axis=1, keepdims=True)+noise*rng.normal(size=X.shape)/d**.5
 
+# %% ../nbs/14g_bench_k.ipynb #7e8074a7
 def subspaces(k:int,              # number of clusters
               per:int,            # rows of each
               d:int=128,          # dimensions of the space
@@ -94,11 +95,12 @@ def _walk(X):
     scale = sp.diags(np.asarray(graph.sum(1), dtype=np.float64).ravel()**-.5)
     return (scale@graph@scale).tocsr()
 
+# %% ../nbs/14g_bench_k.ipynb #04aa8a14
 def _by_eigengap(X, seed):
     values,_ = _eigenvectors(_walk(_prepared(X)), _top(len(X))+1, seed)
     return int(np.argmax(-np.diff(values)[1:]))+2                    # at least 2, as for the silhouette
 
-# %% ../nbs/14g_bench_k.ipynb #04aa8a14
+# %% ../nbs/14g_bench_k.ipynb #000483d6
 def _groups(labels): return max(1, len(np.unique(labels[labels>=0])))     # nothing found is one cluster
 
 def _by_hdbscan(X, seed):
@@ -120,8 +122,10 @@ def _answer(method, X, seed):
     "k, and of the estimate its interval and its curve"
     if method!='estimate_k': return dict(k_hat=int(_RIVALS[method][0](X, seed)))
     e = estimate_k(X, seed=seed)
-    return dict(k_hat=e.k, low=e.interval[0], high=e.interval[1], note=e.note, code=_code(), curve=[e.curve.k.tolist(), e.curve.bits.round(4).tolist()])
+    return dict(k_hat=e.k, low=e.interval[0], high=e.interval[1], note=e.note, code=_code(),
+                curve=[e.curve.k.tolist(), e.curve.bits.round(4).tolist()])
 
+# %% ../nbs/14g_bench_k.ipynb #72b138e0
 def _row(name, method, seed):
     "One run as a row of plain numbers"
     (X,y),threads = k_set(name, seed),torch.get_num_threads()
@@ -134,13 +138,15 @@ def _row(name, method, seed):
     if name not in SHOWN or seed: found.pop('curve', None)
     k = len(np.unique(y))
     inside = {} if 'low' not in found else dict(inside=found['low']<=k<=found['high'])
-    return dict(set=name, n=len(X), d=X.shape[1], k=k, method=method, seed=seed, **found, **inside, seconds=round(seconds, 2), scp_nb=__version__)
+    return dict(set=name, n=len(X), d=X.shape[1], k=k, method=method, seed=seed, **found, **inside,
+                seconds=round(seconds, 2), scp_nb=__version__)
 
 # %% ../nbs/14g_bench_k.ipynb #0028fb00
 def _worth(name, k_hat, seed=0):
     "Scores of `fit_head` at the estimate and at the number of classes"
     X,y = k_set(name, seed)
-    found = [dict(set=name, clusters=which, k=k, seed=seed, **{s: round(v, 4) for s,v in partition_scores(y, fit_head(X, k, seed=seed)).items()})
+    def scores(k): return {s: round(v, 4) for s,v in partition_scores(y, fit_head(X, k, seed=seed)).items()}
+    found = [dict(set=name, clusters=which, k=k, seed=seed, **scores(k))
              for which,k in (('estimated', k_hat), ('classes', len(np.unique(y)))) if k>1]
     return [dict(r, scp_nb=__version__, code=_code()) for r in found]
 
@@ -152,13 +158,15 @@ def k_table(rows:list     # runs of `bench_k`, as dicts
     if 'inside' not in f: f['inside'] = None
     def line(g): return {'median error': g.error.median(), 'mean error': g.error.mean(), 'log error': g.log.mean(),
                          'inside': g.inside.dropna().astype(float).mean(), 'seconds': g.seconds.mean(), 'runs': len(g)}
-    by = [dict(set=s, method=m, k=g.k.iloc[0], estimates=_spread(g.k_hat), **line(g)) for (s,m),g in f.groupby(['set','method'], sort=False)]
+    by = [dict(set=s, method=m, k=g.k.iloc[0], estimates=_spread(g.k_hat), **line(g))
+          for (s,m),g in f.groupby(['set','method'], sort=False)]
     counted = pd.DataFrame([r for r in by if r['set'] in COUNTED])
     for m,g in counted.groupby('method', sort=False) if len(counted) else ():
         means = g[['median error','mean error','log error','inside','seconds']].mean()
         by.append(dict(set=f'mean of {len(g)} sets', method=m, k='', estimates='', **means, runs=int(g.runs.sum())))
     return pd.DataFrame(by).round(dict(zip(('median error','mean error','log error','inside','seconds'), (3, 3, 3, 2, 1))))
 
+# %% ../nbs/14g_bench_k.ipynb #48a56041
 def _spread(k_hat):
     "All answers, from low to high, as text"
     low,high = k_hat.min(),k_hat.max()
@@ -178,6 +186,7 @@ def _generous(X, ks, seed):
         found[k] = _kmeans(V/np.maximum(np.linalg.norm(V, axis=1, keepdims=True), 1e-12), k, 3, seed)
     return found
 
+# %% ../nbs/14g_bench_k.ipynb #1a719f06
 def _lengths(f, X, ks, seed):
     "Coding length by k of the partitions that `f` finds"
     Z = unit_rows(torch.from_numpy(_prepared(X)))
@@ -206,22 +215,25 @@ def curve_times(X:np.ndarray,            # features `[n, d]`
         (generous,some),(usual,most) = (timed(_lengths, f, X, ks, seed) for f in (_generous, _spectral))
     least = {f'{name}_k': min(c, key=c.get) for name,c in dict(usual=usual, generous=generous, curve=ours).items()}
     return dict(n=len(X), d=X.shape[1], values=len(ks), usual=most, generous=some, curve=mine, estimate_k=whole, faster=most/mine, **least,
-                faster_than_generous=some/mine, estimate=e.k, code=_code(), n_dims=e.n_dims, threads=torch.get_num_threads(), scp_nb=__version__)
+                faster_than_generous=some/mine, estimate=e.k, code=_code(), n_dims=e.n_dims,
+                threads=torch.get_num_threads(), scp_nb=__version__)
 
 # %% ../nbs/14g_bench_k.ipynb #abefc26f
 def _whole(file, seed=0):
     "Estimate from a memory map; prints a line of JSON. Runs in a process of its own"
     start = time.perf_counter()
     e = estimate_k(np.load(file, mmap_mode='r'), seed=seed)
-    print(json.dumps(dict(k_hat=e.k, low=e.interval[0], high=e.interval[1], rows_looked_at=e.n_rows, code=_code(), seconds=time.perf_counter()-start, mib=_peak())))
+    print(json.dumps(dict(k_hat=e.k, low=e.interval[0], high=e.interval[1], rows_looked_at=e.n_rows, code=_code(),
+                          seconds=time.perf_counter()-start, mib=_peak())))
 
+# %% ../nbs/14g_bench_k.ipynb #08e34b82
 def _write_union(file, n, k, d, seed=0):
     "Write a union of `k` subspaces as float16, each k-th row of the same cluster"
     X,rng = np.lib.format.open_memmap(file, 'w+', np.float16, (n, d)),np.random.default_rng(seed)
     for c in range(k): X[c::k] = _subspace(rng, len(range(c, n, k)), d, 5, .1)
     X.flush()
 
-# %% ../nbs/14g_bench_k.ipynb #08e34b82
+# %% ../nbs/14g_bench_k.ipynb #4d8c4937
 def million(n:int=1_000_000,   # rows
             d:int=64,          # width; float16 on disk
             k:int=20           # clusters that are there
@@ -230,7 +242,8 @@ def million(n:int=1_000_000,   # rows
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder)/'X.npy'
         _write_union(file, n, k, d)
-        done = subprocess.run([sys.executable, '-c', f'from scp_nb.bench_k import _whole; _whole({str(file)!r})'], check=True, capture_output=True, text=True)
+        program = f'from scp_nb.bench_k import _whole; _whole({str(file)!r})'
+        done = subprocess.run([sys.executable, '-c', program], check=True, capture_output=True, text=True)
     return dict(n=n, d=d, k=k, **json.loads(done.stdout.splitlines()[-1]), threads=torch.get_num_threads(), scp_nb=__version__)
 
 # %% ../nbs/14g_bench_k.ipynb #a023b94e
@@ -251,13 +264,16 @@ def _write(out, found):
 
 def _plan(sets, seeds, rival_seeds, only):
     "All (set, method, seed) to run, the quick ones first"
-    def times(s, m): return seeds if m=='estimate_k' else 1 if s in SHOWN or m=='eigengap' and s not in _UNIONS and s!='mnist' else min(seeds, rival_seeds)
+    def times(s, m):
+        if m=='estimate_k': return seeds
+        return 1 if s in SHOWN or m=='eigengap' and s not in _UNIONS and s!='mnist' else min(seeds, rival_seeds)
     return [(s, m, seed) for m in K_METHODS for s in sets if not only or m in only for seed in range(times(s, m))]
 
 # %% ../nbs/14g_bench_k.ipynb #4a55b329
 def _checked(sets, only, say):
     "Names of sets that can be had; a wrong name is an error, a missing file is told"
-    if wrong := [m for m in only or () if m not in K_METHODS]: raise ValueError(f'no method {wrong[0]!r}. There are: {"; ".join(K_METHODS)}.')
+    if wrong := [m for m in only or () if m not in K_METHODS]:
+        raise ValueError(f'no method {wrong[0]!r}. There are: {"; ".join(K_METHODS)}.')
     sets = list(sets or COUNTED+SHOWN)
     missing = {s for s in sets if s in _FILES and not _file(s).is_file()}
     for s in sets:
@@ -291,9 +307,10 @@ def bench_k(out:Path,                # directory for `k.json` and `k.md`; what i
     _finish(out, found, sets, worth, times, say)
     return found['runs']
 
+# %% ../nbs/14g_bench_k.ipynb #baf6e43c
 def _interval(r): return f"{r['low']} to {r['high']}" if 'low' in r else ''
 
-# %% ../nbs/14g_bench_k.ipynb #baf6e43c
+# %% ../nbs/14g_bench_k.ipynb #8763264b
 def _finish(out, found, sets, worth, times, say):
     "Measure what there is one of: scores at the estimate, and times"
     first = {r['set']: r['k_hat'] for r in found['runs'] if r['method']=='estimate_k' and r['seed']==0}
@@ -308,7 +325,8 @@ def _finish(out, found, sets, worth, times, say):
         if name in {r['set'] for r in found['curves']} or name in _FILES and not _file(name).is_file(): continue
         X = k_set(name, most=15_000)[0] if name in _FILES else subspaces(20, 750, d=64)[0]
         found['curves'].append(r := dict(set=name, **curve_times(X)))
-        say(f"{name:14s}curve of {r['values']} values, {len(X):,} rows: {r['usual']:.1f} s one by one, {r['curve']:.1f} s ours, {r['faster']:.1f} × as fast")
+        say(f"{name:14s}curve of {r['values']} values, {len(X):,} rows: {r['usual']:.1f} s one by one, "
+            f"{r['curve']:.1f} s ours, {r['faster']:.1f} × as fast")
         _write(out, found)
     if not found['million']:
         found['million'].append(r := million())

@@ -50,7 +50,7 @@ _SUITES = dict(quality=_quality, extract=_extract, cpp=_cpp, k=_k, caption=_capt
 def scp_bench(
     suite:str,              # what to measure: quality, extract, cpp, k, caption, papers or speed
     out:str='scp_bench',    # directory for the results
-    sets:str=None,          # quality, cpp: names as in `load_set`, separated by commas (digits); papers, k: as in `get_set`, `k_set`; speed: one
+    sets:str=None,          # names separated by commas: quality, cpp, speed as in `load_set` (digits); papers, k as in `get_set`, `k_set`
     seeds:int=None,         # quality, cpp: runs of each method (10); papers: likewise (5); k: likewise (10)
     only:str=None,          # quality, cpp, k, papers: methods to run, separated by ";" (they have commas in their names); all if not given
     methods:str=None,       # another name for --only

@@ -65,10 +65,11 @@ def _settle(lengths, k_min, k_max, most):
     "k and d that agree, with the lengths found on the way and the largest k that came up; with fewer dimensions where looks disagree"
     d = cap = min(16, most)
     while True:                                       # wide enough for the number there may be
-        k,d,found = _agree(lengths, k_min, k_max, d, cap := min(most, 4*cap))
-        if cap==most or 2*k<cap or k>=k_max or reliable_information(lengths.looks, lengths.pairs, k)<=0: break
+        cap = min(most, 4*cap)
+        k,d,found = _agree(lengths, k_min, k_max, max(d, cap//2), cap)
+        if cap==most or 2*k<cap or k>=k_max or reliable_information(lengths.looks, lengths.pairs, k, doubt=1)<=0: break
     largest = k
-    while k>k_min and reliable_information(lengths.looks, lengths.pairs, k)<=0:
+    while k>k_min and reliable_information(lengths.looks, lengths.pairs, k, doubt=1)<=0:
         cap = max(4, d//2)
         k,new,found = _agree(lengths, k_min, min(k_max, k-1), min(d, cap), cap)
         d = new

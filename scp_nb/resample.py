@@ -140,8 +140,8 @@ def shared_information(a:np.ndarray|torch.Tensor,     # cluster of each image, `
     "Measure what two partitions tell of each other beyond chance, and what they do not"
     counts = contingency_matrix(np.asarray(a), np.asarray(b), sparse=True)
     one,two = (_entropy(np.asarray(counts.sum(i)).ravel()/len(a)) for i in (0,1))
-    shared = one+two-_entropy(counts.data/len(a))-expected_mutual_information(counts, len(a))
-    return shared,one+two-2*shared
+    shared = one+two-_entropy(counts.data/len(a))
+    return shared-expected_mutual_information(counts, len(a)),one+two-2*shared
 
 # %% ../nbs/06a_resample.ipynb #0031e486
 def reliable_information(looks:list,   # `Look`s

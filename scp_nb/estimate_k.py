@@ -63,16 +63,18 @@ def _agree(lengths, k_min, k_max, d, cap):
 # %% ../nbs/07_estimate_k.ipynb #1a3db918
 def _settle(lengths, k_min, k_max, most):
     "k and d that agree, with the lengths found on the way and the largest k that came up; with fewer dimensions where looks disagree"
+    confirmed = lambda k: reliable_information(lengths.looks, lengths.pairs, k)
     d = cap = min(16, most)
     while True:                                       # wide enough for the number there may be
         cap = min(most, 4*cap)
         k,d,found = _agree(lengths, k_min, k_max, max(d, cap//2), cap)
-        if cap==most or 2*k<cap or k>=k_max or reliable_information(lengths.looks, lengths.pairs, k, doubt=1)<=0: break
+        if cap==most or 2*k<cap or k>=k_max or confirmed(k)<=0: break
     largest = k
-    while k>k_min and reliable_information(lengths.looks, lengths.pairs, k, doubt=1)<=0:
+    while k>k_min and 2*confirmed(k)<math.log(k):     # fewer than k clusters confirm less than log k
         cap = max(4, d//2)
-        k,new,found = _agree(lengths, k_min, min(k_max, k-1), min(d, cap), cap)
-        d = new
+        fewer = _agree(lengths, k_min, min(k_max, k-1), min(d, cap), cap)
+        if confirmed(k)>0 and 2*confirmed(k)>=confirmed(fewer[0]): break
+        k,d,found = fewer
     return k,d,found,largest
 
 # %% ../nbs/07_estimate_k.ipynb #15759951

@@ -146,9 +146,8 @@ def shared_information(a:np.ndarray|torch.Tensor,     # cluster of each image, `
 # %% ../nbs/06a_resample.ipynb #0031e486
 def reliable_information(looks:list,   # `Look`s
                          pairs:list,   # from `look_pairs`
-                         k:int,        # number of clusters
-                         doubt:float=1.5   # weight of what looks do not confirm; lower asks for more clusters
+                         k:int         # number of clusters
                         )->float:      # nats; 0 for one cluster, at most log k
-    "Measure what looks confirm of each other's k clusters, less one and a half times what they do not"
+    "Measure what looks confirm of each other's k clusters, less what they do not"
     shared = [shared_information(looks[i].labels(k)[a], looks[j].labels(k)[b]) for i,j,a,b in pairs if i<j]
-    return float(np.mean([i-doubt*v for i,v in shared]))
+    return float(np.mean([i-v for i,v in shared]))

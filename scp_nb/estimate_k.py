@@ -6,7 +6,7 @@
 __all__ = ['refine_minimum', 'KEstimate', 'estimate_k']
 
 # %% ../nbs/07_estimate_k.ipynb #b9c2accc
-import math, warnings
+import functools, math, warnings
 from dataclasses import dataclass
 import numpy as np, pandas as pd, torch
 import matplotlib.pyplot as plt
@@ -20,12 +20,12 @@ from .resample import cross_length, draw_looks, look_pairs, reliable_information
 
 # %% ../nbs/07_estimate_k.ipynb #4bdcae13
 def refine_minimum(f,        # function of a whole number
-                   low:int,  # least number to try
+                   low:int,  # least number to try, 1 or more
                    high:int  # greatest number to try
                   )->dict:   # `f` at all numbers tried, ascending
     "Find the least value of a function that falls and then rises, asking for few values"
-    scale = np.geomspace(max(low, 1), max(high, 1), max(2, math.ceil(math.log(high/max(low, 1), 1.4))+1))
-    values = {k: f(k) for k in sorted({low, high, *(int(round(k)) for k in scale)})}
+    scale = low*1.4**np.arange(math.ceil(math.log(high/low, 1.4)))             # the same for any `high`
+    values = {k: f(k) for k in sorted({low, high, *scale.round().astype(int).tolist()})}
     while True:
         ks = sorted(values)
         i = ks.index(min(ks, key=values.get))
@@ -34,70 +34,67 @@ def refine_minimum(f,        # function of a whole number
         values |= {k: f(k) for k in new}
 
 # %% ../nbs/07_estimate_k.ipynb #bf5b8f31
-class _Lengths:
-    "Coding lengths of all pairs of looks, for any k and d, each computed once"
+class _Curves:
+    "Coding length in bits for any k and d, and what is confirmed of k clusters, for all pairs of looks; each computed once"
     def __init__(self, looks):
-        self.looks,self.pairs,self._known = looks,look_pairs(looks),{}
+        self.looks,self.pairs = looks,(pairs := look_pairs(looks))
+        self.bits = functools.cache(lambda k, d: cross_length(looks, pairs, k, d)/math.log(2))
+        self.confirmed = functools.cache(lambda k: reliable_information(looks, pairs, k))
 
-    def __call__(self, k, d):
-        if (k, d) not in self._known: self._known[k,d] = cross_length(self.looks, self.pairs, k, d)/math.log(2)
-        return self._known[k,d]
-
-    def by_look(self, k, d):
+    def by_look(self, values):
         "Mean over the pairs that each look is part of, `[n_looks]`"
-        bits = self(k, d)
-        return np.array([bits[[l in p[:2] for p in self.pairs]].mean() for l in range(len(self.looks))])
+        return np.array([values[[l in p[:2] for p in self.pairs]].mean() for l in range(len(self.looks))])
 
 # %% ../nbs/07_estimate_k.ipynb #68e34713
-def _agree(lengths, k_min, k_max, d, cap):
+def _agree(curves, k_min, k_max, d, cap):
     "k and d that agree: d is twice k, or `cap` if that is less; with the lengths found on the way"
     seen = []
     while True:
-        found = refine_minimum(lambda k: lengths(k, d).mean(), k_min, max(k_min, min(k_max, d if seen else 2*d)))
+        found = refine_minimum(lambda k: curves.bits(k, d).mean(), k_min, max(k_min, min(k_max, d)))
         k = min(found, key=found.get)
         new = min(cap, max(4, 2*k))
         if new==d or new in seen: return k,d,found
         seen.append(d)
         d = new
 
-# %% ../nbs/07_estimate_k.ipynb #1a3db918
-def _settle(lengths, k_min, k_max, most):
-    "k and d that agree, with the lengths found on the way and the largest k that came up; with fewer dimensions where looks disagree"
-    confirmed = lambda k: reliable_information(lengths.looks, lengths.pairs, k)
-    d = cap = min(16, most)
+# %% ../nbs/07_estimate_k.ipynb #15759951
+def _one_error(values, n_looks):
+    "First of the rows of `[m, n_pairs]` whose mean is within one standard error of the least; with the error of each difference"
+    values = np.asarray(values, float)
+    best = values.mean(1).argmin()
+    error = (values-values[best]).std(1)/math.sqrt(n_looks)
+    return int(np.flatnonzero(values.mean(1)-values[best].mean() <= error)[0]),error
+
+# %% ../nbs/07_estimate_k.ipynb #504dba9d
+def _settle(curves, k_min, k_max, most):
+    "k and d that agree, in as many dimensions as looks confirm, with the lengths found on the way; and how many rows of each look it takes to see that"
+    n_rows,k,cap = len(curves.looks[0]),16,16
     while True:                                       # wide enough for the number there may be
         cap = min(most, 4*cap)
-        k,d,found = _agree(lengths, k_min, k_max, max(d, cap//2), cap)
-        if cap==most or 2*k<cap or k>=k_max or confirmed(k)<=0: break
-    largest = k
-    while k>k_min and 2*confirmed(k)<math.log(k):     # fewer than k clusters confirm less than log k
-        cap = max(4, d//2)
-        fewer = _agree(lengths, k_min, min(k_max, k-1), min(d, cap), cap)
-        if confirmed(k)>0 and 2*confirmed(k)>=confirmed(fewer[0]): break
-        k,d,found = fewer
-    return k,d,found,largest
+        path = [_agree(curves, k_min, k_max, min(2*k, cap), cap)]
+        k = path[0][0]
+        blind = 2*k>=cap and curves.confirmed(k).mean()<=0          # clusters too small to be found again, or none at all
+        if blind or cap==most or 2*k<cap or k>=k_max: break
+    need = 30*k if 25*k>n_rows else 2*n_rows if blind and n_rows<10_000 else n_rows
+    while path[-1][1]>4 and math.log(path[-1][1])>max(curves.confirmed(k).mean() for k,*_ in path):    # k clusters confirm log k at most
+        cap = max(4, int(.7*path[-1][1]))
+        path.append(_agree(curves, k_min, k_max, cap, cap))
+    path = [p for p in path if curves.confirmed(p[0]).mean()>0] or [_agree(curves, k_min, k_min, 4, 4)]
+    return *path[_one_error([-curves.confirmed(k) for k,*_ in path], len(curves.looks))[0]],need
 
-# %% ../nbs/07_estimate_k.ipynb #15759951
+# %% ../nbs/07_estimate_k.ipynb #67a2cc9e
 def _around(k, k_min, k_max, most=17):
     "Numbers around k to look at closely"
     low,high = max(k_min, min(k-4, math.floor(.65*k))),min(k_max, max(k+4, math.ceil(1.5*k)))
     return sorted({*np.unique(np.linspace(low, high, most).round().astype(int)).tolist(), *range(max(low, k-2), min(high, k+2)+1), k})
 
-def _one_error(lengths, ks, d):
-    "The smallest of `ks` within one standard error of the shortest; gives it, and the error of each difference"
-    bits = np.array([lengths(k, d) for k in ks])
-    best = bits.mean(1).argmin()
-    error = (bits-bits[best]).std(1)/math.sqrt(len(lengths.looks))
-    within = bits.mean(1)-bits.mean(1)[best] <= error
-    return ks[int(np.flatnonzero(within)[0])],error
-
 # %% ../nbs/07_estimate_k.ipynb #eeae8000
-def _interval(lengths, k, ks, most):
+def _interval(curves, k, ks, most):
     "From low to high: the best numbers of single looks, at several widths, without the last twentieth on both sides"
     best = [k]
     for times in (1, 2, 3):
         d = min(most, max(4, times*k))
-        best += [ks[i] for i in np.array([lengths.by_look(q, d) for q in ks]).argmin(0)]
+        best += [ks[i] for i in np.array([curves.by_look(curves.bits(q, d)) for q in ks]).argmin(0)]
     low,high = np.quantile(best, (.05, .95), method='nearest')
     return min(k, int(low)),max(k, int(high))
 
@@ -117,12 +114,11 @@ def _silhouettes(look, ks, d, seed, most=1000):
     return found
 
 # %% ../nbs/07_estimate_k.ipynb #1a2d1822
-def _checks(lengths, ks, d, seed):
+def _checks(curves, ks, d, seed):
     "Votes of the other criteria, and their curves over `ks`"
-    looks,pairs = lengths.looks,lengths.pairs
-    shared = np.array([[reliable_information(looks, [p for p in pairs if l in p[:2]], k) for k in ks] for l in range(len(looks))])
-    inside = np.array([_silhouettes(l, ks, d, seed) for l in looks[:4]])
-    gaps = [int(np.argmax(-np.diff(l.decompose(max(ks)+1)[:max(ks)+1])))+1 for l in looks]
+    shared = np.array([curves.by_look(curves.confirmed(k)) for k in ks]).T
+    inside = np.array([_silhouettes(l, ks, d, seed) for l in curves.looks[:4]])
+    gaps = [int(np.argmax(-np.diff(l.decompose(max(ks)+1)[:max(ks)+1])))+1 for l in curves.looks]
     best = lambda curves: [ks[int(np.nanargmax(c))] for c in curves if not np.isnan(c).all()]
     votes = [_vote('stability', best(shared)), _vote('eigengap', gaps)] + ([_vote('silhouette', best(inside))] if best(inside) else [])
     with warnings.catch_warnings():
@@ -187,18 +183,20 @@ def _range(k_min, k_max, n):
 def _estimate(looks, k_min, k_max, seed):
     "`KEstimate` from looks"
     most = min(len(l) for l in looks)-1
-    lengths = _Lengths(looks)
-    k,d,found,largest = _settle(lengths, k_min, min(k_max, most//2), most)
+    curves = _Curves(looks)
+    k,d,found,need = _settle(curves, k_min, min(k_max, most//2), most)
     ks = sorted({*_around(k, k_min, min(k_max, most//2)), *(q for q in found if q<=max(2*k, 4))})
-    (k,error),shortest = _one_error(lengths, ks, d),k
-    low,high = _interval(lengths, shortest, ks, most)
+    fit = [q for q in ks if q==k_min or curves.confirmed(q).mean()>0]
+    k,shortest = fit[_one_error([curves.bits(q, d) for q in fit], len(looks))[0]],k
+    low,high = _interval(curves, shortest, fit, most)
     low = min(low, k)
-    votes,shared,inside = _checks(lengths, ks, d, seed)
+    votes,shared,inside = _checks(curves, ks, d, seed)
     votes.insert(0, dict(criterion='coding length', k=k, low=low, high=high))
     note = _note(k, votes[1:])
-    curve = pd.DataFrame(dict(k=ks, bits=[lengths(q, d).mean() for q in ks], error=error, reliable=shared, silhouette=inside))
+    bits = [curves.bits(q, d) for q in ks]
+    curve = pd.DataFrame(dict(k=ks, bits=np.mean(bits, 1), error=_one_error(bits, len(looks))[1], reliable=shared, silhouette=inside))
     n_rows = len(np.unique(np.concatenate([l.rows for l in looks])))
-    return KEstimate(k, (low, high), curve, pd.DataFrame(votes).set_index('criterion'), d, n_rows, note),largest
+    return KEstimate(k, (low, high), curve, pd.DataFrame(votes).set_index('criterion'), d, n_rows, note),need
 
 # %% ../nbs/07_estimate_k.ipynb #a5ffa1ae
 def estimate_k(
@@ -217,9 +215,9 @@ def estimate_k(
     if _all_same(feats): return KEstimate(1, (1, 1), _NOTHING, _VOTES, n_rows=len(feats), note='all rows are the same')
     while True:
         looks = draw_looks(feats, n_looks, n_rows, seed)
-        found,largest = _estimate(looks, k_min, k_max, seed)
-        if 25*largest<=n_rows or .6*len(feats)<=n_rows: return found
-        n_rows = 30*largest
+        found,need = _estimate(looks, k_min, k_max, seed)
+        if need<=n_rows or .6*len(feats)<=n_rows: return found
+        n_rows = need
 
 # %% ../nbs/07_estimate_k.ipynb #995272aa
 _MARKS = {'coding length': 'o', 'stability': 's', 'eigengap': '^', 'silhouette': 'D'}

@@ -61,7 +61,7 @@ def labels(self:Look,
 )->torch.Tensor:         # cluster of each row, int64 `[m]`
     "Cut the rows into k clusters"
     if k not in self._found:
-        found = np.zeros(len(self), np.int64) if k==1 else _kmeans(self.embed(k, 5).numpy(), k, 3, self.seed)
+        found = np.zeros(len(self), np.int64) if k==1 else _kmeans(self.embed(k, 5).numpy(), k, 3 if k<=32 else 1, self.seed)
         self._found[k] = torch.from_numpy(found)
     return self._found[k]
 
@@ -147,7 +147,11 @@ def shared_information(a:np.ndarray|torch.Tensor,     # cluster of each image, `
 def reliable_information(looks:list,   # `Look`s
                          pairs:list,   # from `look_pairs`
                          k:int         # number of clusters
-                        )->float:      # nats; 0 for one cluster, at most log k
+                        )->np.ndarray: # nats, one value per pair; 0 for one cluster, at most log k
     "Measure what looks confirm of each other's k clusters, less what they do not"
-    shared = [shared_information(looks[i].labels(k)[a], looks[j].labels(k)[b]) for i,j,a,b in pairs if i<j]
-    return float(np.mean([i-v for i,v in shared]))
+    found = {}
+    for i,j,a,b in pairs:
+        if (j, i) not in found:
+            shared,left = shared_information(looks[i].labels(k)[a], looks[j].labels(k)[b])
+            found[i,j] = shared-left
+    return np.array([found.get((i, j), found.get((j, i))) for i,j,*_ in pairs])

@@ -67,7 +67,7 @@ def _one_error(values, n_looks):
 
 # %% ../nbs/07_estimate_k.ipynb #504dba9d
 def _settle(curves, k_min, k_max, most):
-    "k and d that agree, in as many dimensions as looks confirm, with the lengths found on the way; and how many rows of each look it takes to see that"
+    "k and d that agree, in as many dimensions as looks confirm, with the lengths found; and the rows of each look it takes to see that"
     n_rows,k,cap = len(curves.looks[0]),16,16
     while True:                                       # wide enough for the number there may be
         cap = min(most, 4*cap)

@@ -138,6 +138,7 @@ def _learn(head, draw, batches, warmup, steps, lr, settings, run, callbacks):
             asked = note.asked
             try: _tell(callbacks, 'on_epoch_end', run)
             except StopFit: asked = True
+            run.stopped = asked
             if asked:
                 _log.info('stopped in round %d', run.epoch)
                 break
@@ -245,8 +246,8 @@ def _fit(X, k, pairs, s, seed, dev, callbacks):
     "Train, find the clusters; gives head, map, probabilities, embedding and the run with all that is worth knowing"
     n,g,start = len(X),torch.Generator().manual_seed(seed),time.perf_counter()
     steps = s.warmup+s.steps
-    run = SimpleNamespace(n=n, d=X.shape[1], n_clusters=k, n_heads=1, epochs=math.ceil(steps/20), epoch=0, seen=0, stage='warmup',
-                          device=str(dev))
+    run = SimpleNamespace(n=n, d=X.shape[1], n_clusters=k, n_heads=1, epochs=math.ceil(steps/20), epoch=0, stopped=False, seen=0,
+                          stage='warmup', device=str(dev))
     _tell(callbacks, 'on_fit_begin', run)
     prepare = HalfWhiten.fit(X)
     neighbors = pairs if hasattr(pairs, 'graph') else NeighborPairs(X, device=dev)

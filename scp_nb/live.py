@@ -163,7 +163,7 @@ def on_fit_begin(self:LiveClusters,
 ):
     "Begin to follow"
     self.budget.begin()
-    if threading.current_thread() is not self.thread:      # given as a callback, not by our own `run`
+    if self._over.is_set() or self.thread is None:         # given as a callback, not by our own `run`
         self.background = False
         self._reset(run.n_clusters)
         self.show()
@@ -185,7 +185,7 @@ def on_epoch_end(self:LiveClusters,
     elif not self.broken and self.budget.due():
         with self.budget.drawing(): self._draw(run)
     if not self._go.is_set(): self._hold()
-    if self._stop.is_set(): raise StopFit
+    if self._stop.is_set() or getattr(run, 'stopped', False): raise StopFit       # of the next round, too, after Ctrl-C
 
 # %% ../nbs/11_live.ipynb #49da43ca
 @patch
@@ -193,7 +193,7 @@ def on_fit_end(self:LiveClusters,
     run:SimpleNamespace    # see `Callback`
 ):
     "Note that training is over"
-    self.took,self.state = self.budget.elapsed,'stopped' if self._stop.is_set() else 'done'
+    self.took,self.state = self.budget.elapsed,'stopped' if getattr(run, 'stopped', False) else 'done'
     if self.widgets: self._draw_head()
     else: self._say(run, True)
 
@@ -340,10 +340,11 @@ def run(self:LiveClusters,
             self._draw_head()
         finally: self._over.set()
     self._over.clear()
-    self.thread = threading.Thread(target=work, daemon=True, name='LiveClusters')
+    self.thread = threading.Thread(target=work, daemon=True, name='LiveClusters') if background else threading.current_thread()
     self.show()
-    self.thread.start()
-    return None if background else self.wait()
+    if background: return self.thread.start()
+    work()
+    return self.wait()
 
 # %% ../nbs/11_live.ipynb #3b060a10
 @patch

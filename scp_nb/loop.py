@@ -30,7 +30,7 @@ class Callback:
         run:SimpleNamespace    # also epoch (from 1), stage, seen (rows so far), loss, confidence, balance, sizes in head 0, look(rows)
     ): "Called after every epoch"
     def on_fit_end(self,
-        run:SimpleNamespace    # also seconds, modularity (one number per searching head), prior and depth, as in `fit_head`
+        run:SimpleNamespace    # also stopped (early?), seconds, modularity (one per searching head), prior and depth, as in `fit_head`
     ): "Called once at the end"
 
 class StopFit(Exception):
@@ -175,6 +175,7 @@ def _end_epoch(terms, run, callbacks, note):
     except StopFit: asked = True
     asked = torch.tensor(int(asked))
     sum_over(asked)
+    run.stopped |= bool(asked)
     if asked: _log.info('stopped in epoch %d', run.epoch)
     return bool(asked)
 

@@ -217,8 +217,8 @@ def _fit(X, k, pairs, rows_of, prior, n_heads, hidden, epochs, b, seed, dev, cal
     "Both rounds on the rows `X`, which are the images `rows_of`; gives the head, its map, and the run with all that is worth knowing"
     n,g,start = len(X),torch.Generator().manual_seed(seed),time.perf_counter()
     e1,e2 = _epochs(n, b, 300),epochs or _epochs(n, b, 300, 1500)
-    run = SimpleNamespace(n=n, d=X.shape[1], n_clusters=k, n_heads=n_heads, epochs=e1+e2, epoch=0, stage='search', device=str(dev),
-                          rows=rows_of)
+    run = SimpleNamespace(n=n, d=X.shape[1], n_clusters=k, n_heads=n_heads, epochs=e1+e2, epoch=0, stopped=False, stage='search',
+                          device=str(dev), rows=rows_of)
     _tell(callbacks, 'on_fit_begin', run)
     prepare = HalfWhiten.fit(X).to(dev)
     Z = torch.cat([prepare(x.to(dev)).cpu() for x in X.split(65536)])

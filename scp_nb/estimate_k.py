@@ -73,8 +73,9 @@ def _settle(curves, k_min, k_max, most):
         cap = min(most, 4*cap)
         path = [_agree(curves, k_min, k_max, min(2*k, cap), cap)]
         k = path[0][0]
-        blind = 2*k>=cap and curves.confirmed(k).mean()<=0          # clusters too small to be found again, or none at all
-        if blind or cap==most or 2*k<cap or k>=k_max: break
+        inside = k<.75*cap or k>=k_max or cap==most       # the answer, not the end of the range
+        blind = not inside and curves.confirmed(k).mean()<=0        # clusters too small to be found again, or none at all
+        if inside or blind: break
     need = 30*k if 25*k>n_rows else 2*n_rows if blind and n_rows<10_000 else n_rows
     while path[-1][1]>4 and math.log(path[-1][1])>max(curves.confirmed(k).mean() for k,*_ in path):    # k clusters confirm log k at most
         cap = max(4, int(.7*path[-1][1]))

@@ -13,7 +13,7 @@ from sklearn.cluster import KMeans
 from torch import nn
 from .features import Features, as_features
 from .parallel import blocks
-from .clusters import Clusters, HalfWhiten, _HEADS, _new_head, _settings
+from .clusters import Clusters, HalfWhiten, _new_head, _settings
 
 # %% ../nbs/03g_edit.ipynb #cadc4e13
 class EditedHead(nn.Module):
@@ -40,8 +40,6 @@ class EditedHead(nn.Module):
         return p.clamp_min(torch.finfo(p.dtype).tiny).log()[None]
 
 # %% ../nbs/03g_edit.ipynb #64a17e15
-_HEADS['EditedHead'] = 'scp_nb.edit'
-
 def _merged(p, a, b):
     "Columns of `p` with b added to a, and without b"
     p = p.clone()

@@ -68,14 +68,16 @@ def _one_error(values, n_looks):
 # %% ../nbs/07_estimate_k.ipynb #504dba9d
 def _settle(curves, k_min, k_max, most):
     "k and d that agree, in as many dimensions as looks confirm, with the lengths found; and the rows of each look it takes to see that"
-    n_rows,k,cap = len(curves.looks[0]),16,16
+    n_rows,k,cap,most_yet = len(curves.looks[0]),16,32,0
     while True:                                       # wide enough for the number there may be
-        cap = min(most, 4*cap)
+        cap = min(most, 2*cap)
         path = [_agree(curves, k_min, k_max, min(2*k, cap), cap)]
         k = path[0][0]
         inside = k<.75*cap or k>=k_max or cap==most       # the answer, not the end of the range
-        blind = not inside and curves.confirmed(k).mean()<=0        # clusters too small to be found again, or none at all
-        if inside or blind: break
+        now = curves.confirmed(k).mean()
+        blind = not inside and now<=0                     # clusters too small to be found again, or none at all
+        if inside or blind or now<most_yet: break
+        most_yet = now
     need = 30*k if 25*k>n_rows else 2*n_rows if blind and n_rows<10_000 else n_rows
     while path[-1][1]>4 and math.log(path[-1][1])>max(curves.confirmed(k).mean() for k,*_ in path):    # k clusters confirm log k at most
         cap = max(4, int(.7*path[-1][1]))
@@ -90,11 +92,11 @@ def _around(k, k_min, k_max, most=17):
     return sorted({*np.unique(np.linspace(low, high, most).round().astype(int)).tolist(), *range(max(low, k-2), min(high, k+2)+1), k})
 
 # %% ../nbs/07_estimate_k.ipynb #eeae8000
-def _interval(curves, k, ks, most):
+def _interval(curves, k, ks):
     "From low to high: the best numbers of single looks, at several widths, without the last twentieth on both sides"
     best = [k]
     for times in (1, 2, 3):
-        d = min(most, max(4, times*k))
+        d = min(max(4, times*k), *(len(l.values) for l in curves.looks))       # no more than there are already
         best += [ks[i] for i in np.array([curves.by_look(curves.bits(q, d)) for q in ks]).argmin(0)]
     low,high = np.quantile(best, (.05, .95), method='nearest')
     return min(k, int(low)),max(k, int(high))
@@ -119,7 +121,7 @@ def _checks(curves, ks, d, seed):
     "Votes of the other criteria, and their curves over `ks`"
     shared = np.array([curves.by_look(curves.confirmed(k)) for k in ks]).T
     inside = np.array([_silhouettes(l, ks, d, seed) for l in curves.looks[:4]])
-    gaps = [int(np.argmax(-np.diff(l.decompose(max(ks)+1)[:max(ks)+1])))+1 for l in curves.looks]
+    gaps = [int(np.argmax(-np.diff(l.values[:max(ks)+1])))+1 for l in curves.looks]
     best = lambda curves: [ks[int(np.nanargmax(c))] for c in curves if not np.isnan(c).all()]
     votes = [_vote('stability', best(shared)), _vote('eigengap', gaps)] + ([_vote('silhouette', best(inside))] if best(inside) else [])
     with warnings.catch_warnings():
@@ -181,23 +183,21 @@ def _range(k_min, k_max, n):
     return int(k_min),k_max
 
 # %% ../nbs/07_estimate_k.ipynb #11004c60
-def _estimate(looks, k_min, k_max, seed):
-    "`KEstimate` from looks"
-    most = min(len(l) for l in looks)-1
-    curves = _Curves(looks)
-    k,d,found,need = _settle(curves, k_min, min(k_max, most//2), most)
-    ks = sorted({*_around(k, k_min, min(k_max, most//2)), *(q for q in found if q<=max(2*k, 4))})
+def _estimate(curves, k, d, found, k_min, k_max, seed):
+    "`KEstimate` from what `_settle` found"
+    ks = sorted({*_around(k, k_min, k_max), *(q for q in found if q<=max(2*k, 4))})
     fit = [q for q in ks if q==k_min or curves.confirmed(q).mean()>0]
-    k,shortest = fit[_one_error([curves.bits(q, d) for q in fit], len(looks))[0]],k
-    low,high = _interval(curves, shortest, fit, most)
+    low,high = _interval(curves, k, fit)
+    k = fit[_one_error([curves.bits(q, d) for q in fit], len(curves.looks))[0]]
     low = min(low, k)
     votes,shared,inside = _checks(curves, ks, d, seed)
     votes.insert(0, dict(criterion='coding length', k=k, low=low, high=high))
     note = _note(k, votes[1:])
     bits = [curves.bits(q, d) for q in ks]
-    curve = pd.DataFrame(dict(k=ks, bits=np.mean(bits, 1), error=_one_error(bits, len(looks))[1], reliable=shared, silhouette=inside))
-    n_rows = len(np.unique(np.concatenate([l.rows for l in looks])))
-    return KEstimate(k, (low, high), curve, pd.DataFrame(votes).set_index('criterion'), d, n_rows, note),need
+    error = _one_error(bits, len(curves.looks))[1]
+    curve = pd.DataFrame(dict(k=ks, bits=np.mean(bits, 1), error=error, reliable=shared, silhouette=inside))
+    n_rows = len(np.unique(np.concatenate([l.rows for l in curves.looks])))
+    return KEstimate(k, (low, high), curve, pd.DataFrame(votes).set_index('criterion'), d, n_rows, note)
 
 # %% ../nbs/07_estimate_k.ipynb #a5ffa1ae
 def estimate_k(
@@ -215,9 +215,10 @@ def estimate_k(
         raise ValueError(f'n_looks must be an even number of 4 or more, since every second look is half-whitened; got {n_looks!r}.')
     if _all_same(feats): return KEstimate(1, (1, 1), _NOTHING, _VOTES, n_rows=len(feats), note='all rows are the same')
     while True:
-        looks = draw_looks(feats, n_looks, n_rows, seed)
-        found,need = _estimate(looks, k_min, k_max, seed)
-        if need<=n_rows or .6*len(feats)<=n_rows: return found
+        curves = _Curves(draw_looks(feats, n_looks, n_rows, seed))
+        most = min(len(l) for l in curves.looks)-1
+        *settled,need = _settle(curves, k_min, min(k_max, most//2), most)
+        if need<=n_rows or .6*len(feats)<=n_rows: return _estimate(curves, *settled, k_min, min(k_max, most//2), seed)
         n_rows = need
 
 # %% ../nbs/07_estimate_k.ipynb #995272aa

@@ -175,7 +175,7 @@ def _end_epoch(terms, run, callbacks, note):
     except StopFit: asked = True
     asked = torch.tensor(int(asked))
     sum_over(asked)
-    run.stopped |= bool(asked)
+    run.stopped = bool(asked) or getattr(run, 'stopped', False)
     if asked: _log.info('stopped in epoch %d', run.epoch)
     return bool(asked)
 

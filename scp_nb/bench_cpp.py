@@ -64,7 +64,7 @@ def _measure(way, n, d, times, file):
 # %% ../nbs/14b_bench_cpp.ipynb #41a8e13e
 def step_times(n:int=1024,      # points in the batch
                d:int=128,       # width of the codes
-               times:int=3,     # steps per way, of which the fastest counts
+               times:int=6,     # steps per way, of which the fastest counts
                draws:int=20     # draws of columns by which the error of the sampled loss is judged
               )->pd.DataFrame:  # one row per way: seconds, mib, ratios to plain, errors of loss and gradient
     "Time one training step: plain formula, exact, and sampled"

@@ -168,6 +168,11 @@ def _versions():
     here = {n:version(n) for n,module in packages.items() if importlib.util.find_spec(module)}
     return dict(here, python=platform.python_version(), threads=torch.get_num_threads())
 
+def _memory(what='VmHWM'):
+    "`VmRSS`, or the peak `VmHWM`, of this process in MiB; None where the system does not tell"
+    status = Path('/proc/self/status')
+    if status.is_file(): return int(re.search(rf'{what}:\s*(\d+)', status.read_text())[1])/1024
+
 def _replace(path, text):
     "Write a file so that nobody ever reads half of it"
     part = path.with_suffix(path.suffix+'.part')

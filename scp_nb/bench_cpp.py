@@ -15,7 +15,7 @@ from .train import fit_head
 from .mcr2 import cluster_rate, coding_rate, membership, sampled_cluster_rate
 from .cpp import fit_cpp
 from .evaluate import partition_scores
-from .bench import load_set, _kmeans, _markdown, _replace, _short, _versions
+from .bench import _memory, load_set, _kmeans, _markdown, _replace, _short, _versions
 
 # %% ../nbs/14b_bench_cpp.ipynb #036e5c59
 def plain_rate(Z:torch.Tensor,       # points `[n, d]`
@@ -42,23 +42,18 @@ def _loss(way, C, seed=0):
     return part[way](C, Pi)-coding_rate(C)
 
 # %% ../nbs/14b_bench_cpp.ipynb #1d06dd07
-def _peak():
-    "Most memory this process has held, in MiB; None where the system does not tell"
-    status = Path('/proc/self/status')
-    return int(next(l for l in status.read_text().splitlines() if l.startswith('VmHWM')).split()[1])/1024 if status.is_file() else None
-
 def _measure(way, n, d, times, file):
     "Take `times` steps; write seconds, MiB, loss and gradient to `file`. Runs in a process of its own"
     torch.set_num_threads(1)
     C = _points(n, d).requires_grad_()
     torch.autograd.grad(_loss(way, C[:130]), C)                     # loads what torch loads late
-    before,best = _peak(),None
+    before,best = _memory(),None
     for _ in range(times):
         start = time.process_time()
         loss = _loss(way, C)
         grad, = torch.autograd.grad(loss, C)
         best = min(best or 1e9, time.process_time()-start)
-    mib = None if before is None else _peak()-before
+    mib = None if before is None else _memory()-before
     Path(file).write_text(json.dumps(dict(seconds=best, mib=mib, loss=loss.item(), grad=grad.flatten().tolist())))
 
 # %% ../nbs/14b_bench_cpp.ipynb #41a8e13e

@@ -14,10 +14,12 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
 from .data import ImageFiles
+from .sets import _shared
 from .backbones import Backbone
 from .reading import _Reader, _read_chunks
 from .encoding import _auto_batch, _precision
 from .features import extract_features, load_backbone
+from .bench import _memory, _replace, _versions
 
 # %% ../nbs/14a_bench_extract.ipynb #2d04673e
 def write_photos(folder:Path,           # directory to fill
@@ -82,10 +84,10 @@ def bench_parts(images,                      # files to read
 
 # %% ../nbs/14a_bench_extract.ipynb #b9307af8
 _program = '''
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
+from scp_nb.bench import _memory as peak
 from scp_nb.features import extract_features, load_backbone
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024
 b = load_backbone('pixels?size=8', device='cpu'); extract_features(Path(sys.argv[1])/'few', b, progress=False)
 before,start = peak(),time.perf_counter()
 f = extract_features(Path(sys.argv[1])/'many', 'pixels?size=8', out=Path(sys.argv[1])/'out', progress=False, batch_size=64)
@@ -116,21 +118,13 @@ def bench_memory(sizes:tuple=(10000, 1000000),  # how many files to list
     return rows
 
 # %% ../nbs/14a_bench_extract.ipynb #7c3f4d02
-def _shared(say)->Path|None:
-    "The folder of weights for benchmarks, if there is one: $SCP_SHARED, or `shared` beside the checkout"
-    here = Path.cwd()
-    places = [os.environ.get('SCP_SHARED'), *(p/'shared' for p in (here, *here.parents))]
-    found = next((Path(p) for p in places if p and (Path(p)/'models'/'mobilenetv1_100.safetensors').is_file()), None)
-    if found is None: say('no folder of weights: set SCP_SHARED; random weights are timed instead')
-    return found
-
-# %% ../nbs/14a_bench_extract.ipynb #6003e3a6
 def _networks(say)->list:
     "What is timed: MobileNetV1, and on CUDA two models of open_clip with random weights"
     import open_clip, timm
-    shared,spec = _shared(say),'timm:mobilenetv1_100?pad_type=same'
-    if shared: found = [load_backbone(spec, checkpoint=shared/'models'/'mobilenetv1_100.safetensors')]
+    file,spec = (_shared() or Path('-'))/'models'/'mobilenetv1_100.safetensors','timm:mobilenetv1_100?pad_type=same'
+    if file.is_file(): found = [load_backbone(spec, checkpoint=file)]
     else:
+        say('no file of weights (see `SCP_SHARED`): random weights are timed instead')
         net = timm.create_model('mobilenetv1_100', num_classes=0, pad_type='same')
         found = [Backbone(spec, net, timm.data.create_transform(**timm.data.resolve_model_data_config(net)), torch.device('cpu'))]
     for name in ('ViT-B-32', 'ViT-L-14') if torch.cuda.is_available() else ():
@@ -162,15 +156,16 @@ def _measure(say, photos:dict, rounds:int)->list:
 # %% ../nbs/14a_bench_extract.ipynb #7d741cf2
 def bench_extract(out:Path,                # directory for `extract.json` and `extract.md`
                   say=print,               # called with lines of progress
-                  photos:dict|None=None,   # (width, height) -> how many; default: 160 thumbnails of 100x100 and 160 photos of 640x480
+                  photos:dict|None=None,   # (width, height) -> how many; default: 320 thumbnails of 100x100 and 320 photos of 640x480
                   rounds:int=5,            # how often each part is timed
                   memory:tuple=(10000, 1000000)   # numbers of files for the memory benchmark; () leaves it out
                  )->list:                  # one record per row
     "Measure speed and memory of extraction"
-    rows = _measure(say, photos or {(100,100): 160, (640,480): 160}, rounds)
-    flat = bench_memory(memory) if memory else []
+    rows = _measure(say, photos or {(100,100): 320, (640,480): 320}, rounds)
+    if memory and _memory() is None: say('this system does not tell how much memory a process holds: that part is left out')
+    flat = bench_memory(memory) if memory and _memory() else []
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    (out/'extract.json').write_text(json.dumps(dict(speed=rows, memory=flat), indent=1), encoding='utf-8')
-    (out/'extract.md').write_text('\n\n'.join(_table(t) for t in (rows, flat) if t) + '\n', encoding='utf-8')
+    _replace(out/'extract.json', json.dumps(dict(versions=_versions(), speed=rows, memory=flat), indent=1))
+    _replace(out/'extract.md', '\n\n'.join(_table(t) for t in (rows, flat) if t) + '\n')
     return rows + flat

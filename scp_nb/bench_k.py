@@ -22,8 +22,7 @@ from .mcr2 import coding_length
 from .resample import cross_length, draw_looks, look_pairs
 from .estimate_k import estimate_k, refine_minimum
 from .evaluate import partition_scores
-from .bench import load_set, _markdown, _prepared, _replace, _umap, _versions
-from .bench_cpp import _peak
+from .bench import load_set, _markdown, _memory, _prepared, _replace, _umap, _versions
 
 # %% ../nbs/14g_bench_k.ipynb #f447ccec
 def _subspace(rng, per, d, dim, noise):
@@ -224,7 +223,7 @@ def _whole(file, seed=0):
     start = time.perf_counter()
     e = estimate_k(np.load(file, mmap_mode='r'), seed=seed)
     print(json.dumps(dict(k_hat=e.k, low=e.interval[0], high=e.interval[1], rows_looked_at=e.n_rows, code=_code(),
-                          seconds=time.perf_counter()-start, mib=_peak())))
+                          seconds=time.perf_counter()-start, mib=_memory())))
 
 # %% ../nbs/14g_bench_k.ipynb #08e34b82
 def _write_union(file, n, k, d, seed=0):

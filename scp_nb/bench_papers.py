@@ -21,7 +21,7 @@ from .pairs import ViewPairs, augment_drawing, augment_photo, view_features
 from .train import fit_head
 from .cpp import fit_cpp
 from .evaluate import partition_scores, random_partition
-from .bench import methods as _peers, _replace, _versions, _why_not
+from .bench import _memory, methods as _peers, _replace, _versions, _why_not
 from .published import plot_papers, papers_table, results_card, _both, _slug
 
 # %% ../nbs/14f_bench_papers.ipynb #4410ee17
@@ -60,12 +60,6 @@ def _estimated(X, seed):
     except (ImportError, AttributeError): return None
     est = f(X, seed=seed)
     return dict(k_hat=int(est.k), k_low=int(est.interval[0]), k_high=int(est.interval[1]))
-
-# %% ../nbs/14f_bench_papers.ipynb #20e1cacf
-def _memory(what):
-    "`VmRSS` or `VmHWM` of this process in MiB, None where the system does not tell"
-    status = Path('/proc/self/status')
-    if status.is_file(): return int(re.search(rf'{what}:\s*(\d+)', status.read_text())[1])/1024
 
 # %% ../nbs/14f_bench_papers.ipynb #cde7eeca
 @contextmanager

@@ -165,8 +165,10 @@ def scp_features(
     images = as_images(folder)
     out = out or f'{Path(folder).resolve().name}-features'
     _look(out, force)
+    file = Path(out)/'features.npy'
+    before = file.stat().st_mtime_ns if file.is_file() else None
     _features(images, backbone, checkpoint, device, batch_size, out, n_workers=workers, force=force, update=update)
-    _say('Wrote', f'{out}   (Features.load({str(out)!r}) in Python)')
+    _say('Wrote' if file.stat().st_mtime_ns!=before else 'Complete', f'{out}   (Features.load({str(out)!r}) in Python)')
 
 # %% ../nbs/13_cli.ipynb #60f4496f
 @call_parse

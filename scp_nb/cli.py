@@ -7,8 +7,10 @@ __all__ = ['scp_demo', 'scp_features', 'scp_cluster']
 
 # %% ../nbs/13_cli.ipynb #cfbcea7d
 import csv, os, sys
+from copy import copy
 from functools import wraps
 from pathlib import Path
+import numpy as np
 from fastcore.script import call_parse
 from tqdm import tqdm
 from .data import as_images, digits
@@ -69,6 +71,16 @@ def _features(images, spec, checkpoint, device, batch_size, out, **kwargs):
     _say('Features', f'{len(feats):,} × {feats.shape[1]} in {feats.meta["seconds"]:.1f} s')
     return feats
 
+def _stored(images, spec, checkpoint, device, batch_size, store):
+    "Features of `images` from the directory `store`, which serves runs with labels and without"
+    plain = copy(images)
+    plain.labels,plain.classes = None,None
+    feats = _features(plain, spec, checkpoint, device, batch_size, store)
+    if images.labels is not None:
+        label = dict(zip(images.names, images.labels))
+        feats.labels,feats.classes = np.array([label[n] for n in feats.names]),images.classes
+    return feats
+
 def _write_skipped(feats, path):
     "List the files that could not be read"
     with open(path, 'w', newline='', encoding='utf-8', errors='surrogateescape') as f:
@@ -102,11 +114,11 @@ def _name(clusters, feats, images, words, spec, checkpoint, device):
 
 # %% ../nbs/13_cli.ipynb #c4e9de51
 def _cluster(images, k, out, force, seed, title, command, spec, checkpoint=None, device=None, batch_size=None,
-             prior='auto', outliers=None, words=None):
+             prior='auto', outliers=None, words=None, store=None):
     "Cluster `images` and write everything to the directory `out`"
     k = _whole(k, len(images))
     with _out_dir(out, force, _FILES) as tmp:
-        feats = _features(images, spec, checkpoint, device, batch_size, tmp/'features')
+        feats = (_stored if store else _features)(images, spec, checkpoint, device, batch_size, store or tmp/'features')
         _whole(k, len(feats), 'images that could be read')
         k,found = _estimate(feats, seed) if k=='auto' else (k, None)
         clusters = fit_head(feats, k, prior=prior, outliers=outliers, seed=seed, device=device, callbacks=[_Bar()])
@@ -121,11 +133,11 @@ def _cluster(images, k, out, force, seed, title, command, spec, checkpoint=None,
             tmp/'assignments.csv', index=False, errors='surrogateescape')
         report(clusters, images, feats, tmp, scores=scores, provenance=_provenance(feats, clusters, command, found), title=title,
                k_estimate=found)
-    _tell(clusters, scores, out)
+    _tell(clusters, scores, out, store)
     return clusters
 
 # %% ../nbs/13_cli.ipynb #8ba4caec
-def _tell(clusters, scores, out):
+def _tell(clusters, scores, out, store=None):
     "Print the result the way a person wants to read it"
     sizes,confidence = clusters.sizes,clusters.confidence
     _say('Clusters', f'{len(sizes)} of {sizes.min():,} to {sizes.max():,} images, mean confidence {confidence.mean():.2f}')
@@ -133,7 +145,7 @@ def _tell(clusters, scores, out):
     if clusters.n_outliers: _say('Outliers', f'{clusters.n_outliers:,} images marked with cluster -1')
     if scores is not None: _say('Scores', f'{scores}')
     _say('Wrote', f'{Path(out)/"report.html"}   (open it in a browser)')
-    for name in ('assignments.csv', 'head', 'features'): _say('', f'{Path(out)/name}')
+    for path in (Path(out)/'assignments.csv', Path(out)/'head', Path(store or Path(out)/'features')): _say('', f'{path}')
 
 # %% ../nbs/13_cli.ipynb #8888a485
 @call_parse
@@ -177,6 +189,7 @@ def scp_cluster(
     folder:str,                     # folder of images, searched with its sub-folders
     k:str=None,                     # number of clusters, 2 or more, or auto to estimate it and say how sure that is
     out:str=None,                   # directory to make; FOLDER-clusters in the current directory if not given
+    features:str=None,              # directory of features to use, as `scp_features` leaves it; made, or completed, if it is not there
     backbone:str=default_backbone,  # `open_clip:MODEL/TAG`, `timm:MODEL`, or `pixels`
     checkpoint:str=None,            # local weights for that model: safetensors, or a torch file without code
     prior:str='auto',               # sizes to expect: uniform, learned, or auto, which decides
@@ -193,7 +206,8 @@ def scp_cluster(
     _check_prior(prior, 'k' if k=='auto' else k)
     if outliers is not None: _one_fraction(outliers=outliers, min_confidence=None)
     words = None if caption is None else vocabulary(caption)
+    if features is not None: _look(features, False)
     images = as_images(folder, labels='folder' if evaluate else None)
     name = Path(folder).resolve().name
     _cluster(images, k, out or f'{name}-clusters', force, seed, name, 'scp_cluster', backbone, checkpoint, device, batch_size,
-             prior, outliers, words)
+             prior, outliers, words, features)

@@ -102,16 +102,18 @@ def _by_eigengap(X, seed):
 # %% ../nbs/14g_bench_k.ipynb #000483d6
 def _groups(labels): return max(1, len(np.unique(labels[labels>=0])))     # nothing found is one cluster
 
-def _by_hdbscan(X, seed):
+def _hdbscan(Z):
     from hdbscan import HDBSCAN
-    return _groups(HDBSCAN(min_cluster_size=max(15, len(X)//200)).fit_predict(_umap(X, seed, 10)))
+    return _groups(HDBSCAN(min_cluster_size=max(15, len(Z)//200)).fit_predict(Z))
+def _by_hdbscan(X, seed): return _hdbscan(_prepared(X))
+def _by_umap(X, seed): return _hdbscan(_umap(X, seed, 10))
 
 def _by_evoc(X, seed):
     from evoc import EVoC
     return _groups(EVoC(random_state=seed).fit_predict(_prepared(X)))
 
-_RIVALS = {'silhouette': (_by_silhouette, ()), 'eigengap': (_by_eigengap, ()), 'UMAP + HDBSCAN': (_by_hdbscan, ('umap', 'hdbscan')),
-           'EVoC': (_by_evoc, ('evoc',))}
+_RIVALS = {'silhouette': (_by_silhouette, ()), 'eigengap': (_by_eigengap, ()), 'HDBSCAN': (_by_hdbscan, ('hdbscan',)),
+           'UMAP + HDBSCAN': (_by_umap, ('umap', 'hdbscan')), 'EVoC': (_by_evoc, ('evoc',))}
 K_METHODS = 'estimate_k', *_RIVALS
 
 # %% ../nbs/14g_bench_k.ipynb #30d9c6fa
@@ -265,7 +267,7 @@ def _plan(sets, seeds, rival_seeds, only):
     "All (set, method, seed) to run, the quick ones first"
     def times(s, m):
         if m=='estimate_k': return seeds
-        return 1 if s in SHOWN or m=='eigengap' and s not in _UNIONS and s!='mnist' else min(seeds, rival_seeds)
+        return 1 if s in SHOWN or m in ('eigengap', 'HDBSCAN') and s not in _UNIONS and s!='mnist' else min(seeds, rival_seeds)
     return [(s, m, seed) for m in K_METHODS for s in sets if not only or m in only for seed in range(times(s, m))]
 
 # %% ../nbs/14g_bench_k.ipynb #4a55b329
@@ -286,7 +288,7 @@ def bench_k(out:Path,                # directory for `k.json` and `k.md`; what i
             sets:list|None=None,     # names as in `k_set`; None: all there are
             seeds:int=10,            # runs of `estimate_k` on each set
             only:list|None=None,     # names in `K_METHODS`; None: all that are installed
-            rival_seeds:int=3,       # runs of each rival, where the seed changes anything
+            rival_seeds:int=10,      # runs of each rival, where the seed changes anything
             worth:bool=True,         # score `fit_head` at the estimate and at the number of classes, on the sets of `SHOWN`
             times:bool=True,         # time the curve, and the file of a million rows
             force:bool=False         # measure again what `out` holds

@@ -113,9 +113,9 @@ def _shared(a, b): return [torch.from_numpy(i) for i in np.intersect1d(a.rows, b
 # %% ../nbs/06a_resample.ipynb #2d7a43e0
 def look_pairs(looks:list   # `Look`s
               )->list:      # (i, j, rows of i, rows of j): the rows that both have, for all i and j that see in different ways
-    "List the pairs of looks to compare, both ways round"
-    n = range(len(looks))
-    return [(i, j, *_shared(looks[i], looks[j])) for i in n for j in n if (i-j)%2]
+    "List the pairs of looks to compare, both ways round; each with up to four others, those closest on a circle"
+    n = len(looks)
+    return [(i, j, *_shared(looks[i], looks[j])) for i in range(n) for j in range(n) if (i-j)%2 and min((i-j)%n, (j-i)%n)<4]
 
 # %% ../nbs/06a_resample.ipynb #d95af1bc
 def cross_length(looks:list,     # `Look`s

@@ -205,7 +205,7 @@ def estimate_k(
     k_min:int=1,             # least number to consider; with 1 the answer can be that there are no clusters
     k_max:int|None=None,     # greatest number to consider; None: one for 20 rows, or 10 for less than 200 rows
     seed:int=0,              # of the draws of rows
-    n_looks:int=16,          # looks to compare, 4 or more and even, half as many of larger looks; more leave less to chance and cost time
+    n_looks:int=16,          # looks to compare at most, 4 or more and even; half of them where they leave no doubt or must be larger
     n_rows:int=2500          # rows of each look, at least; more see smaller clusters and cost time
 )->KEstimate:                # `.k`, `.interval`, `.curve`, `.votes`, `.plot()`
     "Estimate the number of clusters, and how sure that is"
@@ -214,13 +214,16 @@ def estimate_k(
     if isinstance(n_looks, bool) or not isinstance(n_looks, (int, np.integer)) or n_looks<4 or n_looks%2:
         raise ValueError(f'n_looks must be an even number of 4 or more, since every second look is half-whitened; got {n_looks!r}.')
     if _all_same(feats): return KEstimate(1, (1, 1), _NOTHING, _VOTES, n_rows=len(feats), note='all rows are the same')
-    first = n_rows
+    half,first = max(4, n_looks//4*2),n_rows
+    looks = draw_looks(feats, half, n_rows, seed)
     while True:
-        curves = _Curves(draw_looks(feats, n_looks, n_rows, seed))
-        most = min(len(l) for l in curves.looks)-1
+        curves,most = _Curves(looks),min(map(len, looks))-1
         *settled,need = _settle(curves, k_min, min(k_max, most//2), most)
-        if need<=n_rows or .6*len(feats)<=n_rows: return _estimate(curves, *settled, k_min, min(k_max, most//2), seed)
-        n_rows,n_looks = need,n_looks if n_rows>first else max(4, n_looks//4*2)
+        if need>n_rows and .6*len(feats)>n_rows: n_rows,looks = need,draw_looks(feats, half, need, seed)
+        else:
+            found = _estimate(curves, *settled, k_min, min(k_max, most//2), seed)
+            if found.interval[1]<=1.1*found.interval[0] or n_rows>first or len(looks)>=n_looks: return found
+            looks = looks+draw_looks(feats, n_looks, n_rows, seed, skip=half)
 
 # %% ../nbs/07_estimate_k.ipynb #995272aa
 _MARKS = {'coding length': 'o', 'stability': 's', 'eigengap': '^', 'silhouette': 'D'}

@@ -71,7 +71,8 @@ def draw_looks(
     n_looks:int=8,           # looks; every second one is half-whitened; more are steadier and cost time in proportion
     n_rows:int=2500,         # rows of each look at most; more see smaller clusters and cost time
     seed:int=0,              # of all draws
-    share:float=.6           # share of the rows in each look, unless `n_rows` is less; lower makes looks differ more
+    share:float=.6,          # share of the rows in each look, unless `n_rows` is less; lower makes looks differ more
+    skip:int=0               # leave out the first ones: to add to looks that are there
 )->list[Look]:               # of more than four times `n_rows` rows, four times as many are drawn first, for looks to share some
     "Look at features several times, each time at other rows, and in two ways by turns"
     feats,rng = as_features(features),np.random.default_rng(seed)
@@ -80,8 +81,9 @@ def draw_looks(
     X,found = torch.from_numpy(np.array(take_rows(feats.X, some), np.float32)),[]
     for i in range(n_looks):
         part = np.sort(rng.choice(len(some), max(2, min(n_rows, round(share*len(some)))), replace=False))
+        if i<skip: continue
         rows = X[torch.from_numpy(part)]
-        found.append(Look(HalfWhiten.fit(rows)(rows) if i%2 else rows, some[part], seed=seed*n_looks+i))
+        found.append(Look(HalfWhiten.fit(rows)(rows) if i%2 else rows, some[part], seed=seed*64+i))
     return found
 
 # %% ../nbs/06a_resample.ipynb #fc80098c

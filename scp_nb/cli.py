@@ -206,7 +206,9 @@ def scp_cluster(
     _check_prior(prior, 'k' if k=='auto' else k)
     if outliers is not None: _one_fraction(outliers=outliers, min_confidence=None)
     words = None if caption is None else vocabulary(caption)
-    if features is not None: _look(features, False)
+    try: features is None or _look(features, False)
+    except FileExistsError as e:
+        raise FileExistsError(f'--features "{features}" holds other things. Give what scp_features made, or a new directory.') from e
     images = as_images(folder, labels='folder' if evaluate else None)
     name = Path(folder).resolve().name
     _cluster(images, k, out or f'{name}-clusters', force, seed, name, 'scp_cluster', backbone, checkpoint, device, batch_size,

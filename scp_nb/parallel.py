@@ -6,14 +6,11 @@
 __all__ = ['blocks', 'take_rows', 'ranks', 'my_part', 'sum_over', 'gather', 'from_first']
 
 # %% ../nbs/00m_parallel.ipynb #3069bfa4
-import logging, math, mmap, os
+import atexit, mmap, os
 from contextlib import contextmanager
 from datetime import timedelta
 import numpy as np, torch
 import torch.distributed as dist
-
-# %% ../nbs/00m_parallel.ipynb #f53cce48
-_log = logging.getLogger(__name__)
 
 # %% ../nbs/00m_parallel.ipynb #f4a4a09d
 def _stamp(X):
@@ -56,6 +53,11 @@ def take_rows(X:np.ndarray,      # array `[n, d]`, in memory or a memory map
     return np.concatenate([b[rows[(rows>=i)&(rows<i+len(b))]-i] for i,b in blocks(X, stamp=stamp)])
 
 # %% ../nbs/00m_parallel.ipynb #642e7df1
+def _leave():
+    "Part from the other processes, before Python takes down what their threads use"
+    if dist.is_initialized(): dist.destroy_process_group()
+
+# %% ../nbs/00m_parallel.ipynb #096e00fb
 def ranks()->tuple[int,int]:   # number of this process, from 0, and how many there are; (0, 1) without torchrun
     "Join the processes that torchrun started, if it did"
     size = int(os.environ.get('WORLD_SIZE', 1))
@@ -63,6 +65,7 @@ def ranks()->tuple[int,int]:   # number of this process, from 0, and how many th
     if not dist.is_initialized():
         minutes = float(os.environ.get('SCP_TIMEOUT_MINUTES', 30))
         dist.init_process_group('cpu:gloo,cuda:nccl' if torch.cuda.is_available() else 'gloo', timeout=timedelta(minutes=minutes))
+        atexit.register(_leave)
     return dist.get_rank(),dist.get_world_size()
 
 # %% ../nbs/00m_parallel.ipynb #501bcca5

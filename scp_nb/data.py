@@ -151,9 +151,10 @@ class Images:
 # %% ../nbs/00_data.ipynb #384ab0a9
 @patch
 def __getitem__(self:Images,
-                i:int            # which image; negative counts from the end
+                i:int|slice      # which image; negative counts from the end; a slice gives those images, as `subset` does
                )->Image.Image:   # upright RGB
     "Read image `i`; raises `ImageError`, and notes the reason in `skipped`, if that cannot be done"
+    if isinstance(i, slice): return self.subset(i)
     i = operator.index(i)
     if not -len(self) <= i < len(self): raise IndexError(f'image {i} of {len(self):,}')
     try: return to_rgb(self._open(int(self._rows[i])))

@@ -403,6 +403,28 @@ def test_the_command_under_torchrun(tmp_path, photos):
     r = subprocess.run([command, photos, '--backbone', 'pixels?size=8', '--out', tmp_path/'one'], capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
     assert r.returncode==0 and contents(tmp_path/'one')==contents(tmp_path/'two')
 
+whole_program = '''
+import sys, numpy as np
+from scp_nb.data import digits
+from scp_nb.features import extract_features
+from scp_nb.parallel import ranks
+from scp_nb.train import fit_head
+images,out = digits()[:200],sys.argv[1]
+for i in range(4): feats = extract_features(images, 'pixels', out=f'{out}/feats{i}', progress=False)
+c = fit_head(feats, 5, n_heads=4, epochs=3)
+extract_features(images, 'pixels', out=f'{out}/more', progress=False)
+np.savez(f'{out}/p{ranks()[0]}', probs=c.probs, rows=len(feats))
+'''
+
+def test_one_program_extracts_and_then_fits(tmp_path):
+    "Processes that part after a step and join again for the next may meet an old address: they fail, or wait for ever"
+    (tmp_path/'s.py').write_text(whole_program)
+    r = torchrun(tmp_path/'s.py', tmp_path)
+    assert r.returncode==0, r.stderr
+    a,b = np.load(tmp_path/'p0.npz'),np.load(tmp_path/'p1.npz')
+    np.testing.assert_array_equal(a['probs'], b['probs'])
+    assert a['rows']==b['rows']==200
+
 def test_nothing_is_written_outside_out(tmp_path, photos):
     "Home, temporary folder, working directory and the photos stay as they are"
     for n in ('home', 'tmp', 'cwd'): (tmp_path/n).mkdir()

@@ -17,6 +17,7 @@ from .data import as_images, digits
 from .features import default_backbone, extract_features, load_backbone, _out_dir
 from .collection import _look
 from .clusters import _one_fraction
+from .parallel import ranks
 from .train import Callback, fit_head, _check_prior
 from .estimate_k import estimate_k
 from .caption import caption_clusters, vocabulary
@@ -32,8 +33,9 @@ def _one_line(f):
         except (ValueError, OSError, RuntimeError, KeyboardInterrupt) as e:
             if Path(sys.argv[0]).stem.removesuffix('-script')!=f.__name__: raise      # called from Python
             stopped = isinstance(e, KeyboardInterrupt)
-            kept = 'what is done is kept, and the same command goes on.' if f.__name__=='scp_features' else 'nothing was written.'
-            line = f'stopped; {kept}' if stopped else ' '.join(str(e).split())
+            kept = 'what is done is' if f.__name__=='scp_features' else 'the features so far are' if kwargs.get('features') else None
+            left = f'{kept} kept, and the same command goes on.' if kept else 'nothing was written.'
+            line = f'stopped; {left}' if stopped else ' '.join(str(e).split())
             print(f'{f.__name__}: {line}', file=sys.stderr)
             raise SystemExit(130 if stopped else 2) from None
     return wrapped
@@ -113,9 +115,17 @@ def _name(clusters, feats, images, words, spec, checkpoint, device):
     _say('Names', f'{sum(n is not None for n in clusters.captions)} of {len(names)} clusters named')
 
 # %% ../nbs/13_cli.ipynb #c4e9de51
+def _one_process(command:str):
+    "A report is made by one process; error where torchrun started more"
+    if (n := ranks()[1])>1:
+        raise RuntimeError(f'{command} is one process, but torchrun started {n}. Share out the slow part, '
+                           f'`torchrun --standalone --nproc-per-node {n} $(which scp_features) FOLDER --out DIR`, '
+                           'and then run `scp_cluster FOLDER --features DIR` without torchrun.')
+
 def _cluster(images, k, out, force, seed, title, command, spec, checkpoint=None, device=None, batch_size=None,
              prior='auto', outliers=None, words=None, store=None):
     "Cluster `images` and write everything to the directory `out`"
+    _one_process(command)
     k = _whole(k, len(images))
     with _out_dir(out, force, _FILES) as tmp:
         feats = (_stored if store else _features)(images, spec, checkpoint, device, batch_size, store or tmp/'features')

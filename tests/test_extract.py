@@ -402,6 +402,8 @@ def test_the_command_under_torchrun(tmp_path, photos):
     assert r.stdout.count('Wrote')==1, r.stdout
     r = subprocess.run([command, photos, '--backbone', 'pixels?size=8', '--out', tmp_path/'one'], capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
     assert r.returncode==0 and contents(tmp_path/'one')==contents(tmp_path/'two')
+    r = torchrun(command.with_name('scp_cluster'), photos, '--k', '2', '--backbone', 'pixels?size=8', '--out', tmp_path/'c')
+    assert r.returncode and 'scp_cluster is one process, but torchrun started 2. Share out' in r.stderr and not (tmp_path/'c').exists()
 
 whole_program = '''
 import sys, numpy as np

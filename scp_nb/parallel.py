@@ -66,6 +66,7 @@ def ranks()->tuple[int,int]:   # number of this process, from 0, and how many th
         minutes = float(os.environ.get('SCP_TIMEOUT_MINUTES', 30))
         dist.init_process_group('cpu:gloo,cuda:nccl' if torch.cuda.is_available() else 'gloo', timeout=timedelta(minutes=minutes))
         atexit.register(_leave)
+        dist.all_reduce(torch.zeros(1))        # all are here before one may leave
     return dist.get_rank(),dist.get_world_size()
 
 # %% ../nbs/00f_parallel.ipynb #501bcca5

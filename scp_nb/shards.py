@@ -28,7 +28,9 @@ class _Alone:
 
 class _Together(_Alone):
     "One of several processes that were started by torchrun"
-    def __init__(self, group): (self.rank,self.world),self.group = ranks(),group
+    def __init__(self, group):
+        (self.rank,self.world),self.group = ranks(),group
+        self.wait()
     def wait(self):
         try: dist.barrier(group=self.group)
         except RuntimeError as e:

@@ -25,6 +25,7 @@ from sklearn.decomposition import PCA
 from timm.data import create_transform, resolve_data_config
 from timm.models import clean_state_dict
 from torch import nn
+from torchvision import transforms as T
 from .data import ImageError, Images
 
 # %% ../nbs/00a_backbones.ipynb #11354adc
@@ -40,6 +41,18 @@ def default_device(device=None      # "cuda", "cuda:1", "mps", "cpu" or a torch.
     if not here.get(d.type, False):
         raise ValueError(f'device "{d}" was asked for, but PyTorch {torch.__version__} sees none here. Use "cpu", or None.')
     return d
+
+# %% ../nbs/00a_backbones.ipynb #145cbd99
+class _Scale:
+    "What `ToTensor` and `Normalize` do, for bytes that are a batch on their device already"
+    def __init__(self, norm:T.Normalize): self.mean,self.std = (torch.as_tensor(v, dtype=torch.float32).view(-1,1,1) for v in (norm.mean, norm.std))
+    def __call__(self, x:torch.Tensor)->torch.Tensor: return (x.float()/255-self.mean.to(x.device))/self.std.to(x.device)
+
+def _in_two(transform)->tuple:
+    "`transform` as (picture -> bytes, bytes -> what the network takes); the second is None where it does not end in those steps"
+    steps = getattr(transform, 'transforms', ())
+    if type(transform) is not T.Compose or len(steps)<2 or not isinstance(steps[-2], T.ToTensor) or type(steps[-1]) is not T.Normalize: return transform, None
+    return T.Compose([*steps[:-2], T.PILToTensor()]), _Scale(steps[-1])
 
 # %% ../nbs/00a_backbones.ipynb #80119198
 class Backbone:
@@ -63,6 +76,11 @@ class Backbone:
 
     def __repr__(self)->str: return f'Backbone: {self.spec}, {self.d or "?"}-d, on {self.device}'
 
+    @property
+    def first(self):
+        "What those who read images do with a picture; `encode` does the rest"
+        return _in_two(self.transform)[0] if self.device.type=='cuda' else self.transform
+
     def _probe(self)->int:
         "Width of the features, found by encoding one plain picture"
         return self.encode(self.transform(Image.new('RGB', (64,64), 'grey'))[None]).shape[1]
@@ -85,12 +103,14 @@ def _one_vector(out, b:int, spec:str)->torch.Tensor:
 @patch
 @torch.inference_mode()
 def encode(self:Backbone,
-           x:torch.Tensor,           # transformed images `[b, 3, h, w]`
+           x:torch.Tensor,           # transformed images `[b, 3, h, w]`; or bytes, as `first` leaves them
            precision:str='float32'   # "float16" or "bfloat16" compute in half precision where that is safe; CUDA only
           )->torch.Tensor:           # float32 `[b, d]` on the CPU, as the network gives them: not normalised
     "Encode a batch, in eval mode and without gradients"
     self.model.eval()   # each time: training mode would spoil the running statistics for good
-    x = x.to(self.device, memory_format=torch.channels_last if self.channels_last and x.ndim==4 else torch.preserve_format)
+    layout = torch.channels_last if self.channels_last and x.ndim==4 else torch.preserve_format
+    x = x.to(self.device, memory_format=layout, non_blocking=True)
+    if x.dtype==torch.uint8 and (last := _in_two(self.transform)[1]): x = last(x)
     with torch.autocast(self.device.type, dtype=getattr(torch, precision), enabled=precision!='float32'): out = self.embed(x)
     return _one_vector(out, len(x), self.spec).float().cpu()
 
@@ -109,7 +129,8 @@ class _Pixels(nn.Module):
     def __init__(self, d:int):
         super().__init__()
         self.d,self.mean,self.components = d,None,None
-    def set(self, mean:torch.Tensor, components:torch.Tensor): self.mean,self.components = mean.float(),components.float()
+    def set(self, mean:torch.Tensor, components:torch.Tensor):      # in one layout, now and from a file: the last bits depend on it
+        self.mean,self.components = mean.float().contiguous(),components.float().contiguous()
     def forward(self, x:torch.Tensor)->torch.Tensor: return (x-self.mean.to(x)) @ self.components.T.to(x)
 
 # %% ../nbs/00a_backbones.ipynb #623da625

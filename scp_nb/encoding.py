@@ -58,20 +58,19 @@ def _out_of_memory(e:BaseException)->bool:
 # %% ../nbs/00d_encoding.ipynb #e341a2c1
 class _Encoder:
     "Encode images in batches of at most `size`, which is halved when memory runs out"
-    def __init__(self, backbone:Backbone, precision:str, size:int): self.backbone,self.precision,self.size = backbone,precision,size
+    def __init__(self, backbone:Backbone, precision:str, size:int):
+        self.backbone,self.precision,self.size,self._room = backbone,precision,size,deque()
 
-    def __call__(self, xs:list, names:list)->np.ndarray:
-        shapes = {tuple(x.shape) for x in xs}
-        if len(shapes)>1:
-            raise ValueError(f'transform of "{self.backbone.spec}" gives different shapes, {sorted(shapes)[:2]}. Resize to one.')
-        found = []
-        while len(found)<len(xs):
-            part = slice(len(found), len(found)+self.size)
-            try: found += list(self._batch(torch.stack(xs[part]), names[part]))
+    def __call__(self, xs, names:list)->np.ndarray:
+        found,at = [],0
+        while at<len(xs):
+            part = slice(at, at+self.size)
+            try: found.append(self._batch(xs[part] if isinstance(xs, torch.Tensor) else torch.stack(xs[part]), names[part]))
             except (RuntimeError, MemoryError) as e:
                 if not _out_of_memory(e): raise
                 self._halve(len(xs[part]))
-        return np.stack(found)
+            else: at += len(found[-1])
+        return np.concatenate(found)
 
 # %% ../nbs/00d_encoding.ipynb #3df7110e
 @patch
@@ -93,6 +92,20 @@ def _halve(self:_Encoder, had:int):
                            'Close other programs, or take a smaller backbone or image size.')
     self.size = (had+1)//2
     if self.backbone.device.type=='cuda': torch.cuda.empty_cache()
+
+# %% ../nbs/00d_encoding.ipynb #271478b5
+@patch
+def stage(self:_Encoder, xs:list):
+    "All images as one batch, on CUDA where the card can fetch it; raises if their shapes differ"
+    shapes = {tuple(x.shape) for x in xs}
+    if len(shapes)>1:
+        raise ValueError(f'transform of "{self.backbone.spec}" gives different shapes, {sorted(shapes)[:2]}. Resize to one.')
+    if not xs or self.backbone.device.type!='cuda': return xs
+    room = self._room.popleft() if len(self._room)==3 else None
+    if room is None or room.dtype!=xs[0].dtype or room.shape[1:]!=xs[0].shape or len(room)<len(xs):
+        room = torch.empty((len(xs), *xs[0].shape), dtype=xs[0].dtype, pin_memory=True)
+    self._room.append(room)
+    return torch.stack(xs, out=room[:len(xs)])
 
 # %% ../nbs/00d_encoding.ipynb #07387839
 def _parts(folder)->dict:
@@ -162,7 +175,7 @@ def _one_chunk(plan:_Plan, sink:Rows, read:_Reader, encode:_Encoder):
         return run
     @in_order
     def do(j, fresh, xs, *rest):
-        with read.turns.alone(): z = encode(xs, [names[p] for p in fresh]) if xs else ()
+        with read.turns.alone(): z = encode(xs, [names[p] for p in fresh]) if fresh else ()
         _add(plan, sink, j, z, fresh, *rest, lap())
     @in_order
     def replay(j):
@@ -187,7 +200,8 @@ def _fill(sink:Rows, plan:_Plan, numbers, read:_Reader, encode:_Encoder, n_worke
             for j,(todo,items) in zip(numbers, _read_chunks(read, [plan.todo(j) for j in numbers], n_workers, processes)):
                 for p in plan.chunk(j) if plan.known else ():        # copies of files that need not be read again
                     if p in plan.digests: read.earlier(plan.digests[p], p)
-                job = (replay, j) if j in plan.parts else (do, j, *_sort_out(read, todo, items))
+                fresh,xs,*rest = _sort_out(read, todo, items)
+                job = (replay, j) if j in plan.parts else (do, j, fresh, encode.stage(xs), *rest)
                 waiting.append((j, pool.submit(*job)))
                 wait(2)
             wait(0)

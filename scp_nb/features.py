@@ -262,7 +262,7 @@ def _in_memory(images:Images, backbone:Backbone, precision:str, size:int, **kwar
     "Extract without leaving anything on disk"
     backbone.fit(images, kwargs.get('n_workers'))
     sink,plan = Rows(len(images)),_Plan(len(images), size)
-    read = _Reader(images, backbone.transform, _twins(file_stamps(images)))
+    read = _Reader(images, backbone.first, _twins(file_stamps(images)))
     _fill(sink, plan, range(len(plan)), read, _Encoder(backbone, precision, size), **kwargs)
     if not sink.rows: raise ValueError(_none_read(images))
     m,kept = backbone.model,_read_ones(images, {images.names[p] for p in sink.skipped})

@@ -190,26 +190,31 @@ def _by_threads(read:_Reader, chunks:list, n_workers:int):
     finally: pool.shutdown(wait=True, cancel_futures=True)
 
 # %% ../nbs/00b_reading.ipynb #475d3a0f
-class _ChunkSet(torch.utils.data.Dataset):
-    "What a reading process does for chunk number `j`"
-    def __init__(self, read, chunks): self.read,self.chunks = read,chunks
-    def __len__(self): return len(self.chunks)
+class _Pieces(torch.utils.data.Dataset):
+    "What a reading process does for some images in a row"
+    def __init__(self, read, pieces): self.read,self.pieces = read,pieces
+    def __len__(self): return len(self.pieces)
     def __getitem__(self, j):
-        got = [self.read(i) for i in self.chunks[j]]
+        got = [self.read(i) for i in self.pieces[j]]
         xs = [x for x,_,_ in got if x is not None]
-        block = torch.stack(xs) if len({x.shape for x in xs})==1 else xs
+        block = torch.stack(xs) if len({(x.shape, x.dtype) for x in xs})==1 else xs
         return block, [(x is not None, digest, reason) for x,digest,reason in got]
 
 def _as_is(x): return x
 
-def _by_processes(read:_Reader, chunks:list, n_workers:int):
-    "As `_by_threads`, with processes"
+def _by_processes(read:_Reader, chunks:list, n_workers:int, most:int=32):
+    "As `_by_threads`, with processes; each is given `most` images at a time, so that all of them work on the first chunk"
+    pieces = [c[i:i+most] for c in chunks for i in range(0, len(c), most)]
     fork = 'fork' if sys.platform.startswith('linux') else None      # elsewhere the transform must be one that can be pickled
-    loader = torch.utils.data.DataLoader(_ChunkSet(read, chunks), batch_size=None, num_workers=n_workers, collate_fn=_as_is,
-                                         multiprocessing_context=fork)
-    for chunk,(block,told) in zip(chunks, loader):
-        xs = iter(block)
-        yield chunk, [(next(xs) if there else None, digest, reason) for there,digest,reason in told]
+    loader = iter(torch.utils.data.DataLoader(_Pieces(read, pieces), batch_size=None, num_workers=n_workers if pieces else 0,
+                                              collate_fn=_as_is, multiprocessing_context=fork if pieces else None))
+    for chunk in chunks:
+        items = []
+        while len(items)<len(chunk):
+            block,told = next(loader)
+            xs = iter(block)
+            items += [(next(xs) if there else None, digest, reason) for there,digest,reason in told]
+        yield chunk, items
 
 # %% ../nbs/00b_reading.ipynb #879c985d
 def _read_chunks(read:_Reader, chunks:list, n_workers:int|None=None, processes:bool=False):

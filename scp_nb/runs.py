@@ -113,7 +113,7 @@ def _shares(folder:Path, me, plan:_Plan, images:Images, twins, backbone:Backbone
     if twins is not None:
         plan.copies,digests = _copies(folder, me.world)
         plan.digests.update(digests)
-    _do_share(folder, me, plan, done, _Reader(images, backbone.transform), encode, **kwargs)
+    _do_share(folder, me, plan, done, _Reader(images, backbone.first), encode, **kwargs)
     me.wait()
     plan.parts = _parts(folder)
 
@@ -131,7 +131,7 @@ def _work(out:Path, me, images, stamps, backbone, precision, **kwargs)->None:
     if me.world>1: _shares(folder, me, plan, images, twins, backbone, encode, **kwargs)
     if not me.rank:
         work = Work(folder, len(images))
-        _fill(work, plan, range(work.next, len(plan)), _Reader(images, backbone.transform, twins), encode, **kwargs)
+        _fill(work, plan, range(work.next, len(plan)), _Reader(images, backbone.first, twins), encode, **kwargs)
         _finish(out, work, head, images, stamps, backbone, precision)
     me.wait()
 

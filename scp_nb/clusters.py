@@ -43,16 +43,17 @@ class HalfWhiten(nn.Module):
 def fit(cls:HalfWhiten,
     X:torch.Tensor,         # features, float32 `[n, d]`
     n_dims:int=256,         # principal directions kept at most; fewer where there are fewer
-    block:int=65536         # rows at a time, bounds memory
-)->HalfWhiten:              # the fitted map; its output has variance 1 on average over directions
+    block:int=65536,        # rows at a time, bounds memory
+    device=None             # where to compute; None: where `X` is
+)->HalfWhiten:              # the fitted map, on the CPU; its output has variance 1 on average over directions
     "Learn the centre and the principal directions of `X`"
-    n,d = X.shape
-    mean = sum(unit_rows(X[i:i+block]).sum(0, dtype=torch.float64) for i in range(0, n, block))/n
-    C = torch.zeros(d, d, dtype=torch.float64)
-    for i in range(0, n, block):
-        z = unit_rows(X[i:i+block]) - mean.float()
+    (n,d),dev = X.shape,X.device if device is None else device
+    mean = sum(unit_rows(x.to(dev)).sum(0, dtype=torch.float64) for x in X.split(block))/n
+    C = torch.zeros(d, d, dtype=torch.float64, device=dev)
+    for x in X.split(block):
+        z = unit_rows(x.to(dev)) - mean.float()
         C += (z.T@z).double()
-    variance,basis = torch.linalg.eigh(C/n)
+    variance,basis = torch.linalg.eigh(C.cpu()/n)
     order = variance.argsort(descending=True)[:n_dims]
     order = order[variance[order]>1e-7*variance.max()]
     variance,basis = variance[order],basis[:,order]

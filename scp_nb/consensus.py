@@ -6,17 +6,57 @@
 __all__ = ['diffusion_map', 'modularity', 'align', 'consensus']
 
 # %% ../nbs/03a_consensus.ipynb #7439ef30
+import warnings
 import numpy as np, scipy.sparse as sp, torch
 from scipy.optimize import linear_sum_assignment
 from .pairs import unit_rows
 
 # %% ../nbs/03a_consensus.ipynb #c6a5fd7f
-def _eigenvectors(S, m, seed):
-    "The `m` largest eigenvalues of the symmetric `S`, descending, and their vectors"
+def _orthonormal(Z):
+    "An orthonormal basis of the columns of `Z`, by Cholesky twice, in float64"
+    for _ in range(2):
+        G = Z.T.double()@Z.double()
+        G.diagonal().add_(1e-14*G.diagonal().max())
+        Z = torch.linalg.solve_triangular(torch.linalg.cholesky(G), Z.double().T, upper=False).T.float()
+    return Z
+
+def _filtered(A, Z, W, low, degree):
+    "Columns `Z`, `W` being `A@Z`, through the Chebyshev polynomial of `degree` that is small from -1 to `low` and large near 1"
+    c,e = (low-1)/2,(low+1)/2
+    s = e/(1-c)
+    tau,Y = 2/s,(W-c*Z)*(s/e)
+    for _ in range(degree-1):
+        new = 1/(tau-s)
+        Z,Y,s = Y,(A@Y-c*Y)*(2*new/e)-(s*new)*Z,new
+    return Y
+
+# %% ../nbs/03a_consensus.ipynb #56956e55
+def _by_blocks(S, m, seed, dev, degree=16, most=60, tol=1e-4):
+    "The `m` largest eigenvalues of a symmetric `S` that has them in -1 to 1, descending, and their vectors, all at a time"
+    S = S.tocsr()
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')                        # that sparse tensors are new in PyTorch
+        A = torch.sparse_csr_tensor(*(torch.from_numpy(v.astype(t)) for v,t in ((S.indptr, np.int64), (S.indices, np.int64), (S.data, np.float32))),
+                                    S.shape, check_invariants=False).to(dev)
+    Z = torch.randn(S.shape[0], min(S.shape[0], m+max(16, m//3)), generator=torch.Generator().manual_seed(seed)).to(dev)
+    for _ in range(most):
+        Z = _orthonormal(Z)
+        W = A@Z
+        H = Z.T.double()@W.double()
+        values,V = (t.flip(-1) for t in torch.linalg.eigh((H+H.T)/2))
+        Z,W = Z@V.float(),W@V.float()
+        if (W-Z*values.float())[:,:m].norm(dim=0).max()<tol: break
+        Z = _filtered(A, Z, W, max(-.5, float(values[-1])), degree)
+    return values[:m].cpu().numpy(),Z[:,:m].double().cpu().numpy()
+
+# %% ../nbs/03a_consensus.ipynb #0ecd1f9d
+def _eigenvectors(S, m, seed, device='cpu'):
+    "The `m` largest eigenvalues of the symmetric `S`, descending, and their vectors; on CUDA `S` must have them in -1 to 1"
     n = S.shape[0]
     if n<=max(500, 3*m):
         values,vectors = np.linalg.eigh(S.toarray().astype(np.float64))
         return values[::-1][:m],vectors[:,::-1][:,:m]
+    if torch.device(device).type=='cuda': return _by_blocks(S, m, seed, device)
     start = np.random.default_rng(seed).standard_normal(n)
     values,vectors = sp.linalg.eigsh(S + sp.eye(n), m, which='LA', v0=start, tol=1e-4)   # shifted, since Lanczos finds the far ends
     order = np.argsort(-values)
@@ -26,12 +66,13 @@ def _eigenvectors(S, m, seed):
 def diffusion_map(graph:sp.csr_matrix,    # symmetric weights `[n, n]`, from `neighbor_graph`
                   n_dims:int,             # eigenvectors to keep; three per cluster is a good number
                   steps:int=20,           # length t of the random walk; longer walks blur small clusters away
-                  seed:int=0              # seed of the eigensolver's start
+                  seed:int=0,             # seed of the eigensolver's start
+                  device='cpu'            # where to look for eigenvectors; a GPU finds all of them at a time
                  )->torch.Tensor:         # rows of length 1, float32 `[n, min(n_dims, n)]`
     "Embed the nodes of a graph by where a random walk from them ends up"
     n = graph.shape[0]
     scale = sp.diags(np.maximum(np.asarray(graph.sum(1), dtype=np.float64).ravel(), 1e-12)**-.5)
-    values,vectors = _eigenvectors((scale@graph@scale).tocsr(), min(n_dims, n), seed)
+    values,vectors = _eigenvectors((scale@graph@scale).tocsr(), min(n_dims, n), seed, device)
     return unit_rows(torch.from_numpy((vectors*np.clip(values, 0, 1)**steps).astype(np.float32)))
 
 # %% ../nbs/03a_consensus.ipynb #3e0845f0

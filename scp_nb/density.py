@@ -6,7 +6,7 @@
 __all__ = ['density_rank', 'border_depth', 'merge_clusters', 'free_partitions']
 
 # %% ../nbs/03c_density.ipynb #6c48e6c3
-import warnings
+import math, warnings
 import numpy as np, scipy.sparse as sp, torch
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
@@ -68,8 +68,50 @@ def _kmeans(Z, k, n_init, seed):
         warnings.simplefilter('ignore', ConvergenceWarning)      # what it tells of duplicates is no news to the one who asks
         return KMeans(k, n_init=n_init, random_state=seed % 2**32).fit_predict(Z).astype(np.int64)
 
+# %% ../nbs/03c_density.ipynb #9a324552
+_ONE = 2.**32             # rows have length 1; so many steps to it leave room for two thousand million of them
+
+def _nearest(Z, C):
+    "Nearest of the centres `C` for each row, and its squared distance"
+    found = [(C.square().sum(1)-2*z@C.T).min(1) for z in Z.split(max(1, 2**27//len(C)))]
+    return torch.cat([f.indices for f in found]),(torch.cat([f.values for f in found])+Z.square().sum(1)).clamp_min(0)
+
+def _first_centres(Z, k, g):
+    "k-means++ (Arthur and Vassilvitskii 2007), each centre the best of 2 + log k candidates"
+    chosen,tries = [torch.randint(len(Z), (1,), generator=g).to(Z.device)],2+int(math.log(k))
+    square = Z.square().sum(1)
+    def squared(rows): return (square+square[rows][:,None]-2*Z[rows]@Z.T).clamp_min(0)
+    near = squared(chosen[0])[0]
+    for u in torch.rand(k-1, tries, generator=g, dtype=torch.float64).to(Z.device):
+        total = (near.double()*(_ONE/4)).long().cumsum(0)
+        rows = torch.searchsorted(total, (u*total[-1]).long(), right=True).clamp_max(len(Z)-1)
+        nearer = torch.minimum(near, squared(rows))
+        best = nearer.sum(1).argmin()
+        near = nearer[best]
+        chosen.append(rows[best][None])
+    return Z[torch.cat(chosen)]
+
+# %% ../nbs/03c_density.ipynb #f47fca8f
+def _kmeans_there(Z, k, n_init, seed, rounds=300):
+    "Labels of k-means, computed where the rows `Z` of length 1 are; empty clusters take the rows that fit worst"
+    g,whole,found = torch.Generator().manual_seed(seed),(Z.double()*_ONE).round().long(),[]
+    enough = 1e-4*Z.var(0).mean()
+    for _ in range(n_init):
+        C,labels = _first_centres(Z, k, g),None
+        for _ in range(rounds):
+            before,(labels,far) = labels,_nearest(Z, C)
+            sizes = torch.zeros(k, dtype=torch.int64, device=Z.device).index_add_(0, labels, torch.ones_like(labels))
+            new = (torch.zeros(k, Z.shape[1], dtype=torch.int64, device=Z.device).index_add_(0, labels, whole)/_ONE/sizes.clamp_min(1)[:,None]).float()
+            empty = (sizes==0).nonzero()[:,0]
+            if len(empty): new[empty] = Z[far.topk(len(empty)).indices]
+            moved,C = (new-C).square().sum(),new
+            if moved<=enough or before is not None and torch.equal(before, labels): break
+        labels,far = _nearest(Z, C)
+        found.append((float(far.sum()), labels))
+    return min(found, key=lambda f: f[0])[1].cpu().numpy()
+
 # %% ../nbs/03c_density.ipynb #89495a3b
-def free_partitions(embedding:torch.Tensor,    # rows of length 1, `[n, m]`, from `diffusion_map`
+def free_partitions(embedding:torch.Tensor,    # rows of length 1, `[n, m]`, from `diffusion_map`; on a GPU, k-means runs there
                     graph:sp.csr_matrix,       # the graph it was made from, `[n, n]`
                     n_clusters:int,            # clusters of each partition, k
                     finer:tuple=(1, 1.5, 2, 3, 4, 6, 10),   # groups per cluster before merging; 1 is k-means alone
@@ -77,10 +119,11 @@ def free_partitions(embedding:torch.Tensor,    # rows of length 1, `[n, m]`, fro
                     seed:int=0                 # of the first partition; the others follow
                    )->list[np.ndarray]:        # `len(finer)*n_init` partitions, int64 `[n]` each
     "Cut an embedding finely with k-means, and merge"
-    Z,k,found = embedding.cpu().numpy(),n_clusters,[]
+    k,found,gpu = n_clusters,[],embedding.device.type=='cuda'
+    Z,cut = (embedding.float(), _kmeans_there) if gpu else (embedding.numpy(), _kmeans)
     wanted = [(max(k, min(int(f*k), len(Z)//4)), s) for f in finer for s in range(n_init)]
     for groups,s in wanted[slice(*my_part(len(wanted)))]:
-        labels = _kmeans(Z, groups, 3 if groups==k else 1, seed*n_init+s)
+        labels = cut(Z, groups, 3 if groups==k else 1, seed*n_init+s)
         found.append(labels if groups==k else merge_clusters(graph, labels, k))
     found = gather(torch.from_numpy(np.array(found, dtype=np.int64).reshape(-1, len(Z))), len(wanted))
     return list(found.numpy())

@@ -180,15 +180,53 @@ def _end_epoch(terms, run, callbacks, note):
     return bool(asked)
 
 # %% ../nbs/03e_loop.ipynb #e7e85239
-def _epoch(head, opt, batch, n, batch_size, rate, step, steps, g, note, target, prior, weights, shared):
+class _Steps:
+    "Training steps; on CUDA one with `size` pairs is recorded once, and then replayed"
+    def __init__(self, head, opt, prior, weights, size, record):
+        self.head,self.opt,self.prior,self.weights,self.size = head,opt,prior,weights,size
+        self.record,self.before,self.graph = record,0,None
+
+    def _do(self, x, wanted, n_pairs=None):
+        terms = loss_and_grad(self.head, x, self.prior, wanted, n_pairs, weights=self.weights)
+        self.opt.step()
+        return terms
+
+    def __call__(self, rate, x, wanted, n_pairs):
+        "Take one step; gives its losses, which the next one may overwrite"
+        for group in self.opt.param_groups:
+            if torch.is_tensor(group['lr']): group['lr'].fill_(rate)
+            else: group['lr'] = rate
+        if not self.record or len(x)!=2*self.size: return self._do(x, wanted, n_pairs)
+        self.before += 1
+        if self.before<=3: return self._do(x, wanted)             # libraries set themselves up
+        if self.graph is None: self._record(x, wanted)
+        self.x.copy_(x)
+        if wanted is not None: self.wanted.copy_(wanted)
+        self.graph.replay()
+        return self.terms
+
+# %% ../nbs/03e_loop.ipynb #46d7044f
+@patch
+def _record(self:_Steps, x, wanted):
+    "Record a step on copies of `x` and `wanted`"
+    self.x,self.wanted = x.clone(),None if wanted is None else wanted.clone()
+    torch.cuda.synchronize()
+    self.graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(self.graph, capture_error_mode='thread_local'): self.terms = self._do(self.x, self.wanted)
+
+def _optimizer(head, rate, record):
+    "AdamW, with a rate that lies on the card where steps are recorded"
+    return torch.optim.AdamW(head.parameters(), torch.tensor(rate, device=head.w.device) if record else rate, weight_decay=1e-3,
+                             fused=head.w.device.type in ('cpu', 'cuda'), capturable=record)
+
+# %% ../nbs/03e_loop.ipynb #916e6b77
+def _epoch(take, batch, n, batch_size, rate, step, steps, g, note, target, shared):
     "Train for one epoch; gives the last step's losses and the step reached"
     for rows in torch.randperm(n, generator=g).split(batch_size):
         t = step/steps
-        for group in opt.param_groups: group['lr'] = rate*min(1, 10*t+.1)*(1+math.cos(math.pi*t))/2
         part = slice(*my_part(len(rows))) if shared else slice(None)
         wanted = None if target is None else target[rows[part].to(target.device)]
-        terms = loss_and_grad(head, batch(rows, part), prior, wanted, len(rows) if shared else None, weights=weights)
-        opt.step()
+        terms = take(rate*min(1, 10*t+.1)*(1+math.cos(math.pi*t))/2, batch(rows, part), wanted, len(rows) if shared else None)
         step += 1
         if note.asked and ranks()[1]==1: break
     return terms,step
@@ -221,15 +259,16 @@ def train_heads(
     name:str='train'           # of this round in the checkpoint
 ):
     "Train heads on pairs, going on where `checkpoint` left off"
-    dev = head.w.device
-    opt = torch.optim.AdamW(head.parameters(), rate, weight_decay=1e-3, fused=dev.type in ('cpu', 'cuda'))
+    record = head.w.device.type=='cuda' and ranks()[1]==1
+    opt = _optimizer(head, rate, record)
     per_epoch,done,left = math.ceil(n/batch_size),_newest(checkpoint, name, epochs),epochs
     if done: left = _restore(checkpoint.load(f'{name}{done}'), head, opt, g)
     run.epoch += done
     step,prior = done*per_epoch,target.mean(0) if target is not None else prior
+    take = _Steps(head, opt, None if prior is None else prior.to(head.w), weights, min(n, batch_size), record)
     with _ctrl_c() as note:
         while left>0:
-            terms,step = _epoch(head, opt, batch, n, batch_size, rate, step, epochs*per_epoch, g, note, target, prior, weights, shared)
+            terms,step = _epoch(take, batch, n, batch_size, rate, step, epochs*per_epoch, g, note, target, shared)
             run.epoch,run.seen,done,left = run.epoch+1,getattr(run, 'seen', 0)+n,done+1,left-1
             if callbacks: run.sizes = _sizes(head, batch, n, g)
             if _end_epoch(terms, run, callbacks, note): left = 0

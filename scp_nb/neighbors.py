@@ -137,7 +137,7 @@ def _exact(X, k, metric, rows, block, dtype):
     "The `k` nearest rows of X of each of the consecutive `rows`"
     n,dev = len(X),X.device
     left,right,error = _operands(X, k, metric, dtype)
-    block = max(1, min(block, n, 2**26//n))                 # at most 128 MB of scores
+    block = max(1, min(8*block, n, 2**28//n) if dev.type=='cuda' else min(block, n, 2**26//n))     # at most 1 GB of scores, 256 MB on a CPU
     buffer = torch.empty(block*math.ceil(n/_WIDTH)*_WIDTH, dtype=dtype, device=dev)
     m,most,out = min(2*k+32, n-1),min(8*k+256, n-1),[(torch.empty(0, k, dtype=torch.int64), torch.empty(0, k))]
     for some in rows.split(block) if len(rows) else ():

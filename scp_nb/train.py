@@ -96,10 +96,10 @@ def _size_error(labels, shares):
     return float(np.abs(sizes/sizes.sum()-np.asarray(shares)).sum()/2)
 
 # %% ../nbs/04_train.ipynb #6c6bffa9
-def _search_free(E, neighbors, k, seed, shares=None):
+def _search_free(E, neighbors, k, seed, shares=None, dev='cpu'):
     "Average the best partitions that expect no sizes, or those near given `shares`; also gives all of them"
     rank = density_rank(neighbors.neighbors)
-    found = free_partitions(E, neighbors.graph, k, seed=seed)
+    found = free_partitions(E.to(dev), neighbors.graph, k, seed=seed)
     depth = _border_depths(neighbors.graph, rank, found)
     scores = [d+_MODULARITY*modularity(neighbors.graph, l)-_size_error(l, shares) for d,l in zip(depth, found)]
     sure = torch.zeros(len(found), len(E), k).scatter_(2, torch.from_numpy(np.stack(found))[:,:,None], 1.)
@@ -115,14 +115,14 @@ def _depth_ratio(graph, rank, teachers, free):
     deepest = max(depths[len(teachers):])
     return float(np.mean(depths[:len(teachers)]))/deepest if deepest>0 else 1.
 
-def _target(neighbors, seen, k, prior, seed, run, search):
+def _target(neighbors, seen, k, prior, seed, run, search, dev='cpu'):
     "What the kept head shall learn, `[n, k]`, and the diffusion map; `seen` are neighbours of half-whitened features"
-    E = diffusion_map(neighbors.graph, 3*k, seed=seed)
+    E = diffusion_map(neighbors.graph, 3*k, seed=seed, device=dev)
     given = None if isinstance(prior, str) else torch.from_numpy(np.sort(prior)[::-1].astype(np.float32))
     run.prior,run.depth,run.modularity = prior if given is None else 'given',None,[]
     even,teachers = (None, None) if run.prior=='learned' else search(E, neighbors.graph, neighbor_graph(seen), given)
     if run.prior=='uniform': return even,E
-    free,found = _search_free(E, neighbors, k, seed, given)
+    free,found = _search_free(E, neighbors, k, seed, given, dev)
     if run.prior=='given': return min(even, free, key=lambda t: _size_error(t.argmax(1), given)),E
     if run.prior=='auto':
         run.depth = [_depth_ratio(neighbors.graph, density_rank(v), teachers, found) for v in (neighbors.neighbors, seen)]
@@ -206,9 +206,9 @@ def _as_bytes(**values): return torch.frombuffer(bytearray(json.dumps(values).en
 def _of_bytes(t): return json.loads(bytes(t.tolist()))
 
 # %% ../nbs/04_train.ipynb #750bc155
-def _whole_target(neighbors, seen, k, prior, seed, g, run, search):
+def _whole_target(neighbors, seen, k, prior, seed, g, run, search, dev='cpu'):
     "What the kept head shall learn, with all that is known about it, as tensors for a checkpoint"
-    target,E = _target(neighbors, seen, k, prior, seed, run, search)
+    target,E = _target(neighbors, seen, k, prior, seed, run, search, dev)
     return dict(target=from_first(_fill_empty(target, E)), random=g.get_state(),
                 known=_as_bytes(prior=run.prior, depth=run.depth, modularity=run.modularity))
 
@@ -220,12 +220,12 @@ def _fit(X, k, pairs, rows_of, prior, n_heads, hidden, epochs, b, seed, dev, cal
     run = SimpleNamespace(n=n, d=X.shape[1], n_clusters=k, n_heads=n_heads, epochs=e1+e2, epoch=0, stopped=False, stage='search',
                           device=str(dev), rows=rows_of)
     _tell(callbacks, 'on_fit_begin', run)
-    prepare = HalfWhiten.fit(X).to(dev)
+    prepare = HalfWhiten.fit(X, device=dev).to(dev)
     Z = torch.cat([prepare(x.to(dev)).cpu() for x in X.split(65536)])
     neighbors,seen = _two_graphs(X, Z, pairs, dev, checkpoint)
     search = partial(_search, k=k, n_heads=n_heads, seed=seed, dev=dev, g=g, run=run, callbacks=callbacks, epochs=e1, batch_size=b,
                      checkpoint=checkpoint)
-    found = kept(checkpoint, 'target', lambda: _whole_target(neighbors, seen, k, prior, seed, g, run, search))
+    found = kept(checkpoint, 'target', lambda: _whole_target(neighbors, seen, k, prior, seed, g, run, search, dev))
     g.set_state(found['random'])
     vars(run).update(_of_bytes(found['known']), stage='teach', epoch=e1)
     batch = _batches(Z, prepare, pairs or neighbors, rows_of, g, dev)

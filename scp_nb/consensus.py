@@ -6,9 +6,9 @@
 __all__ = ['diffusion_map', 'modularity', 'align', 'consensus']
 
 # %% ../nbs/03a_consensus.ipynb #7439ef30
-import warnings
 import numpy as np, scipy.sparse as sp, torch
 from scipy.optimize import linear_sum_assignment
+from torch.nn.functional import embedding_bag
 from .pairs import unit_rows
 
 # %% ../nbs/03a_consensus.ipynb #c6a5fd7f
@@ -20,33 +20,31 @@ def _orthonormal(Z):
         Z = torch.linalg.solve_triangular(torch.linalg.cholesky(G), Z.double().T, upper=False).T.float()
     return Z
 
-def _filtered(A, Z, W, low, degree):
-    "Columns `Z`, `W` being `A@Z`, through the Chebyshev polynomial of `degree` that is small from -1 to `low` and large near 1"
+def _filtered(times, Z, W, low, degree):
+    "Columns `Z`, `W` being `times(Z)`, through the Chebyshev polynomial of `degree` that is small from -1 to `low` and large near 1"
     c,e = (low-1)/2,(low+1)/2
     s = e/(1-c)
     tau,Y = 2/s,(W-c*Z)*(s/e)
     for _ in range(degree-1):
         new = 1/(tau-s)
-        Z,Y,s = Y,(A@Y-c*Y)*(2*new/e)-(s*new)*Z,new
+        Z,Y,s = Y,(times(Y)-c*Y)*(2*new/e)-(s*new)*Z,new
     return Y
 
 # %% ../nbs/03a_consensus.ipynb #56956e55
 def _by_blocks(S, m, seed, dev, degree=16, most=60, tol=1e-4):
     "The `m` largest eigenvalues of a symmetric `S` that has them in -1 to 1, descending, and their vectors, all at a time"
     S = S.tocsr()
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')                        # that sparse tensors are new in PyTorch
-        A = torch.sparse_csr_tensor(*(torch.from_numpy(v.astype(t)) for v,t in ((S.indptr, np.int64), (S.indices, np.int64), (S.data, np.float32))),
-                                    S.shape, check_invariants=False).to(dev)
+    first,columns,weights = (torch.from_numpy(v.astype(t)).to(dev) for v,t in ((S.indptr[:-1], np.int64), (S.indices, np.int64), (S.data, np.float32)))
+    def times(Z): return embedding_bag(columns, Z, first, mode='sum', per_sample_weights=weights)       # S@Z, added in a fixed order
     Z = torch.randn(S.shape[0], min(S.shape[0], m+max(16, m//3)), generator=torch.Generator().manual_seed(seed)).to(dev)
     for _ in range(most):
         Z = _orthonormal(Z)
-        W = A@Z
+        W = times(Z)
         H = Z.T.double()@W.double()
         values,V = (t.flip(-1) for t in torch.linalg.eigh((H+H.T)/2))
         Z,W = Z@V.float(),W@V.float()
         if (W-Z*values.float())[:,:m].norm(dim=0).max()<tol: break
-        Z = _filtered(A, Z, W, max(-.5, float(values[-1])), degree)
+        Z = _filtered(times, Z, W, max(-.5, float(values[-1])), degree)
     return values[:m].cpu().numpy(),Z[:,:m].double().cpu().numpy()
 
 # %% ../nbs/03a_consensus.ipynb #0ecd1f9d
@@ -84,6 +82,26 @@ def modularity(graph:sp.csr_matrix,            # symmetric weights `[n, n]`
     inside = graph.data[np.repeat(labels, np.diff(graph.indptr))==labels[graph.indices]].sum(dtype=np.float64)
     ends = np.bincount(labels, np.asarray(graph.sum(1), dtype=np.float64).ravel())
     return float(inside/ends.sum() - ((ends/ends.sum())**2).sum())
+
+# %% ../nbs/03a_consensus.ipynb #5e853b9f
+def _edges(graph, device):
+    "Both ends and the weight of every edge, on `device`"
+    row = np.repeat(np.arange(graph.shape[0]), np.diff(graph.indptr))
+    return tuple(torch.from_numpy(v).to(device) for v in (row, graph.indices.astype(np.int64), graph.data.astype(np.float64)))
+
+def _modularities(graph, partitions, device='cpu'):
+    "`modularity` of many partitions; on a GPU all edges are looked at together"
+    if torch.device(device).type=='cpu': return [modularity(graph, l) for l in partitions]
+    return _modularities_there(graph, partitions, device)
+
+def _modularities_there(graph, partitions, device):
+    (row,col,weight),found = _edges(graph, device),[]
+    whole = torch.from_numpy((np.asarray(graph.sum(1), dtype=np.float64).ravel()*2**24).round().astype(np.int64)).to(device)    # sums of whole numbers know no order
+    for l in partitions:
+        l = torch.as_tensor(l).to(device)
+        ends = torch.zeros(int(l.max())+1, dtype=torch.int64, device=device).index_add_(0, l, whole).double()
+        found.append((weight*(l[row]==l[col])).sum()/weight.sum()-(ends/ends.sum()).square().sum())
+    return torch.stack(found).tolist()
 
 # %% ../nbs/03a_consensus.ipynb #93763000
 def align(probs:torch.Tensor,        # probabilities of one head, `[n, k]`

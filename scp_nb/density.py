@@ -6,11 +6,12 @@
 __all__ = ['density_rank', 'border_depth', 'merge_clusters', 'free_partitions']
 
 # %% ../nbs/03c_density.ipynb #6c48e6c3
-import math, warnings
+import itertools, math, warnings
 import numpy as np, scipy.sparse as sp, torch
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from .pairs import Neighbors
+from .consensus import _edges
 from .parallel import gather, my_part
 
 # %% ../nbs/03c_density.ipynb #8208e89c
@@ -22,8 +23,9 @@ def density_rank(neighbors:Neighbors    # from `knn`, any metric
     return (below+equal-1)/2/max(1, len(s)-1)
 
 # %% ../nbs/03c_density.ipynb #9831a5b3
-def _border_depths(graph, density, partitions):
-    "`border_depth` of many partitions of the same graph"
+def _border_depths(graph, density, partitions, device='cpu'):
+    "`border_depth` of many partitions of the same graph; on a GPU all edges are looked at together"
+    if torch.device(device).type!='cpu': return _border_depths_there(graph, density, partitions, device)
     g,depths = graph.tocoo(),[]
     dense = np.minimum(density[g.row], density[g.col])
     mean = np.average(dense, weights=g.data)
@@ -34,6 +36,17 @@ def _border_depths(graph, density, partitions):
         depths.append(float(mean - np.average(dense[cut], weights=weight)) if weight.sum()>0 else 0.)
     return depths
 
+def _border_depths_there(graph, density, partitions, device):
+    (row,col,weight),density = _edges(graph, device),torch.from_numpy(density).to(device)
+    dense,found = torch.minimum(density[row], density[col])*weight,[]
+    mean = dense.sum()/weight.sum()
+    for l in partitions:
+        l = torch.as_tensor(l).to(device)
+        cut = (l[row]!=l[col]).double()
+        lost = (weight*cut).sum()
+        found.append(torch.where(lost>0, mean-(dense*cut).sum()/lost.clamp_min(1e-12), 0.))
+    return torch.stack(found).tolist()
+
 # %% ../nbs/03c_density.ipynb #c60b68b7
 def border_depth(graph:sp.csr_matrix,             # symmetric weights `[n, n]`, from `neighbor_graph`
                  density:np.ndarray,              # of each node, from `density_rank`, `[n]`
@@ -42,14 +55,23 @@ def border_depth(graph:sp.csr_matrix,             # symmetric weights `[n, n]`, 
     "Measure how much sparser the places are where clusters meet"
     return _border_depths(graph, density, [labels])[0]
 
+# %% ../nbs/03c_density.ipynb #718359c3
+def _links(graph, labels):
+    "Weight between all pairs of clusters, float64 `[m, m]`"
+    m = int(labels.max())+1
+    if m*m<4*graph.nnz:                      # otherwise most pairs have no edge
+        at = np.repeat(labels*m, np.diff(graph.indptr))+labels[graph.indices]
+        return np.bincount(at, graph.data, m*m).reshape(m, m)
+    H = sp.csr_matrix((np.ones(len(labels)), (np.arange(len(labels)), labels)))
+    return np.asarray((H.T@graph@H).todense(), dtype=np.float64)
+
 # %% ../nbs/03c_density.ipynb #374eeb37
 def merge_clusters(graph:sp.csr_matrix,    # symmetric weights `[n, n]`
                    labels:np.ndarray,      # cluster of each node, whole numbers from 0, `[n]`
                    n_clusters:int          # number of clusters to keep
                   )->np.ndarray:           # cluster of each node, int64 `[n]`, from 0
     "Join the two most closely linked clusters until `n_clusters` are left"
-    H = sp.csr_matrix((np.ones(len(labels)), (np.arange(len(labels)), labels)))
-    W = np.asarray((H.T@graph@H).todense(), dtype=np.float64)
+    W = _links(graph, labels)
     joined,alive = np.arange(len(W)),list(range(len(W)))
     while len(alive)>n_clusters:
         own = np.sqrt(np.maximum(W.diagonal()[alive], 1e-9))
@@ -72,45 +94,63 @@ def _kmeans(Z, k, n_init, seed):
 _ONE = 2.**32             # rows have length 1; so many steps to it leave room for two thousand million of them
 
 def _nearest(Z, C):
-    "Nearest of the centres `C` for each row, and its squared distance"
-    found = [(C.square().sum(1)-2*z@C.T).min(1) for z in Z.split(max(1, 2**27//len(C)))]
-    return torch.cat([f.indices for f in found]),(torch.cat([f.values for f in found])+Z.square().sum(1)).clamp_min(0)
+    "Nearest of the centres `C` `[r, k, m]` of each of r runs for each row, and its squared distance, `[r, n]`"
+    r,k,m = C.shape
+    flat,length = C.reshape(r*k, m),C.square().sum(2)
+    found = [(length-2*(z@flat.T).view(-1, r, k)).min(2) for z in Z.split(max(1, 2**27//(r*k)))]
+    return torch.cat([f.indices for f in found]).T,(torch.cat([f.values for f in found])+Z.square().sum(1)[:,None]).clamp_min(0).T
 
-def _first_centres(Z, k, g):
-    "k-means++ (Arthur and Vassilvitskii 2007), each centre the best of 2 + log k candidates"
-    chosen,tries = [torch.randint(len(Z), (1,), generator=g).to(Z.device)],2+int(math.log(k))
+def _first_centres(Z, k, r, g):
+    "k-means++ (Arthur and Vassilvitskii 2007), each centre the best of 2 + log k candidates; `[r, k, m]` for r runs"
+    chosen,run = [torch.randint(len(Z), (r,), generator=g).to(Z.device)],torch.arange(r, device=Z.device)
     square = Z.square().sum(1)
-    def squared(rows): return (square+square[rows][:,None]-2*Z[rows]@Z.T).clamp_min(0)
-    near = squared(chosen[0])[0]
-    for u in torch.rand(k-1, tries, generator=g, dtype=torch.float64).to(Z.device):
-        total = (near.double()*(_ONE/4)).long().cumsum(0)
-        rows = torch.searchsorted(total, (u*total[-1]).long(), right=True).clamp_max(len(Z)-1)
-        nearer = torch.minimum(near, squared(rows))
-        best = nearer.sum(1).argmin()
-        near = nearer[best]
-        chosen.append(rows[best][None])
-    return Z[torch.cat(chosen)]
+    def squared(rows): return (square+square[rows][...,None]-2*Z[rows]@Z.T).clamp_min(0)
+    near = squared(chosen[0])
+    for u in torch.rand(k-1, r, 2+int(math.log(k)), generator=g, dtype=torch.float64).to(Z.device):
+        total = (near.double()*(_ONE/4)).long().cumsum(1)
+        rows = torch.searchsorted(total, (u*total[:,-1:]).long(), right=True).clamp_max(len(Z)-1)
+        nearer = torch.minimum(near[:,None], squared(rows))
+        best = nearer.sum(2).argmin(1)
+        near = nearer[run,best]
+        chosen.append(rows[run,best])
+    return Z[torch.stack(chosen, 1)]
 
 # %% ../nbs/03c_density.ipynb #f47fca8f
-def _kmeans_there(Z, k, n_init, seed, rounds=300):
-    "Labels of k-means, computed where the rows `Z` of length 1 are; empty clusters take the rows that fit worst"
-    g,whole,found = torch.Generator().manual_seed(seed),(Z.double()*_ONE).round().long(),[]
-    enough = 1e-4*Z.var(0).mean()
-    for _ in range(n_init):
-        C,labels = _first_centres(Z, k, g),None
-        for _ in range(rounds):
-            before,(labels,far) = labels,_nearest(Z, C)
-            sizes = torch.zeros(k, dtype=torch.int64, device=Z.device).index_add_(0, labels, torch.ones_like(labels))
-            new = (torch.zeros(k, Z.shape[1], dtype=torch.int64, device=Z.device).index_add_(0, labels, whole)/_ONE/sizes.clamp_min(1)[:,None]).float()
-            empty = (sizes==0).nonzero()[:,0]
-            if len(empty): new[empty] = Z[far.topk(len(empty)).indices]
-            moved,C = (new-C).square().sum(),new
-            if moved<=enough or before is not None and torch.equal(before, labels): break
+def _means(Z, whole, labels, far, k):
+    "Mean of each cluster of each run, `[r, k, m]`; `whole` are the rows in whole numbers; empty clusters take the rows that fit worst"
+    r,m = len(labels),Z.shape[1]
+    at = (labels+k*torch.arange(r, device=Z.device)[:,None]).reshape(-1)
+    sizes = torch.zeros(r*k, dtype=torch.int64, device=Z.device).index_add_(0, at, torch.ones_like(at))
+    sums = torch.zeros(r*k, m, dtype=torch.int64, device=Z.device).index_add_(0, at, whole.repeat(r, 1))
+    C = (sums/_ONE/sizes.clamp_min(1)[:,None]).float().view(r, k, m)
+    for run,c in (sizes.view(r, k)==0).nonzero().tolist():
+        worst = far[run].argmax()
+        C[run,c],far[run,worst] = Z[worst],0
+    return C
+
+def _kmeans_there(Z, k, runs, n_init, seed, rounds=300):
+    "Labels of k-means, `runs` times the best of `n_init`, computed all together where the rows `Z` of length 1 are"
+    g,whole,r = torch.Generator().manual_seed(seed),(Z.double()*_ONE).round().long(),runs*n_init
+    C,enough,before = _first_centres(Z, k, r, g),1e-4*Z.var(0).mean(),None
+    for i in range(rounds):
         labels,far = _nearest(Z, C)
-        found.append((float(far.sum()), labels))
-    return min(found, key=lambda f: f[0])[1].cpu().numpy()
+        new = _means(Z, whole, labels, far, k)
+        moved,C = (new-C).square().sum((1, 2)),new
+        if i%4==3 and bool(((moved<=enough) | (labels==before).all(1)).all()): break       # to ask is to wait
+        before = labels
+    labels,far = _nearest(Z, C)
+    best = far.sum(1).view(runs, n_init).argmin(1)+n_init*torch.arange(runs, device=Z.device)
+    return list(labels[best].cpu().numpy())
 
 # %% ../nbs/03c_density.ipynb #89495a3b
+def _cut(Z, wanted, k, n_init, seed):
+    "k-means for each (groups, number of the start) of `wanted`"
+    if Z.device.type!='cuda': yield from (_kmeans(Z.numpy(), groups, 3 if groups==k else 1, seed*n_init+s) for groups,s in wanted); return
+    for groups,some in itertools.groupby(wanted, lambda w: w[0]):
+        starts = [s for _,s in some]
+        yield from _kmeans_there(Z.float(), groups, len(starts), 3 if groups==k else 1, seed*n_init+starts[0])
+
+# %% ../nbs/03c_density.ipynb #d021a241
 def free_partitions(embedding:torch.Tensor,    # rows of length 1, `[n, m]`, from `diffusion_map`; on a GPU, k-means runs there
                     graph:sp.csr_matrix,       # the graph it was made from, `[n, n]`
                     n_clusters:int,            # clusters of each partition, k
@@ -119,11 +159,9 @@ def free_partitions(embedding:torch.Tensor,    # rows of length 1, `[n, m]`, fro
                     seed:int=0                 # of the first partition; the others follow
                    )->list[np.ndarray]:        # `len(finer)*n_init` partitions, int64 `[n]` each
     "Cut an embedding finely with k-means, and merge"
-    k,found,gpu = n_clusters,[],embedding.device.type=='cuda'
-    Z,cut = (embedding.float(), _kmeans_there) if gpu else (embedding.numpy(), _kmeans)
-    wanted = [(max(k, min(int(f*k), len(Z)//4)), s) for f in finer for s in range(n_init)]
-    for groups,s in wanted[slice(*my_part(len(wanted)))]:
-        labels = cut(Z, groups, 3 if groups==k else 1, seed*n_init+s)
-        found.append(labels if groups==k else merge_clusters(graph, labels, k))
-    found = gather(torch.from_numpy(np.array(found, dtype=np.int64).reshape(-1, len(Z))), len(wanted))
+    n,k = len(embedding),n_clusters
+    wanted = [(max(k, min(int(f*k), n//4)), s) for f in finer for s in range(n_init)]
+    mine = wanted[slice(*my_part(len(wanted)))]
+    found = [l if groups==k else merge_clusters(graph, l, k) for (groups,_),l in zip(mine, _cut(embedding, mine, k, n_init, seed))]
+    found = gather(torch.from_numpy(np.array(found, dtype=np.int64).reshape(-1, n)), len(wanted))
     return list(found.numpy())

@@ -17,7 +17,7 @@ from .features import Features, as_features, default_device
 from .parallel import blocks, from_first, gather, my_part, ranks, take_rows, _check_stamp, _stamp
 from .pairs import EdgeSampler, MixedPairs, NeighborPairs, Neighbors, ViewPairs, knn, neighbor_graph
 from .head import ClusterHead
-from .consensus import consensus, diffusion_map, modularity
+from .consensus import consensus, diffusion_map, _modularities
 from .clusters import Clusters, HalfWhiten, _calibrate, _one_fraction, _place, _probs
 from .density import density_rank, free_partitions, _border_depths, _kmeans
 from .loop import Callback, Checkpoint, StopFit, kept, train_heads, _epochs, _tell
@@ -84,7 +84,7 @@ def _search(E, graph, judge, prior, k, n_heads, seed, dev, g, run, callbacks, ep
     def batch(rows, part): return E[torch.cat([rows, edges.sample(rows, g)]).to(dev)]
     train_heads(head.to(dev), batch, len(E), epochs, batch_size, 1e-2, g, run, callbacks, None, prior, checkpoint=checkpoint, name='search')
     probs = gather(_probs(head, E.cpu())[:count], n_heads)
-    run.modularity = [modularity(judge, p.argmax(1)) for p in probs]
+    run.modularity = _modularities(judge, [p.argmax(1) for p in probs], dev)
     best = np.argsort(-np.asarray(run.modularity), kind='stable')[:max(1, round(n_heads*_TEACHERS))]
     return consensus(probs[best], np.asarray(run.modularity)[best], 1),probs[best].argmax(-1)
 
@@ -100,8 +100,8 @@ def _search_free(E, neighbors, k, seed, shares=None, dev='cpu'):
     "Average the best partitions that expect no sizes, or those near given `shares`; also gives all of them"
     rank = density_rank(neighbors.neighbors)
     found = free_partitions(E.to(dev), neighbors.graph, k, seed=seed)
-    depth = _border_depths(neighbors.graph, rank, found)
-    scores = [d+_MODULARITY*modularity(neighbors.graph, l)-_size_error(l, shares) for d,l in zip(depth, found)]
+    depth,inside = _border_depths(neighbors.graph, rank, found, dev),_modularities(neighbors.graph, found, dev)
+    scores = [d+_MODULARITY*m-_size_error(l, shares) for d,m,l in zip(depth, inside, found)]
     sure = torch.zeros(len(found), len(E), k).scatter_(2, torch.from_numpy(np.stack(found))[:,:,None], 1.)
     for share in (_FREE, _FREE/2, 0):                # where the average leaves a cluster empty, fewer are averaged, at last one
         target = consensus(sure, scores, share)
@@ -109,9 +109,9 @@ def _search_free(E, neighbors, k, seed, shares=None, dev='cpu'):
     return target,found
 
 # %% ../nbs/04_train.ipynb #04fe6147
-def _depth_ratio(graph, rank, teachers, free):
+def _depth_ratio(graph, rank, teachers, free, dev='cpu'):
     "How deep the borders of `teachers` are in the mean, as a share of the deepest of `free`; 1 where nothing is deep"
-    depths = _border_depths(graph, rank, [*teachers, *free])
+    depths = _border_depths(graph, rank, [*teachers, *free], dev)
     deepest = max(depths[len(teachers):])
     return float(np.mean(depths[:len(teachers)]))/deepest if deepest>0 else 1.
 
@@ -125,7 +125,7 @@ def _target(neighbors, seen, k, prior, seed, run, search, dev='cpu'):
     free,found = _search_free(E, neighbors, k, seed, given, dev)
     if run.prior=='given': return min(even, free, key=lambda t: _size_error(t.argmax(1), given)),E
     if run.prior=='auto':
-        run.depth = [_depth_ratio(neighbors.graph, density_rank(v), teachers, found) for v in (neighbors.neighbors, seen)]
+        run.depth = [_depth_ratio(neighbors.graph, density_rank(v), teachers, found, dev) for v in (neighbors.neighbors, seen)]
         run.prior = 'learned' if all(d<least for d,least in zip(run.depth, _DEPTH)) else 'uniform'
     return (even if run.prior=='uniform' else free),E
 

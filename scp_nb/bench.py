@@ -165,9 +165,9 @@ def quality_table(runs:pd.DataFrame    # from `run_quality`
 # %% ../nbs/14_bench.ipynb #b5bba146
 def _versions():
     "Versions of what took part"
-    packages = {n:n for n in ('scp_nb', 'torch', 'numpy', 'hdbscan', 'evoc')} | {'scikit-learn':'sklearn', 'umap-learn':'umap'}
+    packages = {n:n for n in ('torch', 'numpy', 'hdbscan', 'evoc')} | {'scikit-learn':'sklearn', 'umap-learn':'umap'}
     here = {n:version(n) for n,module in packages.items() if importlib.util.find_spec(module)}
-    return dict(here, python=platform.python_version(), threads=torch.get_num_threads())
+    return dict(scp_nb=__version__, **here, python=platform.python_version(), threads=torch.get_num_threads())
 
 def _memory(what='VmHWM'):
     "`VmRSS`, or the peak `VmHWM`, of this process in MiB; None where the system does not tell"

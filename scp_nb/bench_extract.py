@@ -191,7 +191,7 @@ def _measure(say, networks:list, photos:dict, rounds:int)->list:
             write_photos(Path(d), n, (w,h))
             for backbone in networks:
                 gpu = backbone.device.type=='cuda'
-                more = write_photos(Path(d), 16*n, (w,h)) if gpu else []
+                more = write_photos(Path(d), 64*n, (w,h)) if gpu else []
                 for processes in (True,) if gpu else (False, True):
                     rows.append(dict(photos=f'{w}x{h}', **bench_parts(ImageFiles(more or d), backbone, rounds, processes=processes)))
                     say(json.dumps(rows[-1]))

@@ -35,7 +35,7 @@ def _by_blocks(S, m, seed, dev, degree=16, most=60, tol=1e-4):
     "The `m` largest eigenvalues of a symmetric `S` that has them in -1 to 1, descending, and their vectors, all at a time"
     S = S.tocsr()
     first,columns,weights = (torch.from_numpy(v.astype(t)).to(dev) for v,t in ((S.indptr[:-1], np.int64), (S.indices, np.int64), (S.data, np.float32)))
-    def times(Z): return embedding_bag(columns, Z, first, mode='sum', per_sample_weights=weights)       # S@Z, added in a fixed order
+    def times(Z): return embedding_bag(columns, Z.contiguous(), first, mode='sum', per_sample_weights=weights)       # S@Z, added in a fixed order
     Z = torch.randn(S.shape[0], min(S.shape[0], m+max(16, m//3)), generator=torch.Generator().manual_seed(seed)).to(dev)
     for _ in range(most):
         Z = _orthonormal(Z)

@@ -116,17 +116,13 @@ def _first_centres(Z, k, r, g):
     return Z[torch.stack(chosen, 1)]
 
 # %% ../nbs/03c_density.ipynb #f47fca8f
-def _means(Z, whole, labels, far, k):
-    "Mean of each cluster of each run, `[r, k, m]`; `whole` are the rows in whole numbers; empty clusters take the rows that fit worst"
-    r,m = len(labels),Z.shape[1]
+def _means(Z, whole, labels, C):
+    "Mean of each cluster of each run, `[r, k, m]`, of empty ones the centre they had, and all sizes; `whole` are the rows in whole numbers"
+    r,k,m = C.shape
     at = (labels+k*torch.arange(r, device=Z.device)[:,None]).reshape(-1)
     sizes = torch.zeros(r*k, dtype=torch.int64, device=Z.device).index_add_(0, at, torch.ones_like(at))
     sums = torch.zeros(r*k, m, dtype=torch.int64, device=Z.device).index_add_(0, at, whole.repeat(r, 1))
-    C = (sums/_ONE/sizes.clamp_min(1)[:,None]).float().view(r, k, m)
-    for run,c in (sizes.view(r, k)==0).nonzero().tolist():
-        worst = far[run].argmax()
-        C[run,c],far[run,worst] = Z[worst],0
-    return C
+    return torch.where(sizes.view(r, k, 1)>0, (sums/_ONE/sizes.clamp_min(1)[:,None]).float().view(r, k, m), C),sizes.view(r, k)
 
 def _kmeans_there(Z, k, runs, n_init, seed, rounds=300):
     "Labels of k-means, `runs` times the best of `n_init`, computed all together where the rows `Z` of length 1 are"
@@ -134,9 +130,12 @@ def _kmeans_there(Z, k, runs, n_init, seed, rounds=300):
     C,enough,before = _first_centres(Z, k, r, g),1e-4*Z.var(0).mean(),None
     for i in range(rounds):
         labels,far = _nearest(Z, C)
-        new = _means(Z, whole, labels, far, k)
+        new,sizes = _means(Z, whole, labels, C)
         moved,C = (new-C).square().sum((1, 2)),new
-        if i%4==3 and bool(((moved<=enough) | (labels==before).all(1)).all()): break       # to ask is to wait
+        if i%4==3:                                               # to ask a card is to wait for it
+            empty = (sizes==0).nonzero().tolist()
+            for run,c in empty: worst = far[run].argmax(); C[run,c],far[run,worst] = Z[worst],0     # they take the rows that fit worst
+            if not empty and bool(((moved<=enough) | (labels==before).all(1)).all()): break
         before = labels
     labels,far = _nearest(Z, C)
     best = far.sum(1).view(runs, n_init).argmin(1)+n_init*torch.arange(runs, device=Z.device)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np, pandas as pd, torch
 from sklearn.cluster import AgglomerativeClustering, KMeans, SpectralClustering
 from sklearn.preprocessing import normalize
+from . import __version__
 from .data import digits
 from .clusters import Clusters, expected_calibration_error
 from .train import fit_head

@@ -146,9 +146,10 @@ def _row(name, method, seed):
 def _worth(name, k_hat, seed=0):
     "Scores of `fit_head` at the estimate and at the number of classes"
     X,y = k_set(name, seed)
-    def scores(k): return {s: round(v, 4) for s,v in partition_scores(y, fit_head(X, k, seed=seed)).items()}
+    def labels(k): return fit_head(X, k, seed=seed) if k>1 else np.zeros(len(y), np.int64)
+    def scores(k): return {s: round(v, 4) for s,v in partition_scores(y, labels(k)).items()}
     found = [dict(set=name, clusters=which, k=k, seed=seed, **scores(k))
-             for which,k in (('estimated', k_hat), ('classes', len(np.unique(y)))) if k>1]
+             for which,k in (('estimated', k_hat), ('classes', len(np.unique(y))))]
     return [dict(r, scp_nb=__version__, code=_code()) for r in found]
 
 # %% ../nbs/14g_bench_k.ipynb #462fdea1

@@ -45,14 +45,14 @@ def default_device(device=None      # "cuda", "cuda:1", "mps", "cpu" or a torch.
 # %% ../nbs/00a_backbones.ipynb #145cbd99
 class _Scale:
     "What `ToTensor` and `Normalize` do, for bytes that are a batch on their device already"
-    def __init__(self, norm:T.Normalize): self.mean,self.std = (torch.as_tensor(v, dtype=torch.float32).view(-1,1,1) for v in (norm.mean, norm.std))
+    def __init__(self, norm): self.mean,self.std = (torch.as_tensor(v, dtype=torch.float32).view(-1,1,1) for v in (norm.mean, norm.std))
     def __call__(self, x:torch.Tensor)->torch.Tensor: return (x.float()/255-self.mean.to(x.device))/self.std.to(x.device)
 
 def _in_two(transform)->tuple:
     "`transform` as (picture -> bytes, bytes -> what the network takes); the second is None where it does not end in those steps"
     steps = getattr(transform, 'transforms', ())
-    if type(transform) is not T.Compose or len(steps)<2 or not isinstance(steps[-2], T.ToTensor) or type(steps[-1]) is not T.Normalize: return transform, None
-    return T.Compose([*steps[:-2], T.PILToTensor()]), _Scale(steps[-1])
+    usual = type(transform) is T.Compose and len(steps)>1 and isinstance(steps[-2], T.ToTensor) and type(steps[-1]) is T.Normalize
+    return (T.Compose([*steps[:-2], T.PILToTensor()]), _Scale(steps[-1])) if usual else (transform, None)
 
 # %% ../nbs/00a_backbones.ipynb #80119198
 class Backbone:

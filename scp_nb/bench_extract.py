@@ -99,15 +99,21 @@ def _choices(backbone)->dict:
     gpu,usual = backbone.device.type=='cuda',_precision('auto', backbone.device)
     found = {usual: (backbone, usual)} | {p: (backbone, p) for p in ('bfloat16', 'float32') if gpu}
     found[f'{usual}, compiled'] = _other(backbone, embed=torch.compile(backbone.embed)),usual
-    if backbone.channels_last: found[f'{usual}, channels first'] = _other(backbone, channels_last=False),usual      # last: it moves the weights
+    if backbone.channels_last:                           # the last one: it moves the weights
+        found[f'{usual}, channels first'] = _other(backbone, channels_last=False),usual
     return found
+
+def _beside(rows:list)->list:
+    "Records with `times`, how many times as fast as the first"
+    def more(r): return dict(times=round(r['forward']/rows[0]['forward'], 3), forward=round(r['forward'], 1)) if 'forward' in r else {}
+    return [{**r, **more(r)} for r in rows]
 
 # %% ../nbs/14a_bench_extract.ipynb #cadad08c
 def bench_choices(backbone:Backbone,    # network to time
                   rounds:int=5,         # how often each choice is timed; medians are given
                   batches:int=4,        # batches each time
                   size:int|None=None    # images in a batch; None: as in `extract_features`
-                 )->list:               # a record per choice: images per second, `times` as many as the first, seconds until the first batch was done
+                 )->list:               # a record per choice: images per second, how many `times` the first's, seconds to `start`
     "Time a forward pass in several ways"
     size,rows = size or _auto_batch(backbone),[]
     x = _ready(backbone, Image.new('RGB', (64,64), 'grey'), size)
@@ -120,9 +126,10 @@ def bench_choices(backbone:Backbone,    # network to time
         try: start = size/_rate(lambda: go(1), size)
         except Exception as e: rows.append(dict(backbone=b.spec, choice=name, note=f'{type(e).__name__}')); continue     # no compiler here
         go()
-        rows.append(dict(backbone=b.spec, device=b.device.type, batch=size, choice=name, forward=median(_rate(go, batches*size) for _ in range(rounds)), start=round(start, 1)))
+        rate = median(_rate(go, batches*size) for _ in range(rounds))
+        rows.append(dict(backbone=b.spec, device=b.device.type, batch=size, choice=name, forward=rate, start=round(start, 1)))
     if backbone.channels_last: backbone.model.to(memory_format=torch.channels_last)
-    return [{**r, **({'times': round(r['forward']/rows[0]['forward'], 3), 'forward': round(r['forward'], 1)} if 'forward' in r else {})} for r in rows]
+    return _beside(rows)
 
 # %% ../nbs/14a_bench_extract.ipynb #b9307af8
 _program = '''
@@ -202,12 +209,13 @@ def bench_extract(out:Path,                # directory for `extract.json` and `e
                   say=print,               # called with lines of progress
                   photos:dict|None=None,   # (width, height) -> how many; default: 320 thumbnails of 100x100 and 320 photos of 640x480
                   rounds:int=5,            # how often each part is timed
-                  memory:tuple=(10000, 1000000)   # numbers of files for the memory benchmark; () leaves it out
+                  memory:tuple=(10000, 1000000),  # numbers of files for the memory benchmark; () leaves it out
+                  helps:bool=True          # time each network in other precisions, layouts, and compiled
                  )->list:                  # one record per row
     "Measure speed and memory of extraction"
     networks = _networks(say)
     rows = _measure(say, networks, photos or {(100,100): 320, (640,480): 320}, rounds)
-    choices = [r for b in networks for r in bench_choices(b, rounds)]
+    choices = [r for b in networks for r in bench_choices(b, rounds)] if helps else []
     for r in choices: say(json.dumps(r))
     if memory and _memory() is None: say('this system does not tell how much memory a process holds: that part is left out')
     flat = bench_memory(memory) if memory and _memory() else []

@@ -34,8 +34,9 @@ def _filtered(times, Z, W, low, degree):
 def _by_blocks(S, m, seed, dev, degree=16, most=60, tol=1e-4):
     "The `m` largest eigenvalues of a symmetric `S` that has them in -1 to 1, descending, and their vectors, all at a time"
     S = S.tocsr()
-    first,columns,weights = (torch.from_numpy(v.astype(t)).to(dev) for v,t in ((S.indptr[:-1], np.int64), (S.indices, np.int64), (S.data, np.float32)))
-    def times(Z): return embedding_bag(columns, Z.contiguous(), first, mode='sum', per_sample_weights=weights)       # S@Z, added in a fixed order
+    first,columns = (torch.from_numpy(v.astype(np.int64)).to(dev) for v in (S.indptr[:-1], S.indices))
+    weights = torch.from_numpy(S.data.astype(np.float32)).to(dev)
+    def times(Z): return embedding_bag(columns, Z.contiguous(), first, mode='sum', per_sample_weights=weights)       # S@Z, in order
     Z = torch.randn(S.shape[0], min(S.shape[0], m+max(16, m//3)), generator=torch.Generator().manual_seed(seed)).to(dev)
     for _ in range(most):
         Z = _orthonormal(Z)
@@ -96,7 +97,8 @@ def _modularities(graph, partitions, device='cpu'):
 
 def _modularities_there(graph, partitions, device):
     (row,col,weight),found = _edges(graph, device),[]
-    whole = torch.from_numpy((np.asarray(graph.sum(1), dtype=np.float64).ravel()*2**24).round().astype(np.int64)).to(device)    # sums of whole numbers know no order
+    whole = np.asarray(graph.sum(1), dtype=np.float64).ravel()*2**24         # sums of whole numbers know no order
+    whole = torch.from_numpy(whole.round().astype(np.int64)).to(device)
     for l in partitions:
         l = torch.as_tensor(l).to(device)
         ends = torch.zeros(int(l.max())+1, dtype=torch.int64, device=device).index_add_(0, l, whole).double()

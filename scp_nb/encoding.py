@@ -95,7 +95,9 @@ def _halve(self:_Encoder, had:int):
 
 # %% ../nbs/00d_encoding.ipynb #271478b5
 @patch
-def stage(self:_Encoder, xs:list):
+def stage(self:_Encoder,
+          xs:list    # tensors of one shape, one per image
+         ):          # on CUDA a tensor in memory of the host that the card reads by itself; else the list
     "All images as one batch, on CUDA where the card can fetch it; raises if their shapes differ"
     shapes = {tuple(x.shape) for x in xs}
     if len(shapes)>1:

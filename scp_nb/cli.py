@@ -20,6 +20,7 @@ from .clusters import _one_fraction
 from .parallel import ranks
 from .train import Callback, fit_head, _check_prior
 from .estimate_k import estimate_k
+from .estimators import _to_make
 from .caption import caption_clusters, vocabulary
 from .evaluate import evaluate
 from .report import report
@@ -102,8 +103,9 @@ def _estimate(feats, seed):
     found = estimate_k(feats, seed=seed)
     number,_,doubt = repr(found).split(' ', 2)
     _say('Clusters?', f'{number} {doubt}')
-    if found.k==1: _say('', 'nothing says that there is more than one cluster; cut in 2 all the same. Give --k to choose.')
-    return max(2, found.k),found
+    k,doubt = _to_make(found)
+    if doubt: _say('', f'{doubt} Give --k to choose.')
+    return k,found
 
 # %% ../nbs/13_cli.ipynb #cfb2093e
 def _name(clusters, feats, images, words, spec, checkpoint, device):

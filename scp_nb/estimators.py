@@ -36,15 +36,23 @@ def _seed(random_state):
     rng = check_random_state(random_state)      # refuses what is none of the three
     return int(random_state if isinstance(random_state, (int, np.integer)) else rng.randint(2**30))
 
+# %% ../nbs/12_estimators.ipynb #76e84355
+def _to_make(found):
+    "Number of clusters to make of an estimate, and what to say where it found no more than one"
+    if found.k>1: return found.k,None
+    n = int(found.votes.k.get('stability', 1))
+    if n>1: return n,f'coding length sees no more than one cluster; cut in {n}, as stability prefers.'
+    return 2,'nothing says that there is more than one cluster; cut in 2 all the same.'
+
 # %% ../nbs/12_estimators.ipynb #aa1fde72
 def _how_many(n_clusters, feats, seed):
     "The number of clusters to make, and the estimate that it comes from, if any"
     if not isinstance(n_clusters, str): return n_clusters,None
     if n_clusters!='auto': raise ValueError(f'n_clusters must be a whole number or "auto"; got {n_clusters!r}.')
     found = estimate_k(feats, seed=seed)
-    if found.k==1:
-        warnings.warn('nothing says that there is more than one cluster; cut in 2 all the same. Give n_clusters to choose.', stacklevel=3)
-    return max(2, found.k),found
+    k,doubt = _to_make(found)
+    if doubt: warnings.warn(f'{doubt} Give n_clusters to choose.', stacklevel=3)
+    return k,found
 
 # %% ../nbs/12_estimators.ipynb #7ffdc007
 def _is_one(k): return isinstance(k, (int, np.integer)) and not isinstance(k, bool) and k==1

@@ -47,7 +47,7 @@ def fit(cls:HalfWhiten,
     device=None             # where to compute; None: where `X` is
 )->HalfWhiten:              # the fitted map, on the CPU; its output has variance 1 on average over directions
     "Learn the centre and the principal directions of `X`"
-    (n,d),dev = X.shape,X.device if device is None else device
+    (n,d),dev = X.shape,X.device if device is None or torch.device(device).type=='mps' else device     # MPS knows no float64
     mean = sum(unit_rows(x.to(dev)).sum(0, dtype=torch.float64) for x in X.split(block))/n
     C = torch.zeros(d, d, dtype=torch.float64, device=dev)
     for x in X.split(block):

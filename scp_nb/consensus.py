@@ -91,9 +91,9 @@ def _edges(graph, device):
     return tuple(torch.from_numpy(v).to(device) for v in (row, graph.indices.astype(np.int64), graph.data.astype(np.float64)))
 
 def _modularities(graph, partitions, device='cpu'):
-    "`modularity` of many partitions; on a GPU all edges are looked at together"
-    if torch.device(device).type=='cpu': return [modularity(graph, l) for l in partitions]
-    return _modularities_there(graph, partitions, device)
+    "`modularity` of many partitions; on CUDA all edges are looked at together"
+    if torch.device(device).type=='cuda': return _modularities_there(graph, partitions, device)
+    return [modularity(graph, l) for l in partitions]
 
 def _modularities_there(graph, partitions, device):
     (row,col,weight),found = _edges(graph, device),[]

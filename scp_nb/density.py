@@ -24,8 +24,8 @@ def density_rank(neighbors:Neighbors    # from `knn`, any metric
 
 # %% ../nbs/03c_density.ipynb #9831a5b3
 def _border_depths(graph, density, partitions, device='cpu'):
-    "`border_depth` of many partitions of the same graph; on a GPU all edges are looked at together"
-    if torch.device(device).type!='cpu': return _border_depths_there(graph, density, partitions, device)
+    "`border_depth` of many partitions of the same graph; on CUDA all edges are looked at together"
+    if torch.device(device).type=='cuda': return _border_depths_there(graph, density, partitions, device)
     g,depths = graph.tocoo(),[]
     dense = np.minimum(density[g.row], density[g.col])
     mean = np.average(dense, weights=g.data)
@@ -144,7 +144,9 @@ def _kmeans_there(Z, k, runs, n_init, seed, rounds=300):
 # %% ../nbs/03c_density.ipynb #89495a3b
 def _cut(Z, wanted, k, n_init, seed):
     "k-means for each (groups, number of the start) of `wanted`"
-    if Z.device.type!='cuda': yield from (_kmeans(Z.numpy(), groups, 3 if groups==k else 1, seed*n_init+s) for groups,s in wanted); return
+    if Z.device.type!='cuda':
+        yield from (_kmeans(Z.cpu().numpy(), groups, 3 if groups==k else 1, seed*n_init+s) for groups,s in wanted)
+        return
     for groups,some in itertools.groupby(wanted, lambda w: w[0]):
         starts = [s for _,s in some]
         yield from _kmeans_there(Z.float(), groups, len(starts), 3 if groups==k else 1, seed*n_init+starts[0])

@@ -118,11 +118,10 @@ def _first_centres(Z, k, r, g):
 # %% ../nbs/03c_density.ipynb #f47fca8f
 def _means(Z, whole, labels, C):
     "Mean of each cluster of each run, `[r, k, m]`, of empty ones the centre they had, and all sizes; `whole` are the rows in whole numbers"
-    r,k,m = C.shape
-    at = (labels+k*torch.arange(r, device=Z.device)[:,None]).reshape(-1)
-    sizes = torch.zeros(r*k, dtype=torch.int64, device=Z.device).index_add_(0, at, torch.ones_like(at))
-    sums = torch.zeros(r*k, m, dtype=torch.int64, device=Z.device).index_add_(0, at, whole.repeat(r, 1))
-    return torch.where(sizes.view(r, k, 1)>0, (sums/_ONE/sizes.clamp_min(1)[:,None]).float().view(r, k, m), C),sizes.view(r, k)
+    k = C.shape[1]
+    def total(x): return torch.stack([torch.zeros(k, *x.shape[1:], dtype=torch.int64, device=Z.device).index_add_(0, l, x) for l in labels])
+    sizes,sums = total(torch.ones_like(labels[0])),total(whole)
+    return torch.where(sizes[...,None]>0, (sums/_ONE/sizes.clamp_min(1)[...,None]).float(), C),sizes
 
 def _kmeans_there(Z, k, runs, n_init, seed, rounds=300):
     "Labels of k-means, `runs` times the best of `n_init`, computed all together where the rows `Z` of length 1 are"

@@ -113,7 +113,7 @@ def bench_choices(backbone:Backbone,    # network to time
                   rounds:int=5,         # how often each choice is timed; medians are given
                   batches:int=4,        # batches each time
                   size:int|None=None    # images in a batch; None: as in `extract_features`
-                 )->list:               # a record per choice: images per second, how many `times` the first's, seconds to `start`
+                 )->list:               # a record per choice: images per second, `times` that of the first, seconds that it took to `start`
     "Time a forward pass in several ways"
     size,rows = size or _auto_batch(backbone),[]
     x = _ready(backbone, Image.new('RGB', (64,64), 'grey'), size)

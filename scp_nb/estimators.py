@@ -12,6 +12,7 @@ from fastcore.basics import patch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
+from .data import _numpy
 from .features import Features, as_features
 from .pairs import unit_rows
 from .head import ClusterHead
@@ -22,7 +23,9 @@ from .estimate_k import estimate_k
 # %% ../nbs/12_estimators.ipynb #ab78cd36
 def _rows(est, X, fitting=False):
     "`X` as float32 rows that scikit-learn has checked against what `est` knows"
-    if sp.issparse(X): as_features(X)        # tells why not
+    kind = getattr(getattr(X, 'dtype', None), 'kind', None)
+    if sp.issparse(X) or kind in ('m', 'M'): as_features(X)     # tells why not
+    if hasattr(X, 'detach'): X = _numpy(X)      # NumPy knows no bfloat16, and no memory but its own
     return validate_data(est, X, reset=fitting, dtype=np.float32, order='C', force_writeable=True, ensure_min_samples=1+fitting)
 
 def _features(X, rows):
@@ -57,11 +60,14 @@ def _how_many(n_clusters, feats, seed):
 # %% ../nbs/12_estimators.ipynb #7ffdc007
 def _is_one(k): return isinstance(k, (int, np.integer)) and not isinstance(k, bool) and k==1
 
+def _unit(feats):
+    "Rows of length 1, as those of a CPP embedding are"
+    return unit_rows(torch.from_numpy(as_features(feats).numpy())).numpy()
+
 def _one_cluster(feats):
     "`Clusters` that put every row into one"
-    E = unit_rows(torch.from_numpy(feats.numpy())).numpy()        # the embedding: rows of length 1, as CPP's are
     head,prepare = ClusterHead(1, 1, 1),HalfWhiten(feats.shape[1], 1)
-    return Clusters(np.ones((len(feats), 1)), head, prepare, feats.names, images=feats.images, embedding=E)
+    return Clusters(np.ones((len(feats), 1)), head, prepare, feats.names, images=feats.images, embedding=_unit(feats))
 
 # %% ../nbs/12_estimators.ipynb #7c9d5c41
 class SCPClustering(ClusterMixin, BaseEstimator):
@@ -151,7 +157,7 @@ def transform(self:CPPClustering,
     "Embed rows"
     check_is_fitted(self)
     rows = _rows(self, X)
-    return unit_rows(torch.from_numpy(rows)).numpy() if _is_one(self.n_clusters) else self.clusters_.embed(rows)
+    return _unit(rows) if _is_one(self.n_clusters) else self.clusters_.embed(rows)
 
 # %% ../nbs/12_estimators.ipynb #cadf447c
 @patch

@@ -1,11 +1,14 @@
 "Wrong input: one clear line, exit code 2, nothing half-written"
-import sys
+import re, sys, warnings
 from pathlib import Path
 import numpy as np, pytest, torch
 from PIL import Image
+from sklearn.datasets import load_digits
 from scp_nb import cli
 from scp_nb.data import digits
-from scp_nb.features import Features, extract_features, load_backbone
+from scp_nb.features import Features, as_features, extract_features, load_backbone
+from scp_nb.features import dominant_column, warn_dominant, warn_zero_rows, zero_rows
+from scp_nb.neighbors import knn, unit_rows
 from scp_nb.train import Clusters, fit_head
 
 rng = np.random.default_rng(0)
@@ -98,6 +101,117 @@ def test_degenerate_features_work_or_say_why():
     assert fit_head(X[:6], 6).probs.shape==(6,6)
     assert fit_head(rng.normal(size=(12,300)), 3).probs.shape==(12,3)
     assert fit_head((X*1000).astype(np.int32), 3).probs.shape==(60,3) and fit_head(torch.tensor(X).half(), 3).probs.shape==(60,3)
+
+# ---- rows of zeros, a column that leads, scales that squares in float32 do not hold, other number types
+
+small = load_digits().data[:200].astype(np.float32)      # 0 to 16
+def quick(x): return fit_head(x, 3, n_heads=4, epochs=6)
+def same(got, want):
+    np.testing.assert_array_equal(got.labels, want.labels)
+    np.testing.assert_array_equal(got.probs, want.probs)
+
+def said(f, *args, **kwargs):
+    "What `f` gives, and its warnings, each of one line, from this file"
+    def fit(): return f(*args, **kwargs)        # as `fit_head` would: the warning is to name the line below
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter('always')
+        given = fit()
+    lines = [str(w.message) for w in seen]
+    assert all((w.category, w.filename)==(UserWarning, __file__) for w in seen) and '\n' not in ''.join(lines)
+    return given,lines
+
+def test_rows_of_zeros_are_told(tmp_path):
+    "However the features come; nothing is said of rows that are nearly zeros"
+    x = np.ones((2062,70), np.float32); x[:,0] = x[:,-1] = 0; x[[17,240,991]] = 0; x[5] = 0; x[5,33] = 1e-30
+    want = [17, 240, 991]
+    np.save(tmp_path/'x.npy', x)
+    Features.from_array(x).save(tmp_path/'f')
+    mapped = np.load(tmp_path/'x.npy', mmap_mode='r')
+    for y in (x, np.float64(x), torch.tensor(x), as_features(x), mapped, tmp_path/'x.npy', tmp_path/'f'):
+        rows = zero_rows(y)
+        assert rows.dtype==np.int64 and rows.tolist()==want
+    assert zero_rows(x.astype(np.float16)).tolist()==[5, *want], 'float16 knows no 1e-30'
+    rows,lines = said(warn_zero_rows, x)
+    assert rows.tolist()==want and len(lines)==1
+    assert lines[0].startswith('3 of 2,062 rows of features are all zeros (rows 17, 240, 991): ')
+    assert all(p in lines[0] for p in ('failed upstream', 'nearest', 'drop them'))
+    named = Features(x[:241], [f'{i}.jpg' for i in range(241)])
+    line = said(warn_zero_rows, named, fate='They become outliers')[1][0]
+    assert '(rows 17 "17.jpg", 240 "240.jpg")' in line
+    assert 'They become outliers; drop' in line and 'nearest' not in line
+    rows,lines = said(warn_zero_rows, x[:17])
+    assert rows.tolist()==[] and rows.dtype==np.int64 and not lines
+
+def test_a_column_that_leads_is_told(tmp_path):
+    "An id left in, of any number type and in a memory map; not what real features look like"
+    ids = np.c_[rng.normal(size=(400,30)), np.arange(400)]
+    np.save(tmp_path/'x.npy', ids)
+    mapped = np.load(tmp_path/'x.npy', mmap_mode='r')
+    for x in (ids, ids.astype(np.float16), torch.tensor(ids), as_features(ids), mapped, np.int64(ids*100)):
+        assert dominant_column(x)==30
+        c,lines = said(warn_dominant, x)
+        assert c==30 and len(lines)==1
+        assert re.match(r'Column 30 .* holds 99\.\d % .*np.delete\(X, 30, axis=1\)', lines[0])
+    blobs = rng.normal(size=(400,30))+20*np.eye(30)[np.arange(400)%2]
+    clip = unit_rows(torch.tensor(rng.normal(size=(400,512))+30*np.eye(512)[133])).numpy()   # 133 is large
+    pixels = extract_features(digits(), 'pixels', progress=False)
+    few,one,all_same = ids[:,24:],ids[:,30:],np.ones((99,9))
+    for x in (small, small-small.mean(0), blobs, clip, pixels, few, one, np.eye(300), all_same):
+        assert said(warn_dominant, x)==(None, []) and dominant_column(x) is None
+
+@pytest.mark.parametrize('scale', [1e30, -1e30, 3e38/16, 1e-30, 1e-37])
+def test_scales_whose_squares_float32_does_not_hold(scale, tmp_path):
+    x = small*np.float32(scale)
+    assert abs(unit_rows(torch.tensor(x)).norm(dim=1)-1).max()>.5, 'without help the rows are lost'
+    f = as_features(x)
+    want = np.sign(scale)*unit_rows(torch.tensor(small))
+    np.testing.assert_allclose(unit_rows(torch.from_numpy(f.numpy())), want, atol=1e-6)
+    assert (knn(x, 5).similarity-knn(small, 5).similarity).abs().max()<1e-5
+    got,want = quick(x),quick(small*np.float32(np.sign(scale)))
+    assert np.isfinite(got.probs).all() and (got.labels==want.labels).mean()>.95
+    np.save(tmp_path/'x.npy', x)
+    same(quick(np.load(tmp_path/'x.npy', mmap_mode='r')), got)
+    assert (got.predict(x[:50])==got.labels[:50]).all()
+
+def test_float64_below_float32():
+    x = small.astype(np.float64)
+    np.testing.assert_array_equal(as_features(x*2.**-600).X, x/32)
+
+def test_an_ordinary_scale_is_not_touched(tmp_path):
+    np.save(tmp_path/'x.npy', small)
+    mapped = np.load(tmp_path/'x.npy', mmap_mode='r')
+    for x in (small, small.astype(np.float16), small*1e10, mapped): assert as_features(x).X is x
+    f = Features(small*np.float32(1e30))
+    assert as_features(f) is not f and f.X.max()>1e30, 'what was given stays'
+
+def test_halves_whose_squares_overflow():
+    x = (small*3750).astype(np.float16)         # up to 60,000
+    assert x.max()==60000>np.finfo(np.float16).max**.5
+    want = quick(x.astype(np.float32))
+    same(quick(x), want); same(quick(torch.tensor(x)), want); same(quick(Features(x)), want)
+    assert torch.equal(knn(x, 5).similarity, knn(x.astype(np.float32), 5).similarity)
+    np.testing.assert_array_equal(want.predict_proba(x), want.predict_proba(x.astype(np.float32)))
+
+@pytest.mark.parametrize('kind', ['bool', 'int8', 'uint8', 'int16', 'uint16', 'int32', 'int64', 'float16',
+                                  'float64', 'bfloat16'])
+def test_every_type_of_number_gives_the_same(kind):
+    x = small>8 if kind=='bool' else small-8 if kind[0]!='u' else small       # -8 to 8, exact in all of them
+    if kind=='int8': x = np.clip(x*16, -128, 127)                            # -128 has no opposite in int8
+    want = quick(x.astype(np.float32))
+    t = torch.tensor(x).to(getattr(torch, kind))
+    same(quick(t), want)
+    if kind!='bfloat16': same(quick(x.astype(kind)), want)
+
+@pytest.mark.parametrize('bad, parts', [
+    (X+1j, ['complex', 'X.real, X.imag']), (torch.tensor(X+1j), ['complex', 'X.real, X.imag']),
+    (X.astype(object), ['object', '.astype("float32")']), (X.astype(str), ['<U', '.astype("float32")']),
+    (X.astype('S9'), ['S9', '.astype("float32")']), (X.astype('M8[s]'), ['datetime64', 'dates']),
+    (X.astype('m8[s]'), ['timedelta64', 'times']), (torch.tensor(X).to_sparse(), ['float32', 'to_dense'])])
+def test_types_that_are_no_numbers(bad, parts):
+    for f in (as_features, zero_rows, lambda x: fit_head(x, 3)):
+        with pytest.raises(ValueError) as e: f(bad)
+        line = str(e.value)
+        assert line.startswith('features must be') and '\n' not in line and all(p in line for p in parts)
 
 def test_saved_clusters(tmp_path):
     c = fit_head(X, 3)

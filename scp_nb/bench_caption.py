@@ -13,7 +13,7 @@ import numpy as np, pandas as pd, torch
 from .features import extract_features
 from .train import fit_head
 from .caption import caption_clusters, load_backbone, planted_names, vocabulary, Captions
-from .bench import _memory, _markdown, _replace, _versions
+from .bench import _memory, markdown_table, replace_file, versions
 from .vocabulary import text_features
 
 # %% ../nbs/14d_bench_caption.ipynb #99e6a0c9
@@ -114,7 +114,7 @@ def bench_caption(out:Path,                  # directory for `caption.json` and 
         for r in table[table.k==k].itertuples(): say(f'k={k:<6}{r.way:22s}accuracy {r.accuracy:.3f}  first word right {r.named:.3f}')
     speed = [caption_time(k=k) for k in times]
     for r in speed: say(f"k={r['k']:<6}{r['words']:,} names, {r['images']:,} images: {r['seconds']:.1f} s, {r['mib']:.0f} MiB")
-    _replace(out/'caption.json', json.dumps(dict(versions=_versions(), runs=rows, speed=speed), indent=1))
-    text = ''.join(_markdown(pd.DataFrame(t))+'\n' for t in (caption_table(rows), pd.DataFrame(speed).round(2)) if len(t))
-    _replace(out/'caption.md', text)
+    replace_file(out/'caption.json', json.dumps(dict(versions=versions(), runs=rows, speed=speed), indent=1))
+    text = ''.join(markdown_table(pd.DataFrame(t))+'\n' for t in (caption_table(rows), pd.DataFrame(speed).round(2)) if len(t))
+    replace_file(out/'caption.md', text)
     return rows

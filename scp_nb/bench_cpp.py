@@ -15,7 +15,7 @@ from .train import fit_head
 from .mcr2 import cluster_rate, coding_rate, membership, sampled_cluster_rate
 from .cpp import fit_cpp
 from .evaluate import partition_scores
-from .bench import _memory, load_set, _kmeans, _markdown, _replace, _short, _versions
+from .bench import _memory, load_set, _kmeans, markdown_table, replace_file, _short, versions
 
 # %% ../nbs/14b_bench_cpp.ipynb #036e5c59
 def plain_rate(Z:torch.Tensor,       # points `[n, d]`
@@ -129,9 +129,9 @@ def cpp_table(rows:list      # runs of `bench_cpp`, as dicts
 # %% ../nbs/14b_bench_cpp.ipynb #049d1aa2
 def _write(out, steps, rows):
     "Write `cpp.json` and `cpp.md` to the directory `out`"
-    _replace(out/'cpp.json', json.dumps(dict(versions=_versions(), steps=steps, runs=rows), indent=1))
-    text = '' if not steps else _markdown(pd.DataFrame(steps).round(4))+'\n'
-    _replace(out/'cpp.md', text+(_markdown(cpp_table(rows)) if rows else ''))
+    replace_file(out/'cpp.json', json.dumps(dict(versions=versions(), steps=steps, runs=rows), indent=1))
+    text = '' if not steps else markdown_table(pd.DataFrame(steps).round(4))+'\n'
+    replace_file(out/'cpp.md', text+(markdown_table(cpp_table(rows)) if rows else ''))
 
 # %% ../nbs/14b_bench_cpp.ipynb #93811bc2
 def bench_cpp(out:Path,               # directory for `cpp.json` and `cpp.md`; what it holds of the same runs is kept

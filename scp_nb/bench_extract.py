@@ -20,7 +20,7 @@ from .backbones import Backbone, _cores
 from .reading import _Reader, _read_chunks
 from .encoding import _auto_batch, _precision
 from .features import extract_features, load_backbone
-from .bench import _memory, _replace, _versions
+from .bench import _memory, replace_file, versions
 
 # %% ../nbs/14a_bench_extract.ipynb #2d04673e
 def write_photos(folder:Path,           # directory to fill
@@ -221,6 +221,6 @@ def bench_extract(out:Path,                # directory for `extract.json` and `e
     flat = bench_memory(memory) if memory and _memory() else []
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    _replace(out/'extract.json', json.dumps(dict(versions=_versions(), speed=rows, choices=choices, memory=flat), indent=1))
-    _replace(out/'extract.md', '\n\n'.join(_table(t) for t in (rows, choices, flat) if t) + '\n')
+    replace_file(out/'extract.json', json.dumps(dict(versions=versions(), speed=rows, choices=choices, memory=flat), indent=1))
+    replace_file(out/'extract.md', '\n\n'.join(_table(t) for t in (rows, choices, flat) if t) + '\n')
     return rows + choices + flat

@@ -22,7 +22,7 @@ from .mcr2 import coding_length
 from .resample import cross_length, draw_looks, look_pairs
 from .estimate_k import estimate_k, refine_minimum
 from .evaluate import partition_scores
-from .bench import load_set, _markdown, _memory, _prepared, _replace, _umap, _versions
+from .bench import load_set, markdown_table, _memory, prepare_rows, replace_file, umap_rows, versions
 
 # %% ../nbs/14g_bench_k.ipynb #f447ccec
 def _subspace(rng, per, d, dim, noise):
@@ -83,7 +83,7 @@ def k_set(name:str,     # one of `COUNTED` or `SHOWN`, or what `load_set` takes
 def _top(n): return min(60 if n<=3000 else 300, n//3)
 
 def _by_silhouette(X, seed):
-    X = _prepared(X)
+    X = prepare_rows(X)
     def score(k): return -silhouette_score(X, _kmeans(X, k, 3, seed), sample_size=min(len(X), 2000), random_state=seed)
     found = {k: score(k) for k in range(2, _top(len(X))+1)} if len(X)<=3000 else refine_minimum(score, 2, _top(len(X)))
     return min(found, key=found.get)
@@ -96,7 +96,7 @@ def _walk(X):
 
 # %% ../nbs/14g_bench_k.ipynb #04aa8a14
 def _by_eigengap(X, seed):
-    values,_ = _eigenvectors(_walk(_prepared(X)), _top(len(X))+1, seed)
+    values,_ = _eigenvectors(_walk(prepare_rows(X)), _top(len(X))+1, seed)
     return int(np.argmax(-np.diff(values)[1:]))+2                    # at least 2, as for the silhouette
 
 # %% ../nbs/14g_bench_k.ipynb #000483d6
@@ -105,12 +105,12 @@ def _groups(labels): return max(1, len(np.unique(labels[labels>=0])))     # noth
 def _hdbscan(Z):
     from hdbscan import HDBSCAN
     return _groups(HDBSCAN(min_cluster_size=max(15, len(Z)//200)).fit_predict(Z))
-def _by_hdbscan(X, seed): return _hdbscan(_prepared(X))
-def _by_umap(X, seed): return _hdbscan(_umap(X, seed, 10))
+def _by_hdbscan(X, seed): return _hdbscan(prepare_rows(X))
+def _by_umap(X, seed): return _hdbscan(umap_rows(X, seed, 10))
 
 def _by_evoc(X, seed):
     from evoc import EVoC
-    return _groups(EVoC(random_state=seed).fit_predict(_prepared(X)))
+    return _groups(EVoC(random_state=seed).fit_predict(prepare_rows(X)))
 
 _RIVALS = {'silhouette': (_by_silhouette, ()), 'eigengap': (_by_eigengap, ()), 'HDBSCAN': (_by_hdbscan, ('hdbscan',)),
            'UMAP + HDBSCAN': (_by_umap, ('umap', 'hdbscan')), 'EVoC': (_by_evoc, ('evoc',))}
@@ -177,12 +177,12 @@ def _spread(k_hat):
 # %% ../nbs/14g_bench_k.ipynb #f77c05be
 def _spectral(X, ks, seed):
     "Partitions by k, each from scikit-learn"
-    Z = _prepared(X)
+    Z = prepare_rows(X)
     return {k: SpectralClustering(k, affinity='nearest_neighbors', n_neighbors=15, random_state=seed).fit_predict(Z) for k in ks}
 
 def _generous(X, ks, seed):
     "Partitions by k, one decomposition for each, of one graph"
-    walk,start,found = _walk(_prepared(X))+sp.eye(len(X)),np.random.default_rng(seed).standard_normal(len(X)),{}
+    walk,start,found = _walk(prepare_rows(X))+sp.eye(len(X)),np.random.default_rng(seed).standard_normal(len(X)),{}
     for k in ks:
         _,V = sp.linalg.eigsh(walk, k, which='LA', v0=start, tol=1e-4)
         found[k] = _kmeans(V/np.maximum(np.linalg.norm(V, axis=1, keepdims=True), 1e-12), k, 3, seed)
@@ -191,7 +191,7 @@ def _generous(X, ks, seed):
 # %% ../nbs/14g_bench_k.ipynb #1a719f06
 def _lengths(f, X, ks, seed):
     "Coding length by k of the partitions that `f` finds"
-    Z = unit_rows(torch.from_numpy(_prepared(X)))
+    Z = unit_rows(torch.from_numpy(prepare_rows(X)))
     return {k: float(coding_length(Z, torch.from_numpy(labels).long())) for k,labels in f(X, ks, seed).items()}
 
 def _our_curve(X, ks, n_dims, seed):
@@ -259,10 +259,10 @@ def _read(out):
 def _write(out, found):
     "Write `k.json` and `k.md` to the directory `out`"
     parts = [f'"{p}": [\n'+',\n'.join(map(json.dumps, found[p]))+']' for p in _PARTS]
-    _replace(out/'k.json', '{'+',\n'.join([f'"versions": {json.dumps(_versions())}', *parts])+'}\n')    # a line per run
+    replace_file(out/'k.json', '{'+',\n'.join([f'"versions": {json.dumps(versions())}', *parts])+'}\n')    # a line per run
     tables = [k_table(found['runs'])] if found['runs'] else []
     tables += [pd.DataFrame(found[p]).drop(columns=['scp_nb','code'], errors='ignore').round(3) for p in _PARTS[1:] if found[p]]
-    _replace(out/'k.md', '\n'.join(_markdown(t.astype(object).where(t.notna(), '')) for t in tables))
+    replace_file(out/'k.md', '\n'.join(markdown_table(t.astype(object).where(t.notna(), '')) for t in tables))
 
 def _plan(sets, seeds, rival_seeds, only):
     "All (set, method, seed) to run, the quick ones first"

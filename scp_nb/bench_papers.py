@@ -21,7 +21,7 @@ from .pairs import ViewPairs, augment_drawing, augment_photo, view_features
 from .train import fit_head
 from .cpp import fit_cpp
 from .evaluate import partition_scores, random_partition
-from .bench import _memory, methods as _peers, _replace, _versions, _why_not
+from .bench import _memory, methods as _peers, replace_file, versions, why_not
 from .published import plot_papers, papers_table, results_card, _both, _slug
 
 # %% ../nbs/14f_bench_papers.ipynb #4410ee17
@@ -194,7 +194,7 @@ class _Book:
     "Everything found so far, in a directory"
     def __init__(self, out, settings, force):
         self.out,self.old = out,_earlier(out, force)
-        self.new = dict(header=HEADER, settings=settings, versions=_versions(), sets={}, extractions=[], runs=[], failed=[])
+        self.new = dict(header=HEADER, settings=settings, versions=versions(), sets={}, extractions=[], runs=[], failed=[])
         self.known = {_id(r): r for r in self.old['runs']}
         out.mkdir(parents=True, exist_ok=True)
 
@@ -205,7 +205,7 @@ class _Book:
 
     def write(self):
         "Write `papers.json`"
-        _replace(self.out/'papers.json', json.dumps(self.everything(), indent=1))
+        replace_file(self.out/'papers.json', json.dumps(self.everything(), indent=1))
 
     def everything(self):
         "What is new, then what is older and of other sets, backbones, methods and seeds"
@@ -234,7 +234,7 @@ def _excuse(a, method):
     _,needs,most,_ = paper_methods()[method]
     if method=='SCP, views' and a.info.how=='features': return 'views need pictures'
     if a.y is None and method!='SCP, k estimated': return 'no labels tell k'
-    return _why_not(needs, most, len(a.S))
+    return why_not(needs, most, len(a.S))
 
 def _runs(book, a, what, method, seeds):
     "The runs of a method, those that are known taken over, and why it stopped, or None"
@@ -312,6 +312,6 @@ def bench_papers(out:Path,                    # directory for `papers.json`, `.m
                     device=device)
     book.write()
     found = book.everything()
-    _replace(out/'papers.md', results_card(found))
+    replace_file(out/'papers.md', results_card(found))
     plot_papers(found).savefig(out/'papers.png')
     return found

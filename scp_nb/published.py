@@ -10,7 +10,7 @@ import re
 import numpy as np, pandas as pd
 from .sets import SETS
 from .evaluate import CellFigure
-from .bench import _markdown
+from .bench import markdown_table
 
 # %% ../nbs/14e_published.ipynb #24099a2e
 _SCAN,_TEMI = 'README of SCAN (ECCV 2020)', 'hyper.ai and paperswithcode, 2303.17896'
@@ -88,7 +88,7 @@ def papers_table(found:dict,      # what `papers.json` holds
 # %% ../nbs/14e_published.ipynb #8d4b02a0
 def _part(title, rows):
     "A heading with a table; nothing if there are no rows"
-    return f'## {title}\n\n{_markdown(pd.DataFrame(rows))}' if rows else ''
+    return f'## {title}\n\n{markdown_table(pd.DataFrame(rows))}' if rows else ''
 
 def _set_part(found, key):
     "The part of the card about one set"
@@ -96,7 +96,7 @@ def _set_part(found, key):
     k = f'k = {s["k"]:,}' if s['k'] else 'no classes'
     note = f' Note: {s["note"]}.' if s['note'] else ''
     return (f'## {s["name"]}\n\nLearned on {s["learn"]}, scored on {s["score"]}, {k}. Source: {s["source"]}.{note}\n\n'
-            f'{_markdown(papers_table(found, key))}')
+            f'{markdown_table(papers_table(found, key))}')
 
 # %% ../nbs/14e_published.ipynb #d3aa6433
 def results_card(found:dict     # what `papers.json` holds

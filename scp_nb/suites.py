@@ -17,6 +17,8 @@ from .bench_extract import bench_extract
 from .bench_k import bench_k
 from .bench_papers import bench_papers
 from .bench_speed import bench_speed
+from .bench_broad import QUICK
+from .bench_queue import bench_broad
 
 # %% ../nbs/15_suites.ipynb #e409c09d
 def _say(line): print(line, flush=True)
@@ -42,34 +44,50 @@ def _papers(out, a):
 
 def _k(out, a): bench_k(out, _say, a.sets, a.seeds or 10, a.only, force=a.force)
 
+def _broad(out, a):
+    tasks,seeds = (QUICK, 1) if a.quick else (None, 5)
+    summary = bench_broad(out, a.data, _say, a.sets or tasks, a.seeds or seeds, a.only, a.priors, a.jobs,
+                          a.redo or ())
+    for name in ('headline', 'methods', 'families'):
+        if name in summary: _say(f'\n{summary[name].round(3).to_string(index=name!="headline")}')
+    _say('')
+
 _SUITES = dict(quality=_quality, extract=_extract, cpp=_cpp, k=_k, caption=_caption, papers=_papers, speed=_speed)
 
 # %% ../nbs/15_suites.ipynb #c84e117f
 @call_parse
 @_one_line
 def scp_bench(
-    suite:str,              # what to measure: quality, extract, cpp, k, caption, papers or speed
+    what:str,               # what to measure: quality, extract, cpp, k, caption, papers or speed
     out:str='scp_bench',    # directory for the results
-    sets:str=None,          # names separated by commas: quality, cpp, speed as in `load_set` (digits); papers, k as in `get_set`, `k_set`
-    seeds:int=None,         # quality, cpp: runs of each method (10); papers: likewise (5); k: likewise (10)
-    only:str=None,          # quality, cpp, k, papers: methods to run, separated by ";" (they have commas in their names); all if not given
+    sets:str=None,          # names separated by commas: see `load_set`; papers: `get_set`; k: `k_set`; broad: `TASKS`
+    seeds:int=None,         # quality, cpp, k: runs of each method (10); papers, broad: likewise (5)
+    only:str=None,          # quality, broad, cpp, k, papers: methods, separated by ";" (names have commas); or all
     methods:str=None,       # another name for --only
     backbones:str=None,     # papers: specs of `load_backbone`, separated by commas; "SPEC@FILE" takes weights from a file
-    quick:bool=False,       # papers: a few minutes on small sets, without a network
+    quick:bool=False,       # papers, broad: a few minutes on small sets; papers: without a network
     limit:int=None,         # papers: images of each split at most
     views:int=4,            # papers: views of each image
     device:str=None,        # papers: see `default_device`
     add:bool=False,         # keep the runs in `out`, and add what is missing; papers and k always do
     force:bool=False,       # replace what an earlier run wrote to `out`
+    suite:str=None,         # quality: "broad" runs many tasks in place of a few sets; it always adds
+    data:str=None,          # broad: folder of its .npz files
+    jobs:int=2,             # broad: workers, each with one thread
+    redo:str=None,          # broad: methods to run again, separated by ";"
+    priors:bool=False,      # broad: also `fit_head` with either prior
 ):
     "Measure, print and write down"
-    if suite not in _SUITES: raise ValueError(f'the suite must be one of {", ".join(_SUITES)}; got "{suite}".')
-    out = Path(out)
-    if suite not in ('quality', 'papers', 'k'):
+    if what not in _SUITES: raise ValueError(f'wanted one of {", ".join(_SUITES)}; got "{what}".')
+    if suite and (what,suite)!=('quality', 'broad'):
+        raise ValueError(f'"quality" has one --suite, "broad"; got "{what}" and "{suite}".')
+    out,name = Path(out),suite or what
+    if name not in ('quality', 'broad', 'papers', 'k'):
         _earlier(out, force, add)
         out.mkdir(parents=True, exist_ok=True)
     asked = SimpleNamespace(sets=_list(sets, ','), only=_list(methods or only, ';'), backbones=_list(backbones, ','),
-                            seeds=seeds, quick=quick, limit=limit, views=views, device=device, add=add, force=force)
-    try: _SUITES[suite](out, asked)
+                            seeds=seeds, quick=quick, limit=limit, views=views, device=device, add=add,
+                            force=force, data=data, jobs=jobs, redo=_list(redo, ';'), priors=priors)
+    try: (_broad if suite else _SUITES[what])(out, asked)
     except KeyboardInterrupt: raise SystemExit('scp_bench: stopped; what is done is kept, and the same command goes on.') from None
-    print(f'Wrote       {out/suite}.md and {suite}.json')
+    print(f'Wrote       {out/name}.md and {name}.json')

@@ -32,7 +32,7 @@ def test_command(tmp_path, monkeypatch, capsys):
     assert [r['set'] for r in found['runs']]==['b','b','b@4','b@4'] and 'torch' in found['versions']
     assert (tmp_path/'r'/'quality.md').read_text().count('\n')==4
     monkeypatch.setattr(sys, 'argv', ['scp_bench'])
-    for kw,said in [(dict(suite='beauty'), 'quality'), (dict(suite='quality', sets='none.npz'), 'none.npz'), (dict(suite='quality', out='r'), 'r')]:
+    for kw,said in [(dict(what='beauty'), 'quality'), (dict(what='quality', sets='none.npz'), 'none.npz'), (dict(what='quality', out='r'), 'r')]:
         with pytest.raises(SystemExit) as e: scp_bench(**kw)
         line = capsys.readouterr().err
         assert e.value.code==2 and said in line and line.count('\n')==1

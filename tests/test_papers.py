@@ -221,7 +221,7 @@ def test_the_same_twice_and_after_any_kill(tmp_path, monkeypatch):
     once = small(tmp_path/'once')
     assert len(once['runs'])==7 and not once['failed']
     assert without_costs(small(tmp_path/'twice', force=True))==without_costs(once)
-    true = bp._replace
+    true = bp.replace_file
     class Kill(BaseException): pass
     for attempt in range(30):
         left = [1]                                                         # each attempt gets one write further, then dies
@@ -230,7 +230,7 @@ def test_the_same_twice_and_after_any_kill(tmp_path, monkeypatch):
             left[0] -= path.name=='papers.json' and len(json.loads(text)['runs'])>done
             return true(path, text)
         done = len(json.loads((tmp_path/'k'/'papers.json').read_text())['runs']) if (tmp_path/'k'/'papers.json').is_file() else 0
-        monkeypatch.setattr(bp, '_replace', dying)
+        monkeypatch.setattr(bp, 'replace_file', dying)
         try: found = small(tmp_path/'k'); break
         except Kill: pass
     assert attempt>=7 and without_costs(found)==without_costs(once)

@@ -16,7 +16,7 @@ from . import __version__, resample
 from .sets import _shared
 from .pairs import knn, neighbor_graph, unit_rows
 from .consensus import _eigenvectors
-from .density import _kmeans
+from .density import kmeans_labels
 from .train import fit_head
 from .mcr2 import coding_length
 from .resample import cross_length, draw_looks, look_pairs
@@ -84,7 +84,7 @@ def _top(n): return min(60 if n<=3000 else 300, n//3)
 
 def _by_silhouette(X, seed):
     X = prepare_rows(X)
-    def score(k): return -silhouette_score(X, _kmeans(X, k, 3, seed), sample_size=min(len(X), 2000), random_state=seed)
+    def score(k): return -silhouette_score(X, kmeans_labels(X, k, 3, seed), sample_size=min(len(X), 2000), random_state=seed)
     found = {k: score(k) for k in range(2, _top(len(X))+1)} if len(X)<=3000 else refine_minimum(score, 2, _top(len(X)))
     return min(found, key=found.get)
 
@@ -185,7 +185,7 @@ def _generous(X, ks, seed):
     walk,start,found = _walk(prepare_rows(X))+sp.eye(len(X)),np.random.default_rng(seed).standard_normal(len(X)),{}
     for k in ks:
         _,V = sp.linalg.eigsh(walk, k, which='LA', v0=start, tol=1e-4)
-        found[k] = _kmeans(V/np.maximum(np.linalg.norm(V, axis=1, keepdims=True), 1e-12), k, 3, seed)
+        found[k] = kmeans_labels(V/np.maximum(np.linalg.norm(V, axis=1, keepdims=True), 1e-12), k, 3, seed)
     return found
 
 # %% ../nbs/14g_bench_k.ipynb #1a719f06

@@ -57,7 +57,7 @@ def _whole(k, n=None, what='images found'):
 class _Bar(Callback):
     "A progress bar on stderr that follows training"
     def on_fit_begin(self, run): self.bar = tqdm(total=run.epochs, desc='training', unit='epoch', leave=False, disable=None)
-    def on_epoch_end(self, run): self.bar.update(1)
+    def on_epoch_end(self, run): self.bar.update(run.epoch-self.bar.n)     # rounds may end early, or be left out
     def on_fit_end(self, run): self.bar.close()
 
 def _say(what, text):
@@ -134,8 +134,8 @@ def _cluster(images, k, out, force, seed, title, command, spec, checkpoint=None,
         _whole(k, len(feats), 'images that could be read')
         k,found = _estimate(feats, seed) if k=='auto' else (k, None)
         clusters = fit_head(feats, k, prior=prior, outliers=outliers, seed=seed, device=device, callbacks=[_Bar()])
-        teacher = 'partitions of uneven sizes' if clusters.config['prior']=='learned' else f'the best of {clusters.config["n_heads"]} heads'
-        _say('Training', f'one head learns from {teacher}: {clusters.config["seconds"]:.1f} s')
+        tried,chosen,seconds = (clusters.config[w] for w in ('scores', 'chosen', 'seconds'))
+        _say('Training', f'one head learns the best of {len(tried)} partitions, "{chosen}": {seconds:.1f} s')
         if words is not None: _name(clusters, feats, images, words, spec, checkpoint, device)
         scores = None if feats.labels is None else evaluate(feats.labels, clusters)
         _write_skipped(feats, tmp/'skipped.csv')
@@ -204,7 +204,7 @@ def scp_cluster(
     features:str=None,              # directory of features to use, as `scp_features` leaves it; made, or completed, if it is not there
     backbone:str=default_backbone,  # `open_clip:MODEL/TAG`, `timm:MODEL`, or `pixels`
     checkpoint:str=None,            # local weights for that model: safetensors, or a torch file without code
-    prior:str='auto',               # sizes to expect: uniform, learned, or auto, which decides
+    prior:str='auto',               # sizes to expect: auto (those that most candidates have), uniform, or learned (none at all)
     outliers:float=None,            # share of images to mark as outliers, cluster -1, the least confident; 0.05 is 5%
     caption:str=None,               # name the clusters: imagenet, imagenet-21k, wordnet-nouns, or a text file with a name per line
     evaluate:bool=False,            # take sub-folder names as labels and print ACC, NMI and ARI; they change nothing else

@@ -30,7 +30,7 @@ class Callback:
         run:SimpleNamespace    # also epoch (from 1), stage, seen (rows so far), loss, confidence, balance, sizes in head 0, look(rows)
     ): "Called after every epoch"
     def on_fit_end(self,
-        run:SimpleNamespace    # also stopped (early?), seconds, modularity (one per searching head), prior and depth, as in `fit_head`
+        run:SimpleNamespace    # also stopped (early?), seconds, and what goes into `config`: chosen, scores, support, modularity of heads
     ): "Called once at the end"
 
 class StopFit(Exception):

@@ -16,7 +16,7 @@ from .parallel import take_rows
 from .pairs import knn, neighbor_graph, unit_rows
 from .consensus import _eigenvectors
 from .clusters import HalfWhiten
-from .density import _kmeans
+from .density import kmeans_labels
 from .mcr2 import coding_rate
 
 # %% ../nbs/06a_resample.ipynb #ca06b719
@@ -61,7 +61,7 @@ def labels(self:Look,
 )->torch.Tensor:         # cluster of each row, int64 `[m]`
     "Cut the rows into k clusters"
     if k not in self._found:
-        found = np.zeros(len(self), np.int64) if k==1 else _kmeans(self.embed(k, 5).numpy(), k, 3 if k<=32 else 1, self.seed)
+        found = np.zeros(len(self), np.int64) if k==1 else kmeans_labels(self.embed(k, 5).numpy(), k, 3 if k<=32 else 1, self.seed)
         self._found[k] = torch.from_numpy(found)
     return self._found[k]
 

@@ -19,6 +19,7 @@ from .bench_papers import bench_papers
 from .bench_speed import bench_speed
 from .bench_broad import QUICK
 from .bench_queue import bench_broad
+from .bench_ablation import ablation_frames, ablation_table, bench_ablation
 
 # %% ../nbs/15_suites.ipynb #e409c09d
 def _say(line): print(line, flush=True)
@@ -52,15 +53,19 @@ def _broad(out, a):
         if name in summary: _say(f'\n{summary[name].round(3).to_string(index=name!="headline")}')
     _say('')
 
-_SUITES = dict(quality=_quality, extract=_extract, cpp=_cpp, k=_k, caption=_caption, papers=_papers, speed=_speed)
+def _ablation(out, a):
+    rows = bench_ablation(out, a.data, _say, a.sets, force=a.force)
+    if rows: _say(f'\n{ablation_table(ablation_frames(rows)[0]).round(3).to_string()}\n')
+
+_SUITES = dict(quality=_quality, extract=_extract, cpp=_cpp, k=_k, caption=_caption, papers=_papers, speed=_speed, ablation=_ablation)
 
 # %% ../nbs/15_suites.ipynb #c84e117f
 @call_parse
 @_one_line
 def scp_bench(
-    what:str,               # what to measure: quality, extract, cpp, k, caption, papers or speed
+    what:str,               # what to measure: quality, extract, cpp, k, caption, papers, speed or ablation
     out:str='scp_bench',    # directory for the results
-    sets:str=None,          # names separated by commas: see `load_set`; papers: `get_set`; k: `k_set`; broad: `TASKS`
+    sets:str=None,          # names separated by commas: see `load_set`; papers: `get_set`; k: `k_set`; broad, ablation: `TASKS`
     seeds:int=None,         # quality, cpp, k: runs of each method (10); papers, broad: likewise (5)
     only:str=None,          # quality, broad, cpp, k, papers: methods, separated by ";" (names have commas); or all
     methods:str=None,       # another name for --only
@@ -69,10 +74,10 @@ def scp_bench(
     limit:int=None,         # papers: images of each split at most
     views:int=4,            # papers: views of each image
     device:str=None,        # papers: see `default_device`
-    add:bool=False,         # keep the runs in `out`, and add what is missing; papers and k always do
+    add:bool=False,         # keep the runs in `out`, and add what is missing; papers, k and ablation always do
     force:bool=False,       # replace what an earlier run wrote to `out`
     suite:str=None,         # quality: "broad" runs many tasks in place of a few sets; it always adds
-    data:str=None,          # broad: folder of its .npz files
+    data:str=None,          # broad, ablation: folder of the .npz files
     jobs:int=2,             # broad: workers, each with one thread
     redo:str=None,          # broad: methods to run again, separated by ";"
     priors:bool=False,      # broad: also `fit_head` with either prior
@@ -82,7 +87,7 @@ def scp_bench(
     if suite and (what,suite)!=('quality', 'broad'):
         raise ValueError(f'"quality" has one --suite, "broad"; got "{what}" and "{suite}".')
     out,name = Path(out),suite or what
-    if name not in ('quality', 'broad', 'papers', 'k'):
+    if name not in ('quality', 'broad', 'papers', 'k', 'ablation'):
         _earlier(out, force, add)
         out.mkdir(parents=True, exist_ok=True)
     asked = SimpleNamespace(sets=_list(sets, ','), only=_list(methods or only, ';'), backbones=_list(backbones, ','),

@@ -141,33 +141,35 @@ def ablation_table(parts:pd.DataFrame  # the first of `ablation_frames`
     table['worst task'],table['there'] = worst,less.min().where(less.min()<0, 0.)
     return table.rename_axis('part')
 
-# %% ../nbs/14j_bench_ablation.ipynb #414b6105
-GRID = dict(agreement=(1.,), silhouette=(0,.2,.4), depth=(0,.15,.3,.5), modularity=(0,.2,.4))     # only ratios count, so agreement stays 1
+# %% ../nbs/14j_bench_ablation.ipynb #91c66b09
+# only ratios count, so agreement stays 1
+GRID = dict(agreement=(1.,), silhouette=(0,.2,.4), depth=(0,.15,.3,.6), evenness=(0,.2,.4), modularity=(0,.2,.4))
 
-# %% ../nbs/14j_bench_ablation.ipynb #3e50f38f
-def _by_weights(candidates, grid):
+# %% ../nbs/14j_bench_ablation.ipynb #4cf71c86
+def _by_weights(candidates, measures, grid):
     "ACC of what each of the weights chooses, tasks by points of the grid"
     W,found = np.array(grid),{}
     for task,g in candidates.groupby('task', sort=False):
         g = g[g.clusters==g.clusters.max()]
-        best = (W@g[list(WEIGHTS)].to_numpy(float).T).argmax(1)
+        best = (W@g[measures].to_numpy(float).T).argmax(1)
         found[task] = g.ACC.to_numpy()[best]
     return pd.DataFrame.from_dict(found, orient='index')
 
-# %% ../nbs/14j_bench_ablation.ipynb #959f30ad
+# %% ../nbs/14j_bench_ablation.ipynb #94d8935e
 def weights_left_out(candidates:pd.DataFrame,   # the last of `ablation_frames`
-                     grid:dict=GRID             # weights to try, by measure, in the order of `WEIGHTS`
+                     grid:dict=GRID             # weights to try, by measure; others keep theirs
                     )->pd.DataFrame:            # by family: ACC with default weights, chosen elsewhere, and chosen right there
     "Choose weights on all families of sets but one, and score that one"
-    grid = sorted(product(*grid.values()), key=lambda w: np.abs(np.subtract(w, list(WEIGHTS.values()))).sum())   # of equals, the usual
+    usual = {m: w for m,w in WEIGHTS.items() if m in candidates}         # an older file may lack one
+    measures,default = list(usual),list(usual.values())
+    grid = sorted(product(*(grid.get(m, (w,)) for m,w in usual.items())), key=lambda w: np.abs(np.subtract(w, default)).sum())
     family = candidates.groupby('task', sort=False).family.first()
-    ACC = _by_weights(candidates, grid).loc[family.index]
-    usual,table = _by_weights(candidates, [list(WEIGHTS.values())])[0],{}
+    ACC,now,table = _by_weights(candidates, measures, grid),_by_weights(candidates, measures, [default])[0],{}
     for f in family.unique() if family.nunique()>1 else ():      # one alone has no others
         there = family==f
         best = ACC[~there].mean().round(9).idxmax()
-        table[f] = {'tasks': int(there.sum()), 'default weights': usual[there].mean(), 'chosen on others': ACC.loc[there, best].mean(),
-                    'best there': ACC[there].mean().max(), **dict(zip(WEIGHTS, grid[best]))}
+        table[f] = {'tasks': int(there.sum()), 'default weights': now[there].mean(), 'chosen on others': ACC.loc[there, best].mean(),
+                    'best there': ACC[there].mean().max(), **dict(zip(measures, grid[best]))}
     return pd.DataFrame.from_dict(table, orient='index').rename_axis('left out')
 
 # %% ../nbs/14j_bench_ablation.ipynb #ed6d7e0b

@@ -156,6 +156,7 @@ def _mixture(space):
 def _merged(space, Z):
     "Partitions that were cut finely and merged: the average of the best quarter, and the best"
     finer,starts = ((1, 1.5, 2, 3, 4, 6, 10), 2) if space.k<=50 else ((1, 1.5, 2, 3, 4), 1) if space.k<=200 else ((1.5, 2), 1)
+    if len(space)>10_000: starts = 1
     found = free_partitions(torch.from_numpy(np.asarray(Z)), space.graph, space.k, finer, starts, space.seed)
     scores = [border_depth(space.graph, space.rank, l)+3*modularity(space.graph, l) for l in found]
     best = [found[i] for i in np.argsort(-np.asarray(scores), kind='stable')]

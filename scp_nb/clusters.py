@@ -279,7 +279,7 @@ def strangeness(self:Clusters,
         B = torch.linalg.eigh((C.T@C).double())[1][:,-m:].float()
         far = outside(V)
         kept = far<=far.quantile(1-trim)
-    return np.concatenate([outside(unit_rows(torch.from_numpy(b))).numpy() for _,b in blocks(np.asarray(X) if not isinstance(X, np.memmap) else X, 16384)])
+    return np.concatenate([outside(unit_rows(torch.from_numpy(b))).numpy() for _,b in blocks(X, 16384)])
 
 # %% ../nbs/03b_clusters.ipynb #a485f507
 def neighbor_support(

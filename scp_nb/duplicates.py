@@ -21,7 +21,7 @@ def near_pairs(features,                 # anything `as_features` takes, `[n, d]
     if not -1<=threshold<=1: raise ValueError(f'threshold is a cosine, -1 to 1; got {threshold}.')
     f,device = as_features(features),default_device(device)
     def rows(i):
-        x = torch.as_tensor(np.asarray(f.X[i:i+block], dtype=np.float32)).to(device)
+        x = torch.as_tensor(np.array(f.X[i:i+block], dtype=np.float32)).to(device)     # a copy: torch warns of read-only memory
         return x/x.norm(dim=1, keepdim=True).clamp_min(1e-12)
     pairs,cosines = [],[]
     for i in range(0, len(f), block):

@@ -74,7 +74,7 @@ class SCPClustering(ClusterMixin, BaseEstimator):
     "Cluster rows of features with SCP"
     def __init__(self,
         n_clusters:int|str=8,              # number of clusters k, 1 to the number of rows; "auto" estimates it
-        prior:str|np.ndarray='auto',       # sizes to expect: "auto" (what candidates agree on), "uniform", "learned" (none), or shares `[k]`
+        prior:str|np.ndarray='auto',       # sizes to expect: "auto" (what candidates agree on), "uniform", "learned" (none), or shares
         n_heads:int=12,                    # heads that search, one family of candidates; more are steadier and cost time in proportion
         hidden:int|None=256,               # hidden units of the kept head; None makes it linear
         epochs:int|None=None,              # epochs of the second round; None lets `fit_head` decide

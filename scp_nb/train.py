@@ -35,7 +35,7 @@ _all_ = ['Callback', 'Checkpoint', 'Clusters', 'HalfWhiten', 'Prepare', 'StopFit
 _log = logging.getLogger(__name__)
 _TEACHERS = 0.25      # share of the searching heads that are averaged
 _NOT_FREE = 'heads',  # families that expect clusters of one size
-_REMEMBERED = 'n_heads epochs prior chosen scores modularity pairs support temperature device seconds repeats'.split()   # of a run, in the config
+_REMEMBERED = 'n_heads epochs prior chosen scores modularity pairs support temperature device seconds repeats'.split()   # in the config
 
 # %% ../nbs/04_train.ipynb #a86b9ac6
 def _check_k(n_clusters, n):
@@ -86,7 +86,8 @@ def _search_heads(space, n_heads, prior, g, run, callbacks, epochs, batch_size, 
     edges = EdgeSampler(space.graph)
     run.look = lambda rows: ('probs', _probs(head.select(0), E[rows])[0].numpy())
     def batch(rows, part): return E[torch.cat([rows, edges.sample(rows, g)]).to(E.device)]
-    train_heads(head.to(E.device), batch, len(E), epochs, batch_size, 1e-2, g, run, callbacks, None, prior, checkpoint=checkpoint, name='search')
+    train_heads(head.to(E.device), batch, len(E), epochs, batch_size, 1e-2, g, run, callbacks, None, prior,
+                checkpoint=checkpoint, name='search')
     probs = gather(_probs(head, E.cpu())[:count], n_heads)
     run.modularity = _modularities(space.graph, [p.argmax(1) for p in probs], space.device)
     best = np.argsort(-np.asarray(run.modularity), kind='stable')[:max(1, round(n_heads*_TEACHERS))]
@@ -134,7 +135,8 @@ def _find_target(space, prior, search, run):
     table = score_partitions(space, found, shares)
     run.chosen = choose_partition(table)
     run.scores = {f: round(float(s), 4) for f,s in table.score.items()}
-    run.support = min((matched_share(found[run.chosen], l, space.k) for f,l in first.items() if f!=run.chosen), default=None)
+    others = [l for f,l in first.items() if f!=run.chosen]
+    run.support = min((matched_share(found[run.chosen], l, space.k) for l in others), default=None)
     return _fill_empty(_soften(found[run.chosen], list(found.values()), space.k), space.rows)
 
 # %% ../nbs/04_train.ipynb #c9c3fbc3
@@ -188,7 +190,7 @@ def _without(rows, X, zeros):
     return (rows, X) if keep.all() else (rows[keep], X[keep])
 
 def _once(rows, X, k, seed, dev):
-    "Leave one row of each group of repetitions; gives rows, features, neighbours of the centred rows (None if they changed) and how many went"
+    "Leave one row of each group of repetitions; gives rows, features, their neighbours (None if rows went) and how many went"
     if len(X)<3: return rows,X,None,0
     P = centred(X)
     near = knn(P, min(15, len(X)-1), device=dev)
@@ -213,10 +215,11 @@ class _Fit:
         self.near = near
         self.n,self.g,self.start = len(X),torch.Generator().manual_seed(settings.seed),time.perf_counter()
         self.search_epochs = _epochs(self.n, settings.batch_size, 300)
-        self.teach_epochs = settings.epochs or _epochs(self.n, settings.batch_size, 300, 1500)
+        self.teach_epochs = settings.epochs or _epochs(self.n, settings.batch_size, 300, 600)
         self.run = SimpleNamespace(n=self.n, d=X.shape[1], n_clusters=settings.k, n_heads=settings.n_heads, epoch=0, stopped=False,
                                    epochs=self.search_epochs+self.teach_epochs, stage='search', device=str(settings.device), rows=rows,
-                                   prior=settings.prior if isinstance(settings.prior, str) else 'given', modularity=[], repeats=settings.repeats)
+                                   prior=settings.prior if isinstance(settings.prior, str) else 'given', modularity=[],
+                                   repeats=settings.repeats)
 
     def prepare(self):
         "Find the map for the head and the neighbours"
@@ -238,7 +241,8 @@ class _Fit:
         "Find what the kept head shall learn, with all that is known about it, as tensors for a checkpoint"
         s = self.s
         def heads(space, sizes):
-            return _search_heads(space, s.n_heads, sizes, self.g, self.run, self.callbacks, self.search_epochs, s.batch_size, self.checkpoint)
+            return _search_heads(space, s.n_heads, sizes, self.g, self.run, self.callbacks, self.search_epochs, s.batch_size,
+                                 self.checkpoint)
         target = from_first(_find_target(self.space, s.prior, heads, self.run))
         known = _as_bytes(**{w: getattr(self.run, w) for w in ('chosen', 'scores', 'modularity', 'support')})
         return dict(target=target, random=self.g.get_state(), known=known)
@@ -255,13 +259,17 @@ class _Fit:
         k = self.s.k
         head = ClusterHead(self.Z.shape[1], k, 1, self.s.hidden, self.s.seed).to(self.s.device)
         self.run.look = lambda rows: ('probs', _probs(head, self.Z[rows])[0].numpy())
+        before,self.run.stopped = self.run.stopped,False
         found = self.learn(head, target, name='teach')
-        if lost := set(target.argmax(1).tolist())-set(found.tolist()):
+        stopped,self.run.stopped = self.run.stopped,self.run.stopped or before
+        lost = set(target.argmax(1).tolist())-set(found.tolist())
+        if lost and not stopped:                 # who stopped it does not want another round
             _log.info('%d clusters died while learning; the head learns the target once more, by itself', len(lost))
             found = self.learn(head, one_hot(target.argmax(1), k).float(), weights=None, name='again')
         head = _sort_by_size(head, found)
         probs = _probs(head, self.Z)[0]
         if self.run.support is None: self.run.support = neighbor_support(self.space.graph, align(target, probs), probs.argmax(1))
+        self.run.support = float(from_first(torch.tensor(self.run.support, dtype=torch.float64)))
         self.run.temperature = fit_temperature(probs.clamp_min(1e-30).log(), self.run.support)
         with torch.no_grad():
             for p in (head.w, head.b): p /= self.run.temperature
@@ -293,10 +301,10 @@ def fit_head(
     features:Features|np.ndarray|torch.Tensor, # features `[n, d]`, not normalised; a plain array will do, in memory or a memory map
     n_clusters:int,                  # number of clusters k, 2 to n
     pairs:NeighborPairs|ViewPairs|MixedPairs|None=None,  # pairs the kept head learns from; None makes `NeighborPairs(features)`
-    prior:str|np.ndarray='auto',     # sizes to expect: "auto" (whatever the candidates agree on), "uniform", "learned" (none), or shares `[k]`
+    prior:str|np.ndarray='auto',     # sizes to expect: "auto" (as candidates agree), "uniform", "learned" (any), or shares `[k]`
     n_heads:int=12,                  # heads that search, one family of candidates; more are steadier and cost time in proportion
     hidden:int|None=256,             # hidden units of the kept head; None makes it linear, for predictions that are easier to explain
-    epochs:int|None=None,            # epochs of the second round; None makes n/10 steps, at least 300 and at most 1,500
+    epochs:int|None=None,            # epochs of the second round; None makes n/10 steps, at least 300 and at most 600
     batch_size:int=512,              # pairs per step, n at most; larger ones are steadier and slower
     outliers:float|None=None,        # share of images to mark as outliers, label -1, the least confident; None marks none
     min_confidence:float|None=None,  # or: mark those whose confidence is below this, 0 to 1

@@ -182,7 +182,7 @@ def test_few(n, k):
 def test_missing_images(pictures, tmp_path):
     for p in sorted((tmp_path/'pictures').iterdir())[:150]: p.unlink()
     view = LiveClusters(X, pictures, widgets=True)
-    view.run(3, n_heads=2, epochs=5)
+    view.run(3, n_heads=2, epochs=60)
     assert view.stamps.missing>=3*10 and f'{view.stamps.missing} could not be read' in view.parts.head.value
     assert view.parts.cards.value.count('<img')==30                              # grey tiles
 

@@ -1,12 +1,12 @@
 """Hold the habits of the house: `python tools/check_style.py` prints what breaks them and exits 1 if anything does.
 
-Checked: length of cells and modules, prose between code, saved outputs without tracebacks or paths of a machine,
-docments on public symbols, and that a notebook imports only notebooks with a lower number."""
-import ast, json, re, statistics, sys
+Checked: prose between code, saved outputs without tracebacks or paths of a machine, docments on public symbols,
+and that a notebook imports only notebooks with a lower number. The length of cells and modules is left to judgement."""
+import ast, json, re, sys
 from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
-limits = dict(cell_lines=40, median_lines=15, module_lines=400, line_width=140, code_per_prose=4)
+limits = dict(line_width=140, code_per_prose=4)
 machine_path = re.compile(r'(?<![\w.:/])/(root|home|tmp|work|Users|var|private|mnt)/')
 
 def notebooks():
@@ -36,18 +36,10 @@ def check_outputs(path, cells):
         if c.get('execution_count') is not None: yield 'not cleaned: run nbdev_clean'
 
 def check_cells(path, cells):
-    "Short cells, prose between them, an example or test after what is exported"
+    "A title, what the page gives, and prose between code"
     code = [c for c in cells if c['cell_type']=='code']
     prose = sum(c['cell_type']=='markdown' for c in cells)
-    exported = [c for c in code if directives(c) & {'export', 'exporti'}]
-    lengths = [len(source(c).splitlines()) for c in exported]
-    if lengths and max(lengths)>limits['cell_lines']: yield f'an exported cell of {max(lengths)} lines (limit {limits["cell_lines"]})'
-    if lengths and statistics.median(lengths)>limits['median_lines']: yield f'exported cells have a median of {statistics.median(lengths)} lines'
     if len(code)>8 and prose*limits['code_per_prose']<len(code): yield f'{prose} prose cells for {len(code)} code cells'
-    run = 0
-    for c in code:
-        run = run+1 if directives(c) & {'export', 'exporti'} else 0
-        if run>3: yield f'four exported cells in a row without an example or a test, up to "{source(c).splitlines()[1]}"'; break
     first = source(cells[0])
     if not first.startswith('# ') or not re.search(r'^> \S', first, flags=re.M): yield 'the first cell must be a title and a line starting with >'
 
@@ -67,10 +59,9 @@ def documented(fn, lines)->list[str]:
     return [a.arg for a in args if a.arg not in ('self', 'cls') and '#' not in lines[a.end_lineno-1] and '#' not in lines[a.lineno-1]]
 
 def check_module(path):
-    "Public symbols have one-line docstrings and docments; lines and modules stay short"
+    "Public symbols have one-line docstrings and docments; lines stay short"
     text = path.read_text(encoding='utf-8')
     lines = text.splitlines()
-    if len(lines)>limits['module_lines']: yield f'{len(lines)} lines (limit {limits["module_lines"]})'
     for i,l in enumerate(lines, 1):
         if len(l)>limits['line_width']: yield f'line {i} has {len(l)} characters'
     for node in ast.parse(text).body:

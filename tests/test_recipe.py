@@ -1,0 +1,61 @@
+"fit_head on rows that repeat, rows of zeros, many clusters and uneven sizes"
+import warnings
+import numpy as np, pytest
+from sklearn.datasets import load_digits, make_blobs
+from scp_nb.evaluate import clustering_accuracy
+from scp_nb.train import fit_head
+
+@pytest.fixture(scope='module')
+def data():
+    d = load_digits()
+    return d.data.astype(np.float32),d.target
+
+def test_bursts_count_once(data):
+    "600 digits, eight slightly changed pictures of each: as good as with one picture of each"
+    X,y = data[0][:600],data[1][:600]
+    many = np.repeat(X, 8, 0)+np.random.default_rng(0).normal(scale=.3, size=(4800, 64)).astype(np.float32)
+    found = fit_head(many, 10)
+    assert found.config['repeats']>4000 and len(found)==4800 and found.config['searched']==4800-found.config['repeats']
+    assert clustering_accuracy(np.repeat(y, 8), found.labels)>clustering_accuracy(y, fit_head(X, 10).labels)-.05
+
+def test_copies_do_not_decide(data):
+    "A few pictures saved twenty times do not get clusters of their own"
+    X,y = data
+    some = np.r_[X, np.repeat(X[:40], 20, 0)]
+    found = fit_head(some, 10)
+    assert found.config['repeats']>=800
+    assert clustering_accuracy(y, found.labels[:len(X)])>clustering_accuracy(y, fit_head(X, 10).labels)-.05
+
+def test_rows_of_zeros_are_named_and_left_out(data):
+    X = data[0][:400].copy()
+    X[[7, 77]] = 0
+    with pytest.warns(UserWarning, match='2 of 400 rows of features are all zeros.*7.*77'): found = fit_head(X, 5, n_heads=4)
+    assert found.config['searched']==398 and len(found)==400
+
+def test_a_dominant_column_is_named(data):
+    X = np.c_[data[0][:300], np.arange(300)*1000.]
+    with pytest.warns(UserWarning, match='64'): fit_head(X, 4, n_heads=2, epochs=3)
+
+@pytest.mark.parametrize('n,k', [(1500, 100), (1000, 250)])
+def test_many_clusters_stay(n, k):
+    "No empty cluster and no warning on clean data"
+    X,y = make_blobs(n, 32, centers=k, cluster_std=.6, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        found = fit_head(X.astype(np.float32), k)
+    assert (found.sizes>0).all() and clustering_accuracy(y, found.labels)>.8
+
+def test_no_cliff(data):
+    "The default is not far below whatever one could say about sizes, on even and uneven digits"
+    X,y = data
+    some = np.concatenate([np.flatnonzero(y==c)[:round(174*10**(-c/9))] for c in range(10)])
+    for rows in (np.arange(len(X)), np.sort(some)):
+        acc = {p: clustering_accuracy(y[rows], fit_head(X[rows], 10, prior=p).labels) for p in ('auto', 'uniform', 'learned')}
+        assert acc['auto']>max(acc.values())-.05, acc
+
+def test_strangers_are_strange(data):
+    X = data[0][:1000]
+    strangers = np.random.default_rng(0).uniform(0, 16, (100, 64)).astype(np.float32)
+    found = fit_head(np.r_[X, strangers], 10, n_heads=4)
+    s = found.strangeness(n_dims=30)
+    assert (s[1000:].mean()>s[:1000].mean()) and np.argsort(-s)[:80].min()>=1000

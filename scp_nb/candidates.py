@@ -106,7 +106,7 @@ def few_per_cluster(space:Space     # what candidates are made from
 
 def refine_partition(space:Space,          # what the partition was made from
                      labels:np.ndarray,    # cluster of each row, int `[n]`
-                     rounds:int=10         # at most; it ends when hardly any row moves
+                     rounds:int=3          # at most; with many more, large clusters swallow small ones where features are weak
                     )->np.ndarray:         # cluster of each row, int64 `[n]`; no cluster is emptied
     "Move rows to the clusters that neighbours and features vote for"
     labels = torch.from_numpy(np.asarray(labels, dtype=np.int64))

@@ -35,7 +35,7 @@ def _cpp(out, a): bench_cpp(out, _say, a.sets or ['digits'], a.seeds or 10, a.on
 
 def _speed(out, a):
     X,y = (None, None) if a.sets in (None, ['digits']) else load_set(a.sets[0])
-    bench_speed(out, X, 10 if y is None else len(set(y.tolist())), _say)
+    bench_speed(out, X, 10 if y is None else len(set(y.tolist())), _say, only=a.only)
 
 def _caption(out, a): bench_caption(out, _say)
 
@@ -67,7 +67,7 @@ def scp_bench(
     out:str='scp_bench',    # directory for the results
     sets:str=None,          # names separated by commas: see `load_set`; papers: `get_set`; k: `k_set`; broad, ablation: `TASKS`
     seeds:int=None,         # quality, cpp, k: runs of each method (10); papers, broad: likewise (5)
-    only:str=None,          # quality, broad, cpp, k, papers: methods, separated by ";" (names have commas); or all
+    only:str=None,          # quality, broad, cpp, k, papers: methods, speed: parts, separated by ";" (names have commas); or all
     methods:str=None,       # another name for --only
     backbones:str=None,     # papers: specs of `load_backbone`, separated by commas; "SPEC@FILE" takes weights from a file
     quick:bool=False,       # papers, broad: a few minutes on small sets; papers: without a network

@@ -259,11 +259,10 @@ class _Fit:
         k = self.s.k
         head = ClusterHead(self.Z.shape[1], k, 1, self.s.hidden, self.s.seed).to(self.s.device)
         self.run.look = lambda rows: ('probs', _probs(head, self.Z[rows])[0].numpy())
-        before,self.run.stopped = self.run.stopped,False
+        last = self.run.epoch+self.teach_epochs
         found = self.learn(head, target, name='teach')
-        stopped,self.run.stopped = self.run.stopped,self.run.stopped or before
         lost = set(target.argmax(1).tolist())-set(found.tolist())
-        if lost and not stopped:                 # who stopped it does not want another round
+        if lost and self.run.epoch>=last:        # who stopped it early does not want another round
             _log.info('%d clusters died while learning; the head learns the target once more, by itself', len(lost))
             found = self.learn(head, one_hot(target.argmax(1), k).float(), weights=None, name='again')
         head = _sort_by_size(head, found)

@@ -6,7 +6,6 @@
 __all__ = ['embed_graph']
 
 # %% ../nbs/03h_embed.ipynb #5e4fc106
-import math
 import numpy as np, scipy.sparse as sp, torch
 from .consensus import graph_eigenvectors
 

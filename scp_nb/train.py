@@ -6,9 +6,8 @@
 __all__ = ['fit_head', 'Callback', 'Checkpoint', 'Clusters', 'HalfWhiten', 'Prepare', 'StopFit']
 
 # %% ../nbs/04_train.ipynb #1c22e6ac
-import hashlib, json, logging, math, time, warnings
+import hashlib, json, logging, time, warnings
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 import numpy as np, torch
@@ -17,7 +16,7 @@ from torch.nn.functional import one_hot
 from . import __version__
 from .features import Features, as_features, default_device, warn_dominant, warn_zero_rows
 from .parallel import blocks, from_first, gather, my_part, ranks, take_rows, _check_stamp, _stamp
-from .pairs import EdgeSampler, MixedPairs, NeighborPairs, Neighbors, ViewPairs, knn, neighbor_graph
+from .pairs import EdgeSampler, MixedPairs, NeighborPairs, Neighbors, ViewPairs, knn
 from .head import ClusterHead
 from .consensus import align, consensus, _modularities
 from .clusters import Clusters, HalfWhiten, Prepare, fit_temperature, neighbor_support, _one_fraction, _place, _probs

@@ -335,7 +335,7 @@ def fit_head(
     head,prepare,run = _Fit(X, rows_of, pairs, settings, callbacks, checkpoint, near)()
     _check_stamp(feats.X, stamp)
     probs = _place(head, prepare, feats.X, dev)
-    _warn_empty(probs)
+    if not run.stopped: _warn_empty(probs)       # a head that was stopped early may not have met them all
     config = dict(method='SCP', seed=seed, backbone=feats.meta.get('spec'), batch_size=b, searched=len(X), scp_nb=__version__,
                   **{w: getattr(run, w) for w in _REMEMBERED})
     clusters = Clusters(probs, head.cpu(), prepare.cpu(), feats.names, config, feats.images, features=feats)

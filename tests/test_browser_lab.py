@@ -100,5 +100,6 @@ def test_live_tutorial(page):
     tools.click()
     mine.get_by_text('Merged 4 into 3.').wait_for()
     mine.locator('.scpl-head').get_by_text('1,797 images in 9 clusters').wait_for()
-    assert not page.locator('.jp-RenderedText[data-mime-type="application/vnd.jupyter.stderr"]').count()
+    errors = page.locator('.jp-RenderedText[data-mime-type="application/vnd.jupyter.stderr"]')
+    assert not errors.count(), errors.all_inner_texts()
     shot(page, 'edited')

@@ -143,7 +143,7 @@ def ablation_table(parts:pd.DataFrame  # the first of `ablation_frames`
 
 # %% ../nbs/14j_bench_ablation.ipynb #91c66b09
 # only ratios count, so agreement stays 1
-GRID = dict(agreement=(1.,), silhouette=(0,.2,.4), depth=(0,.15,.3,.6), evenness=(0,.2,.4), modularity=(0,.2,.4))
+GRID = dict(agreement=(1.,), silhouette=(0,.2,.4,.7,1.), depth=(0,.3,.6,1.,1.3,1.6,2.), evenness=(0,.3,.5,.75,1.,1.5,2.))
 
 # %% ../nbs/14j_bench_ablation.ipynb #4cf71c86
 def _by_weights(candidates, measures, grid):

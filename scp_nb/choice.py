@@ -9,13 +9,12 @@ __all__ = ['WEIGHTS', 'agreements', 'score_partitions', 'choose_partition', 'siz
 import math
 import numpy as np, pandas as pd, torch
 from scipy.optimize import linear_sum_assignment
-from .consensus import modularity
 from .density import border_depth
 from .candidates import Space
 from .pairs import unit_rows
 
 # %% ../nbs/03j_choice.ipynb #4aa7ea32
-WEIGHTS = dict(agreement=1., silhouette=.4, depth=.6, evenness=.4, modularity=.2)
+WEIGHTS = dict(agreement=1., silhouette=.7, depth=1.3, evenness=1.)
 
 def agreements(labels:np.ndarray,   # partitions of the same rows, int `[m, n]`
                k:int                # clusters of each
@@ -49,25 +48,24 @@ def _silhouettes(rows, labels, k):
 
 # %% ../nbs/03j_choice.ipynb #b9e2fb02
 def _evenness(labels, k):
-    "Entropy of the sizes, as a share of that of equal sizes"
-    p = np.bincount(labels, minlength=k)/len(labels)
-    return float(-(p[p>0]*np.log(p[p>0])).sum()/math.log(k))
+    "0.2 less the share of rows that would have to move for the clusters to have one size; 0 where it is more"
+    return max(0., .2-size_error(labels, np.full(k, 1/k)))
 
 # %% ../nbs/03j_choice.ipynb #4fa05a39
 def score_partitions(space:Space,          # what the candidates were made from
                      candidates:dict,      # name -> cluster of each row, int `[n]`
                      shares=None,          # sizes to expect, `[k]`; a candidate that differs is worth less
+                     even:bool=True,       # whether nearly even sizes are worth something where no `shares` are given
                      most:int=2000         # rows looked at for silhouettes and agreement
-                    )->pd.DataFrame:       # by candidate: the five measures, clusters (not empty), score
+                    )->pd.DataFrame:       # by candidate: the four measures, clusters (not empty), score
     "Measure candidates without labels"
     names,L,k = list(candidates),np.stack(list(candidates.values())),space.k
     some = np.sort(np.random.default_rng(space.seed).permutation(L.shape[1])[:most])
     A = agreements(L[:,some], k)
     table = pd.DataFrame(dict(agreement=(A.sum(1)-1)/max(1, len(L)-1), silhouette=_silhouettes(unit_rows(space.rows[some]), L[:,some], k),
                               depth=[border_depth(space.graph, space.rank, l) for l in L],
-                              evenness=[_evenness(l, k) for l in L], modularity=[modularity(space.graph, l) for l in L],
-                              clusters=[len(np.unique(l)) for l in L]), index=names)
-    table['score'] = sum(w*table[c] for c,w in WEIGHTS.items())
+                              evenness=[_evenness(l, k) for l in L], clusters=[len(np.unique(l)) for l in L]), index=names)
+    table['score'] = sum(w*table[c] for c,w in WEIGHTS.items() if even or c!='evenness')
     if shares is not None: table['score'] -= 2*np.array([size_error(l, shares) for l in L])
     return table
 

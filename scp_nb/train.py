@@ -22,7 +22,7 @@ from .consensus import align, consensus, _modularities
 from .clusters import Clusters, HalfWhiten, Prepare, fit_temperature, neighbor_support, _one_fraction, _place, _probs
 from .density import kmeans_labels
 from .repeats import find_repeats
-from .candidates import FAMILIES, Space, centred, few_per_cluster, find_candidates, refine_partition
+from .candidates import FAMILIES, Space, centred, evened, few_per_cluster, find_candidates, refine_partition
 from .choice import choose_partition, matched_share, score_partitions
 from .loop import Callback, Checkpoint, StopFit, kept, train_heads, _epochs, _tell
 from . import edit as _edit, update as _update     # give Clusters `merge`, `split` and the other edits, and `update`
@@ -131,7 +131,7 @@ def _find_target(space, prior, search, run):
         space.heads = search(space, sizes)
     first = find_candidates(space, [f for f in FAMILIES if not (free and f in _NOT_FREE)], refine=False)
     found = {f: refine_partition(space, l) for f,l in first.items()}
-    table = score_partitions(space, found, shares)
+    table = score_partitions(space, found, shares, even=not free)
     run.chosen = choose_partition(table)
     run.scores = {f: round(float(s), 4) for f,s in table.score.items()}
     others = [l for f,l in first.items() if f!=run.chosen]
@@ -188,12 +188,17 @@ def _without(rows, X, zeros):
     keep = ~np.isin(rows.numpy(), zeros)
     return (rows, X) if keep.all() else (rows[keep], X[keep])
 
+def _directions(X, dev):
+    "The map for the head, and the rows it gives: in their principal directions"
+    found = Prepare.fit(X, whiten=0., device=dev).to(dev)
+    return found,torch.cat([found(x.to(dev)).cpu() for x in X.split(65536)])
+
 def _once(rows, X, k, seed, dev):
     "Leave one row of each group of repetitions; gives rows, features, their neighbours (None if rows went) and how many went"
     if len(X)<3: return rows,X,None,0
-    P = centred(X)
-    near = knn(P, min(15, len(X)-1), device=dev)
-    leader = from_first(torch.from_numpy(find_repeats(P, near, seed))).numpy()
+    E = evened(_directions(X, dev)[1])
+    near = knn(E, min(15, len(X)-1), device=dev)
+    leader = from_first(torch.from_numpy(find_repeats(E, near, seed))).numpy()
     first = np.unique(leader)
     if len(first)==len(X) or len(first)<k: return rows,X,near,0
     gone = len(X)-len(first)
@@ -223,18 +228,17 @@ class _Fit:
     def prepare(self):
         "Find the map for the head and the neighbours"
         dev = self.s.device
-        self.map = Prepare.fit(self.X, whiten=0., device=dev).to(dev)
-        self.Z = torch.cat([self.map(x.to(dev)).cpu() for x in self.X.split(65536)])
+        self.map,self.Z = _directions(self.X, dev)
         P = centred(self.X)
         if hasattr(self.pairs, 'graph'): near,graph = self.pairs.neighbors,self.pairs.graph
         else:
             def find():
-                found = knn(P, min(15, self.n-1), device=dev)
+                found = knn(evened(self.Z), min(15, self.n-1), device=dev)
                 return dict(indices=found.indices, similarity=found.similarity)
             near = Neighbors(**kept(self.checkpoint, 'neighbors', find)) if self.near is None else self.near
             own = NeighborPairs(P, neighbors=near)
             graph,self.pairs = own.graph,self.pairs or own
-        self.space = Space(P, near, graph, self.s.k, self.s.seed, dev)
+        self.space = Space(P, near, graph, self.s.k, self.s.seed, dev, self.Z)
 
     def search(self):
         "Find what the kept head shall learn, with all that is known about it, as tensors for a checkpoint"

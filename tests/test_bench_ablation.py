@@ -7,22 +7,22 @@ from scp_nb.choice import WEIGHTS
 from scp_nb.suites import scp_bench
 
 def measured(task, **candidates):
-    "Rows of candidates: silhouette, modularity and ACC of each"
-    return [dict(task=task, family=task[0], candidate=c, agreement=.5, silhouette=s, depth=.1, evenness=.5, modularity=m, clusters=3,
+    "Rows of candidates: silhouette, depth and ACC of each"
+    return [dict(task=task, family=task[0], candidate=c, agreement=.5, silhouette=s, depth=m, evenness=.1, clusters=3,
                  ACC=acc)
             for c,(s,m,acc) in candidates.items()]
 
 def test_weights_are_chosen_on_the_other_families():
-    # in a, b and c the silhouette is right and modularity wrong, in d it is the other way round
+    # in a, b and c the silhouette is right and depth wrong, in d it is the other way round
     rows = [r for t in ('a1', 'b1', 'b2', 'c1') for r in measured(t, one=(.3,.1,.8), other=(.1,.9,.5))]
     rows += measured('d1', one=(.3,.1,.4), other=(.1,.9,.7))
     found = ablation.weights_left_out(pd.DataFrame(rows))
     assert found.tasks.tolist()==[1,2,1,1]
-    assert np.allclose(found['default weights'], [.5,.5,.5,.7])     # .4*.2 < .2*.8
+    assert np.allclose(found['default weights'], [.5,.5,.5,.7])     # .7*.2 < 1.3*.8
     assert np.allclose(found['chosen on others'], [.8,.8,.8,.4])    # which is wrong for d
     assert np.allclose(found['best there'], [.8,.8,.8,.7])
     chosen = found[list(WEIGHTS)]
-    assert (.2*chosen.silhouette>.8*chosen.modularity).all() and (chosen.agreement==1).all()
+    assert (.2*chosen.silhouette>.8*chosen.depth).all() and (chosen.agreement==1).all()
 
 def test_where_all_weights_are_equal_the_default_ones_stay():
     rows = [r for t in ('a1', 'b1') for r in measured(t, one=(.3,.9,.8), other=(.1,.1,.5))]

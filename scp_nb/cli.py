@@ -205,7 +205,7 @@ def scp_cluster(
     backbone:str=default_backbone,  # `open_clip:MODEL/TAG`, `timm:MODEL`, or `pixels`
     checkpoint:str=None,            # local weights for that model: safetensors, or a torch file without code
     prior:str='auto',               # sizes to expect: auto (those that most candidates have), uniform, or learned (none at all)
-    outliers:float=None,            # share of images to mark as outliers, cluster -1, the least confident; 0.05 is 5%
+    outliers:float=None,            # share of images to mark as outliers, cluster -1, the strangest; 0.05 is 5%
     caption:str=None,               # name the clusters: imagenet, imagenet-21k, wordnet-nouns, or a text file with a name per line
     evaluate:bool=False,            # take sub-folder names as labels and print ACC, NMI and ARI; they change nothing else
     batch_size:int=None,            # images per forward pass, worked out if not given; halved by itself where memory runs out

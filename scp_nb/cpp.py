@@ -20,7 +20,7 @@ from .features import Features, as_features, default_device
 from .pairs import MixedPairs, NeighborPairs, ViewPairs, knn, neighbor_graph, unit_rows
 from .consensus import diffusion_map, modularity
 from .clusters import Clusters, HalfWhiten, fit_temperature, neighbor_support, _for_head, _probs
-from .loop import _ctrl_c
+from .loop import one_thread, _ctrl_c
 from .train import Callback, StopFit, _check_counts, _check_k, _check_rows, _tell, _warn_empty
 from .mcr2 import cluster_rate, coding_rate, membership, sampled_cluster_rate
 
@@ -306,7 +306,8 @@ def fit_cpp(
     _check_rows(X); _check_directions(X, allow_zeros); _fill_in(s, _check_k(n_clusters, len(X)), len(X))
     if pairs not in (None, False) and len(pairs)!=len(X):
         raise ValueError(f'pairs are of {len(pairs):,} images, features of {len(X):,}. Make both from the same images.')
-    head,prepare,probs,embedding,run = _fit(X, int(n_clusters), pairs, s, seed, default_device(device), callbacks)
+    device = default_device(device)
+    with one_thread(device): head,prepare,probs,embedding,run = _fit(X, int(n_clusters), pairs, s, seed, device, callbacks)
     _warn_empty(probs); _warn_collapsed(run.rate, s, len(X))
     known = {w: getattr(run, w) for w in ('rate', 'parts', 'modularity', 'pairs', 'support', 'temperature', 'device', 'seconds')}
     config = dict(method='CPP', seed=seed, backbone=feats.meta.get('spec'), scp_nb=__version__, **vars(s), **known)

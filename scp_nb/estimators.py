@@ -79,7 +79,7 @@ class SCPClustering(ClusterMixin, BaseEstimator):
         hidden:int|None=256,               # hidden units of the kept head; None makes it linear
         epochs:int|None=None,              # epochs of the second round; None lets `fit_head` decide
         batch_size:int=512,                # pairs per step; larger ones are steadier and slower
-        outliers:float|None=None,          # share of rows to mark -1 in `labels_`, the least confident, 0 to 1; None marks none
+        outliers:float|None=None,          # share of rows to mark -1 in `labels_`, the strangest, 0 to 1; None marks none
         min_confidence:float|None=None,    # or: mark those whose confidence is below this, 0 to 1
         random_state:int|np.random.RandomState|None=None,   # a whole number makes `fit` repeatable
         device:str|torch.device|None=None  # where to train; None takes CUDA if it is there

@@ -7,11 +7,9 @@ __all__ = ['fit_head', 'Callback', 'Checkpoint', 'Clusters', 'HalfWhiten', 'Prep
 
 # %% ../nbs/04_train.ipynb #1c22e6ac
 import hashlib, json, logging, time, warnings
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 import numpy as np, torch
-from threadpoolctl import threadpool_limits
 from torch.nn.functional import one_hot
 from . import __version__
 from .features import Features, as_features, default_device, warn_dominant, warn_zero_rows
@@ -23,8 +21,8 @@ from .clusters import Clusters, HalfWhiten, Prepare, fit_temperature, neighbor_s
 from .density import kmeans_labels
 from .repeats import find_repeats
 from .candidates import FAMILIES, Space, centred, evened, few_per_cluster, find_candidates, refine_partition
-from .choice import choose_partition, matched_share, score_partitions
-from .loop import Callback, Checkpoint, StopFit, kept, train_heads, _epochs, _tell
+from .choice import choose_partition, expected_accuracy, score_partitions
+from .loop import Callback, Checkpoint, StopFit, kept, one_thread, train_heads, _epochs, _tell
 from . import edit as _edit, update as _update     # give Clusters `merge`, `split` and the other edits, and `update`
 
 # %% ../nbs/04_train.ipynb #c035b852
@@ -134,8 +132,7 @@ def _find_target(space, prior, search, run):
     table = score_partitions(space, found, shares, even=not free)
     run.chosen = choose_partition(table)
     run.scores = {f: round(float(s), 4) for f,s in table.score.items()}
-    others = [l for f,l in first.items() if f!=run.chosen]
-    run.support = min((matched_share(found[run.chosen], l, space.k) for l in others), default=None)
+    run.support = expected_accuracy(found[run.chosen], [l for f,l in first.items() if f!=run.chosen], table.agreement[run.chosen], space.k)
     return _fill_empty(_soften(found[run.chosen], list(found.values()), space.k), space.rows)
 
 # %% ../nbs/04_train.ipynb #c9c3fbc3
@@ -152,18 +149,6 @@ def _sort_by_size(head, found):
     with torch.no_grad():
         for p in (head.w, head.b): p.copy_(p[..., order.to(p.device)])
     return head.requires_grad_(False)
-
-@contextmanager
-def _one_thread(device):
-    "One thread for many small products: several would wait for each other, and beside another busy program for very long"
-    if torch.device(device).type!='cpu':
-        yield
-        return
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1): yield
-    finally: torch.set_num_threads(before)
 
 # %% ../nbs/04_train.ipynb #a9c241ed
 def _checked(features):
@@ -281,7 +266,7 @@ class _Fit:
         "All steps; gives the head, its map, and the run with all that is worth knowing"
         _tell(self.callbacks, 'on_fit_begin', self.run)
         self.prepare()
-        with _one_thread(self.s.device):
+        with one_thread(self.s.device):
             found = kept(self.checkpoint, 'target', self.search)
             self.g.set_state(found['random'])
             vars(self.run).update(_of_bytes(found['known']), stage='teach', epoch=self.search_epochs)
@@ -308,7 +293,7 @@ def fit_head(
     hidden:int|None=256,             # hidden units of the kept head; None makes it linear, for predictions that are easier to explain
     epochs:int|None=None,            # epochs of the second round; None makes n/10 steps, at least 300 and at most 600
     batch_size:int=512,              # pairs per step, n at most; larger ones are steadier and slower
-    outliers:float|None=None,        # share of images to mark as outliers, label -1, the least confident; None marks none
+    outliers:float|None=None,        # share of images to mark as outliers, label -1, the strangest; None marks none
     min_confidence:float|None=None,  # or: mark those whose confidence is below this, 0 to 1
     seed:int=0,                      # the same seed, machine and device give the same clusters
     device:str|torch.device|None=None,   # see `default_device`

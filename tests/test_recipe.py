@@ -59,3 +59,11 @@ def test_strangers_are_strange(data):
     found = fit_head(np.r_[X, strangers], 10, n_heads=4)
     s = found.strangeness(n_dims=30)
     assert (s[1000:].mean()>s[:1000].mean()) and np.argsort(-s)[:80].min()>=1000
+
+def test_a_share_of_outliers_is_the_strangest_ones(data):
+    X = data[0][:1000]
+    strangers = np.random.default_rng(0).uniform(0, 16, (100, 64)).astype(np.float32)
+    found = fit_head(np.r_[X, strangers], 10, n_heads=4, outliers=1/11)
+    assert found.n_outliers==100 and (found.labels[1000:]<0).mean()>.9 and found.config['outliers']['by']=='strangeness'
+    doubt = found.mark_outliers(1/11, by='confidence')
+    assert doubt.confidence[doubt.labels<0].max()<=doubt.confidence[doubt.labels>=0].min()

@@ -54,6 +54,26 @@ def test_style_check_can_fail(copy):
     assert r.returncode==1
     for said in ('a higher number', 'a path of this machine', 'f has no docstring', 'f has no docments for x'): assert said in r.stdout
 
+def test_saved_outputs_are_of_the_saved_code():
+    r = run('tools/run_nbs.py', '--check')
+    assert r.returncode==0, r.stdout+r.stderr
+
+def test_changed_code_is_found(copy):
+    "A visible cell that changed is told; an exported one changes no output by itself"
+    import json
+    path = copy/'nbs'/'03h_embed.ipynb'
+    before = path.read_text()
+    def change(marker):
+        nb = json.loads(before)
+        cell = next(c for c in nb['cells'] if c['cell_type']=='code' and marker in ''.join(c['source']))
+        cell['source'] = [*cell['source'], '\n', '# another line']
+        path.write_text(json.dumps(nb))
+        return run('tools/run_nbs.py', '--check', str(path), cwd=copy)
+    assert change('def embed_graph').returncode==0
+    r = change('digits()')
+    assert r.returncode==1 and 'the code has changed' in r.stdout
+    path.write_text(before)
+
 def test_settings_and_setup_agree():
     "Every requirement is explained in CONTRIBUTING.md"
     import configparser, re, shlex

@@ -165,22 +165,29 @@ class Page(html.parser.HTMLParser):
     "Addresses, ids and text of a page"
     def __init__(self, path):
         super().__init__()
-        self.urls,self.ids,self.text,self.skip = [],set(),[],0
+        self.urls,self.ids,self.text,self.prose,self.skip,self.code = [],set(),[],[],0,0
         self.feed(path.read_text(encoding='utf-8'))
     def handle_starttag(self, tag, attrs):
         d = dict(attrs)
         self.urls += [d[k] for k in ('href', 'src') if d.get(k)]
         if 'id' in d: self.ids.add(d['id'])
         self.skip += tag in ('script', 'style')
-    def handle_endtag(self, tag): self.skip -= tag in ('script', 'style')
-    def handle_data(self, data): self.text += [] if self.skip else [data]
+        self.code += tag in ('pre', 'code')
+    def handle_endtag(self, tag):
+        self.skip -= tag in ('script', 'style')
+        self.code -= tag in ('pre', 'code')
+    def handle_data(self, data):
+        self.text += [] if self.skip else [data]
+        self.prose += [] if self.skip or self.code else [data]
 
 def check(out:Path, whole:bool=True)->list:
-    "What is wrong with the pages: directives that show, links and pictures that lead nowhere"
+    "What is wrong with the pages: directives and links that show as text, links and pictures that lead nowhere"
     pages,found = {p.resolve():Page(p) for p in sorted(out.rglob('*.html'))},[]
     for path,page in pages.items():
         name,text = path.relative_to(out.resolve()),''.join(page.text)
         found += [f'{name}: shows "{m}"' for m in re.findall(r'^\s*#\|.*|^\s*:::.*|\{\.callout.*|\{target=.*', text, flags=re.M)]
+        raw = re.findall(r'\[?[^\[\]\n]{0,60}\]\((?:https?:|[\w./-]+\.(?:ipynb|html|md))[^)\n]*\)?', ''.join(page.prose))   # of a link inside a link
+        found += [f'{name}: shows the link "{m}" as text' for m in raw]
         for u in {u for u in page.urls if not urlsplit(u).scheme and not u.startswith('//')}:
             where = (path.parent/unquote(urlsplit(u).path)).resolve() if urlsplit(u).path else path
             if where.is_dir(): where /= 'index.html'

@@ -1,7 +1,8 @@
 """Execute notebooks in place and clean them: `python tools/run_nbs.py [nbs/04_train.ipynb ...]` (all of them if none is named).
 
-Cells that nbdev_test would leave out (`eval: false`, the flags in settings.ini) are left out here too; their saved outputs stay."""
-import sys, nbformat
+Cells that nbdev_test would leave out (`eval: false`, the flags in settings.ini) are left out here too; their saved outputs stay.
+Each notebook remembers a fingerprint of the code whose outputs a reader sees; `--check` names those whose code has changed since."""
+import hashlib, sys, nbformat
 from pathlib import Path
 from execnb.nbio import read_nb, write_nb
 from nbclient import NotebookClient
@@ -18,6 +19,13 @@ def skipped(cell)->bool:
     d = extract_directives(cell, remove=False)
     return d.get('eval:', [''])[0].lower()=='false' or (not all_flags and bool(flags & d.keys())) or 'nbdev_export(' in cell.source
 
+def fingerprint(nb)->str:
+    "Of the cells that are run and seen: not those that are left out, exported or hidden"
+    unseen = {'export:', 'exporti:', 'exports:', 'hide:', 'default_exp:'}
+    cells = [c.source.strip() for c in nb.cells if c.cell_type=='code' and not skipped(c)
+             and not unseen & {d.rstrip(':')+':' for d in extract_directives(c, remove=False)}]
+    return hashlib.sha256('\n\n'.join(cells).encode()).hexdigest()[:16]
+
 def run(path:Path):
     "Run one notebook from its own folder, so that relative paths are those of nbdev_test"
     skip = [c.cell_type=='code' and skipped(c) for c in read_nb(path).cells]
@@ -33,11 +41,22 @@ def run(path:Path):
             c.outputs = [x for x in c.outputs if x.get('name')!='stderr']
     nbformat.write(nb, path)
     clean = read_nb(path)
-    clean_nb(clean)
+    clean.metadata['executed'] = fingerprint(clean)
+    clean_nb(clean, allowed_metadata_keys=['executed'])
     write_nb(clean, path)
+
+def changed(path:Path)->bool:
+    "Has the code changed since the outputs were made?"
+    nb = read_nb(path)
+    return nb.metadata.get('executed')!=fingerprint(nb)
 
 if __name__=='__main__':
     named = [Path(a) for a in sys.argv[1:] if not a.startswith('-')]
-    for p in named or sorted(p for p in Path(cfg.nbs_path).rglob('*.ipynb') if not any(o.startswith(('_','.')) for o in p.parts)):
+    everything = sorted(p for p in Path(cfg.nbs_path).rglob('*.ipynb') if not any(o.startswith(('_','.')) for o in p.parts))
+    if '--check' in sys.argv:
+        old = [p for p in named or everything if changed(p)]
+        print('\n'.join(f'{p}: the code has changed since the outputs were made; run tools/run_nbs.py {p}' for p in old))
+        sys.exit(bool(old))
+    for p in named or everything:
         run(p)
         print('ran', p, flush=True)

@@ -268,7 +268,7 @@ def mark_outliers(self:Clusters,
 # %% ../nbs/03b_clusters.ipynb #8f994513
 def shared_with_neighbors(values:torch.Tensor,    # of each row, float `[n]`
                           near:torch.Tensor,      # neighbours of each row, int64 `[n, m]`
-                          rounds:int=3            # more reach farther
+                          rounds:int=5            # more reach farther
                          )->torch.Tensor:         # float `[n]`
     "Average values with those of neighbours, and of their neighbours"
     for _ in range(rounds): values = (values+values[near].mean(1))/2

@@ -20,7 +20,7 @@ from .features import Features, as_features, default_device
 from .pairs import MixedPairs, NeighborPairs, ViewPairs, knn, neighbor_graph, unit_rows
 from .consensus import diffusion_map, modularity
 from .clusters import Clusters, HalfWhiten, fit_temperature, neighbor_support, _for_head, _probs
-from .loop import one_thread, _ctrl_c
+from .loop import one_thread, plain_torch, _ctrl_c
 from .train import Callback, StopFit, _check_counts, _check_k, _check_rows, _tell, _warn_empty
 from .mcr2 import cluster_rate, coding_rate, membership, sampled_cluster_rate
 
@@ -274,6 +274,7 @@ def _warn_collapsed(rate, s, n):
                       'Give a longer warm-up or a lower lr.', stacklevel=3)
 
 # %% ../nbs/06_cpp.ipynb #1c5f4d09
+@plain_torch()
 def fit_cpp(
     features:Features|np.ndarray|torch.Tensor,   # features `[n, d]`, not normalised; a plain array will do
     n_clusters:int,              # number of clusters k, 2 to n

@@ -16,7 +16,7 @@ from sklearn.metrics import silhouette_score
 from .features import Features, as_features
 from .parallel import take_rows
 from .clusters import Clusters
-from .loop import one_thread
+from .loop import one_thread, plain_torch
 from .resample import cross_length, draw_looks, look_pairs, reliable_information
 
 # %% ../nbs/07_estimate_k.ipynb #4bdcae13
@@ -215,6 +215,7 @@ def _look_until_sure(feats, k_min, k_max, seed, n_looks, n_rows):
             looks = looks+draw_looks(feats, n_looks, n_rows, seed, skip=half)
 
 # %% ../nbs/07_estimate_k.ipynb #a5ffa1ae
+@plain_torch()
 def estimate_k(
     features:Features|np.ndarray|torch.Tensor|Clusters,   # features `[n, d]`, not normalised, or clusters (of CPP: their embedding)
     k_min:int=1,             # least number to consider; with 1 the answer can be that there are no clusters

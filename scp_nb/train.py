@@ -22,7 +22,7 @@ from .density import kmeans_labels
 from .repeats import find_repeats
 from .candidates import FAMILIES, Space, centred, evened, few_per_cluster, find_candidates, refine_partition
 from .choice import choose_partition, expected_accuracy, score_partitions
-from .loop import Callback, Checkpoint, StopFit, kept, one_thread, train_heads, _epochs, _tell
+from .loop import Callback, Checkpoint, StopFit, kept, one_thread, plain_torch, train_heads, _epochs, _tell
 from . import edit as _edit, update as _update     # give Clusters `merge`, `split` and the other edits, and `update`
 
 # %% ../nbs/04_train.ipynb #c035b852
@@ -284,6 +284,7 @@ def _checkpoint(folder, X, pairs, **settings):
                                    scp_nb=__version__))
 
 # %% ../nbs/04_train.ipynb #b95cc463
+@plain_torch()
 def fit_head(
     features:Features|np.ndarray|torch.Tensor, # features `[n, d]`, not normalised; a plain array will do, in memory or a memory map
     n_clusters:int,                  # number of clusters k, 2 to n

@@ -18,6 +18,17 @@ def test_bursts_count_once(data):
     assert found.config['repeats']>4000 and len(found)==4800 and found.config['searched']==4800-found.config['repeats']
     assert clustering_accuracy(np.repeat(y, 8), found.labels)>clustering_accuracy(y, fit_head(X, 10).labels)-.05
 
+def test_frames_of_clips_count_once(data):
+    "150 clips of 24 frames that drift: as good as with one frame of each"
+    X,y = data[0][:150],data[1][:150]
+    rng,frame,frames = np.random.default_rng(0),X,[]
+    for _ in range(24):
+        frames.append(frame)
+        frame = X+.9*(frame-X)+rng.normal(scale=.4, size=X.shape).astype(np.float32)
+    found = fit_head(np.concatenate(frames), 10)
+    assert found.config['searched']<200
+    assert clustering_accuracy(np.tile(y, 24), found.labels)>clustering_accuracy(y, fit_head(X, 10).labels)-.05
+
 def test_copies_do_not_decide(data):
     "A few pictures saved twenty times do not get clusters of their own"
     X,y = data
@@ -67,3 +78,22 @@ def test_a_share_of_outliers_is_the_strangest_ones(data):
     assert found.n_outliers==100 and (found.labels[1000:]<0).mean()>.9 and found.config['outliers']['by']=='strangeness'
     doubt = found.mark_outliers(1/11, by='confidence')
     assert doubt.confidence[doubt.labels<0].max()<=doubt.confidence[doubt.labels>=0].min()
+
+@pytest.mark.parametrize('state', ['float64', 'no_grad', 'inference', 'autocast'])
+def test_what_the_caller_set_in_torch_changes_nothing(data, state):
+    import torch
+    from scp_nb.cpp import fit_cpp
+    from scp_nb.estimate_k import estimate_k
+    X = data[0][:300]
+    quick = dict(n_heads=2, epochs=20)
+    plain = fit_head(X, 5, **quick).labels
+    ways = dict(no_grad=torch.no_grad(), inference=torch.inference_mode(), autocast=torch.autocast('cpu', dtype=torch.bfloat16))
+    if state=='float64': torch.set_default_dtype(torch.float64)
+    try:
+        with ways.get(state) or warnings.catch_warnings():
+            assert (fit_head(X, 5, **quick).labels==plain).all()
+            assert len(fit_cpp(X, 5, steps=10, warmup=5).labels)==300
+            assert estimate_k(X, n_looks=4).k>0
+            assert torch.get_default_dtype()==(torch.float64 if state=='float64' else torch.float32)
+            assert torch.is_grad_enabled()==(state in ('float64', 'autocast')) and torch.is_autocast_enabled('cpu')==(state=='autocast')
+    finally: torch.set_default_dtype(torch.float32)

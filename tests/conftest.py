@@ -1,6 +1,7 @@
 "What several test files share: the folder of real data and weights, and one of its sets unpacked into files"
 import os
 from pathlib import Path
+if 'PYTEST_XDIST_WORKER' in os.environ: os.environ['OMP_NUM_THREADS'] = '1'    # two workers with two threads each ruin each other
 import numpy as np, pytest
 from hypothesis import settings
 

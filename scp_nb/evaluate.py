@@ -125,7 +125,7 @@ def blind_scores(labels:Sequence,   # true class of each image `[n]`
     return {k: (float(np.mean([r[k] for r in runs])), float(np.std([r[k] for r in runs]))) for k in runs[0]}
 
 # %% ../nbs/09_evaluate.ipynb #0c0bc55c
-def _num(x:float, digits:int=3)->str:
+def format_score(x:float, digits:int=3)->str:
     "A score as people write it: .912, 1.000, -.004"
     s = f'{x:.{digits}f}'
     if float(s)==0: s = s.lstrip('-')
@@ -141,7 +141,7 @@ class CellFigure(Figure):
         return f.getvalue()
 
 # %% ../nbs/09_evaluate.ipynb #dd8c73f5
-def _axes(ax:Axes|None, figsize:tuple)->Axes:
+def axes_or_new(ax:Axes|None, figsize:tuple)->Axes:
     "`ax`, or the axes of a new figure"
     return CellFigure(figsize=figsize, dpi=110, layout='constrained').subplots() if ax is None else ax
 
@@ -164,7 +164,7 @@ class Scores:
 
     def rows(self)->list:   # per score: (name, score, blind mean, blind standard deviation), as text
         "What a table shows"
-        return [(k, _num(v), *map(_num, self.blind[k])) for k,v in self.values.items()]
+        return [(k, format_score(v), *map(format_score, self.blind[k])) for k,v in self.values.items()]
 
     def _counts(self)->str:
         return f"{self.n:,} images, {self.n_clusters:,} clusters, {self.n_classes:,} classes, {self.noise:.1%} outliers"
@@ -212,7 +212,7 @@ def plot_confusion(labels:Sequence,             # true class of each image `[n]`
             raise ValueError(f"classes has {len(classes)} names, but the labels go up to {max(rows)}. Give one name per class.")
         rows = [classes[r] for r in rows]
     if m.outliers.any(): cols,counts = [*cols,'none'], np.c_[counts, m.outliers]
-    ax = _axes(ax, (5.2,4))
+    ax = axes_or_new(ax, (5.2,4))
     _draw_table(ax, counts, rows, cols)
-    ax.set(xlabel='cluster', ylabel='class', title=f'ACC {_num(m.accuracy)}: images on the diagonal')
+    ax.set(xlabel='cluster', ylabel='class', title=f'ACC {format_score(m.accuracy)}: images on the diagonal')
     return ax

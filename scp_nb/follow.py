@@ -47,12 +47,12 @@ def drawing(self:Budget):
 
 # %% ../nbs/10m_follow.ipynb #33f05e3e
 @torch.no_grad()
-def _look(run, rows):
+def look_at_rows(run, rows):
     "What the head says about `rows` now: ('probs' or 'codes', float `[m, ...]`); None if the fit offers no look"
     return run.look(rows) if hasattr(run, 'look') else None
 
 # %% ../nbs/10m_follow.ipynb #fdf5250e
-class _SoftCodes:
+class SoftCodes:
     "Probabilities of k clusters from codes, by k-means that goes on where it was"
     def __init__(self, k, eta=.175, seed=0): self.k,self.eta,self.centres,self.rng = k,eta,None,np.random.default_rng(seed)
 

@@ -154,7 +154,7 @@ def read_embeddings(path,                    # .npy, .npz, .safetensors, .parque
     return readers[path.suffix.lower()](path, column)
 
 # %% ../nbs/00i_formats.ipynb #e621d182
-def _write_parquet(path, X, names:list, labels, meta:dict)->Path:
+def write_parquet(path, X, names:list, labels, meta:dict)->Path:
     "Write a Parquet file, whole or not at all"
     pa,path = _arrow('writing Parquet'),Path(path)
     if not path.parent.is_dir(): raise FileNotFoundError(f'no folder "{path.parent}" to write "{path.name}" into.')

@@ -52,7 +52,7 @@ def one_thread(device:str|torch.device    # of the work; elsewhere than on the C
     finally: torch.set_num_threads(before)
 
 # %% ../nbs/03e_loop.ipynb #fc972a0c
-def _tell(callbacks, event, run):
+def tell_callbacks(callbacks, event, run):
     "Call `event` of every callback, in the first process only; an error names the callback it comes from"
     for c in callbacks if ranks()[0]==0 else ():
         try: getattr(c, event)(run)
@@ -61,7 +61,7 @@ def _tell(callbacks, event, run):
 
 # %% ../nbs/03e_loop.ipynb #5ad9ca78
 @contextmanager
-def _ctrl_c():
+def note_ctrl_c():
     "Note the first Ctrl-C in `.asked` and go on; only the main thread can do so"
     note = SimpleNamespace(asked=False)
     if threading.current_thread() is not threading.main_thread():
@@ -169,7 +169,7 @@ def _newest(checkpoint, name, epochs):
     return int(all_have.min())
 
 # %% ../nbs/03e_loop.ipynb #50e30d7e
-def _epochs(n, batch_size, low, high=None):
+def epochs_for(n, batch_size, low, high=None):
     "Epochs that make about `low` steps, or one step per 10 rows up to `high`"
     steps = low if high is None else min(high, max(low, n//10))
     return max(1, math.ceil(steps*batch_size/n))
@@ -186,7 +186,7 @@ def _end_epoch(terms, run, callbacks, note):
     _check_loss(terms.total, run)
     run.loss,run.confidence,run.balance = (o.mean().item() for o in (terms.total, terms.confidence, terms.balance))
     asked = note.asked
-    try: _tell(callbacks, 'on_epoch_end', run)
+    try: tell_callbacks(callbacks, 'on_epoch_end', run)
     except StopFit: asked = True
     asked = torch.tensor(int(asked))
     sum_over(asked)
@@ -281,7 +281,7 @@ def train_heads(
     run.epoch += done
     step,prior = done*per_epoch,target.mean(0) if target is not None else prior
     take = _Steps(head, opt, None if prior is None else prior.to(head.w), weights, min(n, batch_size), record)
-    with _ctrl_c() as note:
+    with note_ctrl_c() as note:
         while left>0:
             terms,step = _epoch(take, batch, n, batch_size, rate, step, epochs*per_epoch, g, note, target, shared)
             run.epoch,run.seen,done,left = run.epoch+1,getattr(run, 'seen', 0)+n,done+1,left-1

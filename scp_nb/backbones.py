@@ -126,12 +126,25 @@ class _PixelTransform:
 # %% ../nbs/00a_backbones.ipynb #0a493fb6
 class PixelProjection(nn.Module):
     "Centre, then project onto `components`"
-    def __init__(self, d:int):
+    def __init__(self,
+        d:int    # directions at most; images or pixels may allow fewer
+    ):
         super().__init__()
         self.d,self.mean,self.components = d,None,None
-    def set(self, mean:torch.Tensor, components:torch.Tensor):      # in one layout, now and from a file: the last bits depend on it
+
+    def set(self,
+        mean:torch.Tensor,         # of the pixels, `[n_pixels]`
+        components:torch.Tensor    # orthonormal directions, `[rank, n_pixels]`
+    ):
+        "Take on a projection that was learned"
+        # in one layout, now and from a file: the last bits depend on it
         self.mean,self.components = mean.float().contiguous(),components.float().contiguous()
-    def forward(self, x:torch.Tensor)->torch.Tensor: return (x-self.mean.to(x)) @ self.components.T.to(x)
+
+    def forward(self,
+        x:torch.Tensor    # pixels, float `[b, n_pixels]`
+    )->torch.Tensor:      # `[b, rank]`
+        "Project pictures"
+        return (x-self.mean.to(x)) @ self.components.T.to(x)
 
 # %% ../nbs/00a_backbones.ipynb #623da625
 @patch
@@ -159,8 +172,9 @@ def _first_skipped(images:Images)->str:
     "The first unreadable image and why, as a sentence; empty if there is none"
     return next((f' The first that failed: "{n}", {r}.' for n,r in images.skipped.items()), '')
 
-def nothing_read(images:Images)->str:
-    "The error when nothing is left"
+def nothing_read(images:Images   # none of which could be read; its `skipped` says why
+                )->str:          # sentences that name the source and the first failure
+    "Word the error when nothing is left"
     return f'none of the {len(images):,} images from {images.what} could be read.{_first_skipped(images)} Give at least one good image.'
 
 # %% ../nbs/00a_backbones.ipynb #ff8fff86
@@ -172,7 +186,10 @@ def _read(images:Images, i:int, transform):
     except (ArithmeticError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as e:
         images.skipped[images.names[i]] = f'transform failed on {im.size[0]}x{im.size[1]} pixels: {str(e)[:100]}'
 
-def n_cores()->int: return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+def n_cores(
+)->int:        # 1 or more
+    "Count the processor cores that this process may use"
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 # %% ../nbs/00a_backbones.ipynb #223bf23e
 def _prefetch(images:Images, transform, rows, n_workers:int|None=None, ahead:int=256):
@@ -200,8 +217,9 @@ def _value(s:str):
         except ValueError: pass
     return s
 
-def split_spec(spec:str)->tuple:
-    "Library, model name and arguments of a spec"
+def split_spec(spec:str   # such as "timm:vit_small_patch14_dinov2?img_size=224"
+              )->tuple:   # library, model name, and the arguments as a dict
+    "Take a spec apart"
     head,_,query = spec.partition('?')
     lib,_,name = head.partition(':')
     pairs = [p.partition('=') for p in query.split('&') if p]
@@ -279,7 +297,8 @@ def _hub_reachable()->bool:
     except OSError: return False
 
 @contextmanager
-def fetching_weights(spec:str):
+def fetching_weights(spec:str   # whose weights are fetched, for the error
+                    ):
     "Silence the libraries while they fetch weights, use the local cache alone where there is no network, and explain what went wrong"
     handlers,level,offline,reachable = list(logging.root.handlers), logging.root.manager.disable, hub.HF_HUB_OFFLINE, _hub_reachable()
     logging.disable(logging.CRITICAL)

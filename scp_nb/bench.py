@@ -28,7 +28,13 @@ def prepare_rows(X:np.ndarray      # features `[n, d]`
     return X-X.mean(0)
 
 def _scp(X, k, seed): return fit_head(X, k, seed=seed)
-def kmeans_prepared(X, k, seed): return KMeans(k, n_init=10, random_state=seed).fit_predict(prepare_rows(X))
+def kmeans_prepared(X:np.ndarray,   # features `[n, d]`, as they are; they are prepared here
+                    k:int,          # number of clusters
+                    seed:int        # of the ten starts; the best of them is kept
+                   )->np.ndarray:   # cluster of each row, int `[n]`
+    "Cluster prepared rows by k-means"
+    return KMeans(k, n_init=10, random_state=seed).fit_predict(prepare_rows(X))
+
 def _ward(X, k, seed): return AgglomerativeClustering(k).fit_predict(prepare_rows(X))
 def _spectral(X, k, seed):
     return SpectralClustering(k, affinity='nearest_neighbors', n_neighbors=10,
@@ -56,8 +62,9 @@ def _evoc(X, k, seed):
 def methods(
 )->dict:        # name -> (function of features, k and seed; packages needed; rows at most; does it use the seed?)
     "List what can be compared"
-    return {'SCP (fit_head)': (_scp, (), None, True), 'k-means': (kmeans_prepared, (), None, True), 'spectral, 10-NN': (_spectral, (), 20000, True),
-            'Ward': (_ward, (), 20000, False), 'UMAP + k-means': (_umap_kmeans, ('umap',), None, True),
+    return {'SCP (fit_head)': (_scp, (), None, True), 'k-means': (kmeans_prepared, (), None, True),
+            'spectral, 10-NN': (_spectral, (), 20000, True), 'Ward': (_ward, (), 20000, False),
+            'UMAP + k-means': (_umap_kmeans, ('umap',), None, True),
             'UMAP + HDBSCAN': (_umap_hdbscan, ('umap', 'hdbscan'), None, True), 'EVoC': (_evoc, ('evoc',), None, True)}
 
 # %% ../nbs/14_bench.ipynb #63dc9055
@@ -100,8 +107,9 @@ def uneven(X:np.ndarray,       # features `[n, d]`
     return X[rows],y[rows]
 
 # %% ../nbs/14_bench.ipynb #215b2107
-def short_name(name):
-    "A set's name without folder and ending"
+def short_name(name:str   # a set, perhaps a file, perhaps with `:rows` and `@ratio`
+              )->str:     # what tables show; rows and ratio stay
+    "Shorten a set's name: no folder, no ending"
     base = _parts(name)[0]
     return Path(base).stem+name[len(base):]
 
@@ -184,8 +192,9 @@ def versions(
     here = {n:version(n) for n,module in packages.items() if importlib.util.find_spec(module)}
     return dict(scp_nb=__version__, **here, python=platform.python_version(), threads=torch.get_num_threads())
 
-def process_memory(what='VmHWM'):
-    "`VmRSS`, or the peak `VmHWM`, of this process in MiB; None where the system does not tell"
+def process_memory(what:str='VmHWM'   # "VmHWM", the peak so far, or "VmRSS", what is held now
+                  )->float|None:      # MiB; None where the system does not tell
+    "Measure the memory of this process"
     status = Path('/proc/self/status')
     if status.is_file(): return int(re.search(rf'{what}:\s*(\d+)', status.read_text())[1])/1024
 
@@ -207,8 +216,11 @@ def _write_quality(out, runs):
     replace_file(out/'quality.json', json.dumps(dict(versions=versions(), runs=runs), indent=1))
     replace_file(out/'quality.md', markdown_table(quality_table(pd.DataFrame(runs))))
 
-def earlier_runs(out, force, add):
-    "Runs that `out` holds, or an error if it is in the way"
+def earlier_runs(out:Path,     # directory for results
+                 force:bool,   # whether what is there may be replaced
+                 add:bool      # whether what is there shall be kept and added to
+                )->list:       # earlier runs, a dict each; empty unless `add`
+    "Read the runs that `out` holds; an error if it is in the way"
     file = out/'quality.json'
     if add and file.is_file(): return json.loads(file.read_text(encoding='utf-8'))['runs']
     if out.is_file() or out.is_dir() and any(out.iterdir()) and not force:

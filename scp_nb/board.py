@@ -125,8 +125,10 @@ def _draw_side(self:Board, terms):
     self._put('side', f'<div class="scpl-side">{curves}<div><div class="scpl-h">images per cluster</div>{sizes_svg(sizes)}</div></div>')
 
 # %% ../nbs/10o_board.ipynb #103daa3c
-def match_columns(old, new):
-    "For each column of `old` the column of `new` that is most like it"
+def match_columns(old:np.ndarray,   # probabilities before, `[m, k]`
+                  new:np.ndarray    # of the same rows now, `[m, k]`
+                 )->np.ndarray:     # for each column of `old` the one of `new` that follows it, each used once, int `[k]`
+    "Match the clusters of two looks at the same rows, one to one"
     return linear_sum_assignment(-(old.T@new))[1]
 
 # %% ../nbs/10o_board.ipynb #671c455c

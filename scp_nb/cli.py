@@ -26,7 +26,8 @@ from .evaluate import evaluate
 from .report import report
 
 # %% ../nbs/13_cli.ipynb #84979374
-def one_line_errors(f):
+def one_line_errors(f   # the function of a command; called from Python it raises as ever
+                   ):
     "Turn the errors a user can mend into one line and exit code 2, when `f` runs as a command"
     @wraps(f)
     def wrapped(*args, **kwargs):

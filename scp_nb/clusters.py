@@ -67,8 +67,12 @@ HalfWhiten = Prepare     # its name in earlier versions; `fit` still evens out h
 
 # %% ../nbs/03b_clusters.ipynb #0f36c426
 @torch.no_grad()
-def head_probs(head, X, prepare=None, block=16384):
-    "Probabilities of all heads for all rows, float32 `[n_heads, n, k]` on the CPU"
+def head_probs(head:nn.Module,                # on any device; the rows go there block by block
+               X:np.ndarray|torch.Tensor,     # features `[n, d]`
+               prepare:nn.Module|None=None,   # applied to the rows first; None if `X` is prepared
+               block:int=16384                # rows at a time, bounds memory
+              )->torch.Tensor:                # float32 `[n_heads, n, k]` on the CPU
+    "Compute the probabilities of all heads for all rows"
     dev,out,i = head.w.device,None,0
     for x in (b for _,b in blocks(X, block)) if isinstance(X, np.ndarray) else X.split(block):
         x = torch.as_tensor(x).to(dev)
@@ -78,8 +82,12 @@ def head_probs(head, X, prepare=None, block=16384):
         i += len(x)
     return out
 
-def place_rows(head, prepare, X, dev):
-    "Probabilities of one head for all rows of `X`, float32 `[n, k]`, shared out between processes"
+def place_rows(head:nn.Module,              # the first of its heads is asked; moved to `dev`
+               prepare:nn.Module,           # applied to the rows first; moved to `dev`
+               X:np.ndarray|torch.Tensor,   # features `[n, d]`
+               dev:str|torch.device         # where to compute
+              )->np.ndarray:                # probabilities of all rows in every process, float32 `[n, k]`
+    "Place all rows of `X` with one head, shared out between processes"
     head,prepare = head.to(dev),prepare.to(dev)
     lo,hi = my_part(len(X))
     mine = head_probs(head, X[lo:hi], prepare)[0] if hi>lo else torch.empty(0, head.n_clusters)
@@ -102,7 +110,8 @@ class Clusters:
         self.probs = np.ascontiguousarray(probs, dtype=np.float32)
         self.labels = self.probs.argmax(1).astype(np.int64) if labels is None else np.asarray(labels, dtype=np.int64)
         self.head,self.prepare,self.images,self.features = head,prepare,images,features
-        self.names = [f'row-{i}' for i in range(len(probs))] if names is None else names if isinstance(names, NumberedNames) else list(names)
+        if names is None: names = [f'row-{i}' for i in range(len(probs))]
+        self.names = names if isinstance(names, NumberedNames) else list(names)
         self.config,self.captions = dict(config or {}),None      # captions: a name or None per cluster, from `caption_clusters`
         self.embedding = None if embedding is None else np.ascontiguousarray(embedding, dtype=np.float32)
 
@@ -124,8 +133,10 @@ def __repr__(self:Clusters):
     return f'{text}, {c["method"]} head on {len(self.prepare.mean)}-d {c["backbone"] or "given"} features, seed {c["seed"]}'
 
 # %% ../nbs/03b_clusters.ipynb #71863c21
-def features_for_head(clusters, X):
-    "`X` as features that the head of `clusters` can take, or an error"
+def features_for_head(clusters,     # `Clusters` with a head
+                      X             # features `[n, d]`: anything `as_features` takes
+                     )->Features:   # of the right width, and of the same backbone where both are known
+    "Read `X` as features that the head of `clusters` can take, or refuse it"
     X,d,ours = as_features(X),len(clusters.prepare.mean),clusters.config.get('backbone')
     if X.shape[1]!=d:
         raise ValueError(f"These clusters were made from features of width {d}; got {X.shape[1]}. Use the same backbone for new images.")
@@ -166,12 +177,15 @@ def to_frame(self:Clusters
 # %% ../nbs/03b_clusters.ipynb #2be07de0
 _HEADS = dict(ClusterHead='scp_nb.head', CPPHead='scp_nb.cpp', EditedHead='scp_nb.edit')     # kinds a directory may name
 
-def head_settings(head):
-    "What it takes to make an untrained head of the same kind, as plain JSON values"
+def head_settings(head:nn.Module   # of one of the kinds that can be saved
+                 )->dict:          # plain JSON values, arguments of `make_head` beside the kind
+    "Tell what it takes to make an untrained head of the same kind"
     return head.settings if hasattr(head, 'settings') else dict(d=head.d, n_clusters=head.n_clusters, hidden=head.hidden)
 
-def make_head(kind='ClusterHead', **settings):
-    "An untrained head of a kind that we know"
+def make_head(kind:str='ClusterHead',   # name of its class
+              **settings                # from `head_settings`
+             )->nn.Module:              # one head, without its weights
+    "Make an untrained head of a kind that we know"
     if kind not in _HEADS: raise ValueError(f'a head of kind {kind!r} was saved; this version knows {", ".join(_HEADS)}. Update scp_nb.')
     head = getattr(import_module(_HEADS[kind]), kind)
     return head(**settings, n_heads=1) if kind=='ClusterHead' else head(**settings).eval()
@@ -235,8 +249,9 @@ def summary(self:Clusters
     return table.astype(dict(nearest='Int64'))
 
 # %% ../nbs/03b_clusters.ipynb #53699767
-def check_one_fraction(**given):
-    "Error unless exactly one of two values is given, a number from 0 to 1; the first means a share, the second a confidence"
+def check_one_fraction(**given   # two arguments by name, first a share, then a confidence; None: not given
+                      ):
+    "Refuse two values unless exactly one of them is given, a number from 0 to 1"
     (share,a),(below,b) = given.items()
     if (a is None)==(b is None):
         raise ValueError(f'Give either {share} or {below}, not {"neither" if a is None else "both"}: '
@@ -332,8 +347,12 @@ def fit_temperature(
     return math.exp((low+high)/2)
 
 # %% ../nbs/03b_clusters.ipynb #af2ba6cc
-def calibrate_head(head, Z, target, judge):
-    "Divide the logits of `head` for prepared features `Z` by a temperature found without labels; gives the support and the temperature"
+def calibrate_head(head:nn.Module,        # changed in place
+                   Z:torch.Tensor,        # prepared features `[n, d]`
+                   target:torch.Tensor,   # probabilities that the head was trained towards, `[n, k]`
+                   judge:sp.csr_matrix    # graph of neighbours `[n, n]`; best one that training has not used
+                  )->tuple:               # support by neighbours, 0 to 1, and temperature
+    "Divide the logits of `head` by a temperature found without labels"
     probs = head_probs(head, Z)[0]
     support = neighbor_support(judge, align(target, probs), probs.argmax(1))
     temperature = fit_temperature(probs.log(), support)

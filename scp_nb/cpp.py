@@ -21,7 +21,8 @@ from .pairs import MixedPairs, NeighborPairs, ViewPairs, knn, neighbor_graph, un
 from .consensus import diffusion_map, modularity
 from .clusters import Clusters, HalfWhiten, fit_temperature, neighbor_support, features_for_head, head_probs
 from .loop import one_thread, note_ctrl_c
-from .train import Callback, StopFit, check_counts, check_n_clusters, check_rows, tell_callbacks, warn_empty_clusters
+from .loop import tell_callbacks
+from .train import Callback, StopFit, check_counts, check_n_clusters, check_rows, warn_empty_clusters
 from .mcr2 import cluster_rate, coding_rate, membership, sampled_cluster_rate
 
 # %% ../nbs/06_cpp.ipynb #68079624

@@ -90,8 +90,11 @@ def to_rgb(im:Image.Image   # a picture in any Pillow mode; of an animation the 
     return rgb
 
 # %% ../nbs/00_data.ipynb #e56253f8
-def as_labels(labels, classes, n:int)->tuple:
-    "int64 labels `[n]` and the class names, from whole numbers or words"
+def as_labels(labels,    # one whole number or word per image; None: there are none
+              classes,   # names of the labels 0, 1, ...; None: for words, those found, sorted
+              n:int      # images
+             )->tuple:   # int64 labels `[n]` or None, and the list of class names or None
+    "Turn whole numbers or words into labels and class names"
     classes = None if classes is None else list(classes)
     if labels is None: return None, classes
     a = np.asarray(labels)
@@ -108,8 +111,9 @@ def as_labels(labels, classes, n:int)->tuple:
 PILLOW_FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'DIB', 'GIF', 'TIFF')   # no EPS and such: Pillow starts other programs for them
 _SUFFIXES = ('jpg', 'jpeg', 'jpe', 'png', 'webp', 'bmp', 'gif', 'tif', 'tiff')
 
-def reading_error(e:BaseException)->str:
-    "Why an image could not be read, in a few words"
+def reading_error(e:BaseException   # what reading the image raised
+                 )->str:            # a few words
+    "Say why an image could not be read"
     known = {ImageError: str(e), FileNotFoundError: 'no such file (removed, or a broken link)', PermissionError: 'permission denied',
              UnidentifiedImageError: 'not an image in a format that is read here', MemoryError: 'not enough memory to decode it',
              Image.DecompressionBombError: f'decompression bomb: more than {2*(Image.MAX_IMAGE_PIXELS or 0):,} pixels'}
@@ -243,8 +247,9 @@ class ImageFiles(Images):
     def _open(self, i:int)->Image.Image: return _open_file(self.root/self._source[i])
 
 # %% ../nbs/00_data.ipynb #4f20765d
-def to_numpy(x)->np.ndarray:
-    "NumPy array of an array or tensor, wherever it lives"
+def to_numpy(x               # an array, a tensor on any device, or lists of numbers
+            )->np.ndarray:   # floats of a tensor become float32
+    "Make a NumPy array of an array or tensor"
     if hasattr(x, 'detach'):
         x = x.detach().cpu()
         x = (x.float() if x.is_floating_point() else x).numpy()
@@ -263,15 +268,20 @@ def _check_pixels(a:np.ndarray)->np.ndarray:
 # %% ../nbs/00_data.ipynb #a45af28b
 class NumberedNames(Sequence):
     "Numbered names made when asked for, since millions of strings would fill the memory"
-    def __init__(self, stem:str, n:int): self.stem,self.n = stem,n
+    def __init__(self, stem:str,   # what stands before the number
+                 n:int             # how many names
+                ):
+        self.stem,self.n = stem,n
     def __len__(self): return self.n
     def __getitem__(self, i):
         if isinstance(i, slice): return [self[j] for j in range(self.n)[i]]
         return f'{self.stem}-{range(self.n)[i]:05d}'
     def __eq__(self, other): return len(self)==len(other) and all(a==b for a,b in zip(self, other))
 
-def numbered_names(stem:str, n:int)->list:
-    "Names that sort in the order of the rows"
+def numbered_names(stem:str,     # what stands before the number
+                   n:int         # rows
+                  )->Sequence:   # "stem-00000" and so on `[n]`; above 100,000 a `NumberedNames`
+    "Name the rows by number"
     return [f'{stem}-{i:05d}' for i in range(n)] if n<=100_000 else NumberedNames(stem, n)
 
 def _to_255(a:np.ndarray)->float:

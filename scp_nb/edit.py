@@ -40,8 +40,11 @@ class EditedHead(nn.Module):
         return p.clamp_min(torch.finfo(p.dtype).tiny).log()[None]
 
 # %% ../nbs/03g_edit.ipynb #64a17e15
-def merge_columns(p, a, b):
-    "Columns of `p` with b added to a, and without b"
+def merge_columns(p:torch.Tensor,   # probabilities `[n, k]`
+                  a:int,            # column that stays
+                  b:int             # column that is added to it; another one
+                 )->torch.Tensor:   # `[n, k-1]`
+    "Add column b to column a, and leave b out"
     p = p.clone()
     p[:,a] += p[:,b]
     return torch.cat([p[:,:b], p[:,b+1:]], 1)
@@ -61,8 +64,15 @@ def _check_cluster(clusters, *which):
         if isinstance(c, bool) or not isinstance(c, (int, np.integer)) or not 0<=c<clusters.n_clusters:
             raise ValueError(f'there is no cluster {c!r}. Clusters are numbered 0 to {clusters.n_clusters-1}.')
 
-def edited_copy(clusters, labels=None, captions=None, note=None, edit=None, gate=None, probs=None):
-    "A copy of `clusters` with some things changed"
+def edited_copy(clusters:Clusters,             # stay as they are
+                labels:np.ndarray|None=None,   # new cluster of each image, int `[n]`; None keeps them
+                captions:list|None=None,       # new names of the clusters `[k]`, None where there is none; None keeps them all
+                note:str|None=None,            # what was done, in words, added to `config`
+                edit:list|None=None,           # what the head shall do, such as `['merge', a, b]`; None keeps head and probabilities
+                gate:torch.Tensor|None=None,   # weights and offset `[d+1]` of the boundary of a split
+                probs:np.ndarray|None=None     # probabilities after `edit`, `[n, k]`; needed with it
+               )->Clusters:                    # the copy
+    "Copy `clusters` with some things changed"
     new = copy(clusters)
     new.labels = clusters.labels.copy() if labels is None else labels
     new.captions = (clusters.captions and list(clusters.captions)) if captions is None else captions if any(captions) else None

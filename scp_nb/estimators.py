@@ -40,8 +40,9 @@ def _seed(random_state):
     return int(random_state if isinstance(random_state, (int, np.integer)) else rng.randint(2**30))
 
 # %% ../nbs/12_estimators.ipynb #76e84355
-def number_to_make(found):
-    "Number of clusters to make of an estimate, and what to say where it found no more than one"
+def number_to_make(found      # from `estimate_k`
+                  )->tuple:   # clusters to make, 2 or more; and what to say where the estimate found no more than one, else None
+    "Choose how many clusters to make of an estimate"
     if found.k>1: return found.k,None
     n = int(found.votes.k.get('stability', 1))
     if n>1: return n,f'coding length sees no more than one cluster; cut in {n}, as stability prefers.'

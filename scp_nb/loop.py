@@ -52,7 +52,10 @@ def one_thread(device:str|torch.device    # of the work; elsewhere than on the C
     finally: torch.set_num_threads(before)
 
 # %% ../nbs/03e_loop.ipynb #fc972a0c
-def tell_callbacks(callbacks, event, run):
+def tell_callbacks(callbacks:list,       # each a `Callback`, called in this order
+                   event:str,            # name of the method, such as "on_epoch_end"
+                   run:SimpleNamespace   # what callbacks see
+                  ):
     "Call `event` of every callback, in the first process only; an error names the callback it comes from"
     for c in callbacks if ranks()[0]==0 else ():
         try: getattr(c, event)(run)
@@ -169,8 +172,12 @@ def _newest(checkpoint, name, epochs):
     return int(all_have.min())
 
 # %% ../nbs/03e_loop.ipynb #50e30d7e
-def epochs_for(n, batch_size, low, high=None):
-    "Epochs that make about `low` steps, or one step per 10 rows up to `high`"
+def epochs_for(n:int,               # rows
+               batch_size:int,      # rows per step
+               low:int,             # steps wanted; with `high` the least
+               high:int|None=None   # between `low` and this, one step per 10 rows; None: `low` whatever n
+              )->int:               # 1 or more
+    "Choose the epochs that make about as many steps as are wanted"
     steps = low if high is None else min(high, max(low, n//10))
     return max(1, math.ceil(steps*batch_size/n))
 

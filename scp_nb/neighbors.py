@@ -157,7 +157,10 @@ def _exact(X, k, metric, rows, block, dtype):
     return torch.cat([f for f,_ in out]),torch.cat([s for _,s in out])
 
 # %% ../nbs/01d_neighbors.ipynb #82371927
-def check_n_neighbors(n_neighbors, n):
+def check_n_neighbors(n_neighbors:int,   # neighbours per row that were asked for
+                      n:int              # rows
+                     ):
+    "Refuse a number of neighbours that `n` rows cannot have"
     if isinstance(n_neighbors, bool) or not isinstance(n_neighbors, (int, np.integer)) or n_neighbors<1:
         raise ValueError(f"n_neighbors must be a whole number of 1 or more; got {n_neighbors!r}.")
     if n_neighbors>=n:

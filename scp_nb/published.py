@@ -48,12 +48,14 @@ def published(key:str      # a key of `SETS`
             for m,f,src,s in scores]
 
 # %% ../nbs/14e_published.ipynb #d7fe72b6
-def file_slug(*names):
-    "Names without folders and odd characters, joined"
+def file_slug(*names:str   # such as a set and a backbone; what follows an "@" is left out
+             )->str:       # letters, digits, dots and underscores, joined by hyphens
+    "Make one name of several that a file can have"
     return '-'.join(re.sub(r'[^A-Za-z0-9.]+', '_', n.partition('@')[0]) for n in names)
 
-def mean_and_sd(v):
-    "Mean ± standard deviation in percent; `-` where nothing is known"
+def mean_and_sd(v:list   # scores, 0 to 1; None where one is not known
+               )->str:   # in percent, such as "91.2 ± 0.4"; the value alone for one; "-" where nothing is known
+    "Write the mean and standard deviation of scores"
     v = np.array([np.nan if x is None else x for x in v], dtype=float)*100
     return '-' if not len(v) or np.isnan(v).all() else f'{v.mean():.1f} ± {v.std():.1f}' if len(v)>1 else f'{v[0]:.1f}'
 
@@ -107,8 +109,9 @@ def results_card(found:dict     # what `papers.json` holds
     if limit := found['settings'].get('limit'):
         head += f'\nAt most {limit:,} images of each split were taken: not comparable with published numbers.\n'
     failed = [dict(set=r['set'], backbone=file_slug(r['backbone']), method=r.get('method') or '-', why=r['why']) for r in found['failed']]
-    made = [dict(set=e['set'], split=e['split'], features=file_slug(e['backbone']), images=f'{e["n"]:,}', width=e['d'], skipped=e['skipped'],
-                 device=e['device'], s=f'{e["cost"]["seconds"]:.0f}', **{'images/s': f'{e["cost"]["images_per_second"]:.0f}'})
+    made = [dict(set=e['set'], split=e['split'], features=file_slug(e['backbone']), images=f'{e["n"]:,}', width=e['d'],
+                 skipped=e['skipped'], device=e['device'], s=f'{e["cost"]["seconds"]:.0f}',
+                 **{'images/s': f'{e["cost"]["images_per_second"]:.0f}'})
             for e in found['extractions']]
     versions = ', '.join(f'{k} {v}' for k,v in found['versions'].items())
     again = f'## Run it again\n\n    {found["settings"]["command"]}\n\nWith {versions}.'

@@ -180,7 +180,8 @@ def _facts(pages:_Pages, scores:Scores|None, curve:dict|None=None)->list:
     c,n = pages.clusters,pages.n
     found = [('image' if n==1 else 'images', f'{n:,}'), ('cluster' if c.n_clusters==1 else 'clusters', f'{c.n_clusters:,}')]
     if curve: found.append(('clusters estimated', curve['estimate']))
-    found += [('mean confidence', format_score(float(pages.conf.mean()), 2)), ('under .50 confidence', f'{float((pages.conf<.5).mean()):.1%}')]
+    found += [('mean confidence', format_score(float(pages.conf.mean()), 2)),
+              ('under .50 confidence', f'{float((pages.conf<.5).mean()):.1%}')]
     out = int((np.asarray(c.labels)<0).sum())
     if out: found.append(('outliers', f'{out:,}'))
     if scores is not None: found.append((f"ACC (blind {format_score(scores.blind['ACC'][0], 2)})", format_score(scores.values['ACC'], 2)))

@@ -122,8 +122,9 @@ def _super_labels(fine, classes):
     return np.array([of[c] for c in classes])[np.asarray(fine)],list(_SUPER)
 
 # %% ../nbs/00s_sets.ipynb #4711b993
-def cache_folder(root=None):
-    "The folder where sets are kept"
+def cache_folder(root=None   # a folder; None takes `$SCP_DATA`, else `scp_nb` in `$XDG_CACHE_HOME` or `~/.cache`
+                )->Path:     # need not exist
+    "Find the folder where sets are kept"
     return Path(root or os.environ.get('SCP_DATA') or Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache')/'scp_nb')
 
 def _md5(path):
@@ -297,8 +298,9 @@ def _pack(key, split, root, download):
 _OPEN = dict(torchvision=_torchvision, archive=_archive, subset=_subset, hub=_hub, pack=_pack,
              sklearn=lambda *args: digits()) | {'by hand': _by_hand}
 
-def set_key(name):
-    "The key of a set in `SETS`, whatever way it is written"
+def set_key(name:str   # such as "CIFAR-10" or "cifar10"
+           )->str:     # lower-case letters and digits; an error where there is no such set
+    "Find the key of a set in `SETS`, whatever way it is written"
     key = re.sub(r'[^a-z0-9]', '', str(name).lower())
     if key in SETS: return key
     raise ValueError(f'no set "{name}". There are {", ".join(i.name for i in SETS.values())}; or give a folder of images.')

@@ -109,8 +109,12 @@ def map_points(features,            # `Features` or array `[n, d]`
     return MapPoints(rows, xy.astype(np.float32), 'tsne')
 
 # %% ../nbs/10_show.ipynb #3759070d
-def number_places(points:MapPoints, labels:np.ndarray, most:int=20, gap:float=.045)->dict:
-    "Where to write each cluster's number; beyond `most` clusters, numbers on top of a larger cluster's are left out"
+def number_places(points:MapPoints,    # places of the images, `[m]`
+                  labels:np.ndarray,   # cluster of each of them, int `[m]`; -1 says outlier
+                  most:int=20,         # with more clusters, a number on top of a larger cluster's is left out
+                  gap:float=.045       # how close is on top, as a share of the larger side of the map
+                 )->dict:              # cluster number -> place of one of its images, `[2]`
+    "Choose where to write each cluster's number"
     ids,sizes = np.unique(labels[labels>=0], return_counts=True)
     found,gap = {},0 if len(ids)<=most else gap*float(np.ptp(points.xy, 0).max())
     for c in ids[np.argsort(-sizes, kind='stable')].tolist():
@@ -145,8 +149,11 @@ def plot_map(features,                       # `Features` or array `[n, d]`, in 
     return ax
 
 # %% ../nbs/10_show.ipynb #62c8697d
-def write_picture(path:Path, data:bytes, force:bool)->None:
-    "Write through a temporary neighbour; a file that is not ours is replaced only with `force`"
+def write_picture(path:Path,    # file to write; missing folders are made
+                  data:bytes,   # what it shall hold; `scp_nb` in its first 2,000 bytes lets us know it again
+                  force:bool    # whether to replace a file that is not ours
+                 ):
+    "Write a file through a temporary neighbour; one that is not ours is replaced only with `force`"
     if path.exists() and not force and not (path.is_file() and b'scp_nb' in path.read_bytes()[:2000]):
         raise FileExistsError(f"{path} exists and was not written by scp_nb. Give another place, or force=True to replace it.")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -35,28 +35,34 @@ _NOT_FREE = 'heads',  # families that expect clusters of one size
 _REMEMBERED = 'n_heads epochs prior chosen scores modularity pairs support temperature device seconds repeats'.split()   # in the config
 
 # %% ../nbs/04_train.ipynb #a86b9ac6
-def check_n_clusters(n_clusters, n):
-    "`n_clusters` as an int, or an error"
+def check_n_clusters(n_clusters:int,   # clusters that were asked for
+                     n:int             # rows
+                    )->int:            # `n_clusters`, from 2 to `n`
+    "Refuse a number of clusters that `n` rows cannot have"
     if isinstance(n_clusters, bool) or not isinstance(n_clusters, (int, np.integer)) or n_clusters<2:
         raise ValueError(f'n_clusters must be a whole number of 2 or more; got {n_clusters!r}.')
     if n_clusters>n: raise ValueError(f'n_clusters={n_clusters} is more than the {n:,} rows of features. Give at most {n}.')
     return int(n_clusters)
 
-def check_counts(**counts):
-    "Error unless every count is a whole number of 1 or more, or None"
+def check_counts(**counts   # arguments by name; None passes
+                ):
+    "Refuse a count that is no whole number of 1 or more"
     for name,v in counts.items():
         if v is not None and (isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v<1):
             raise ValueError(f'{name} must be a whole number of 1 or more; got {v!r}.')
 
-def check_rows(X):
-    "Error if there is nothing to cluster"
+def check_rows(X:np.ndarray|torch.Tensor   # features `[n, d]`
+              ):
+    "Refuse features in which there is nothing to cluster: one row, or equal ones"
     if len(X)<2 or (X==X[0]).all():
         what = 'One row of features is' if len(X)<2 else f'All {len(X):,} rows of features are the same, which is'
         raise ValueError(f'{what} nothing to cluster. Check the images and the backbone.')
 
 # %% ../nbs/04_train.ipynb #3f2c9b7d
-def check_prior(prior, k):
-    "Error unless `prior` is one of the words, or k positive shares"
+def check_prior(prior,              # "auto", "uniform", "learned", or shares `[k]`
+                k:int|str           # number of clusters; a word where it is not known yet, and then shares are refused
+               )->str|np.ndarray:   # the word, or the shares, float64 `[k]` that sum to 1
+    "Refuse a prior that is none of the words, nor k positive shares"
     if isinstance(prior, str):
         if prior in ('auto', 'uniform', 'learned'): return prior
         raise ValueError(f'prior must be "auto", "uniform", "learned", or {k} shares; got "{prior}".')
@@ -102,7 +108,9 @@ def _fill_empty(target, E):
         target[part],labels[part] = one_hot(c, k).to(target),c
     return target
 
-def warn_empty_clusters(probs):
+def warn_empty_clusters(probs:np.ndarray   # probabilities of all images `[n, k]`
+                       ):
+    "Warn where clusters have no image"
     empty = probs.shape[1]-len(np.unique(probs.argmax(1)))
     if empty: warnings.warn(f'{empty} of {probs.shape[1]} clusters have no image. There may be fewer different images than clusters, '
                             'or too few epochs; ask for fewer clusters, or fit again with another seed.', stacklevel=3)

@@ -149,8 +149,9 @@ PROMPTS = dict(photo=('a photo of a {}',),
                openai=tuple(t('{}') for t in OPENAI_IMAGENET_TEMPLATES))
 
 # %% ../nbs/07z_vocabulary.ipynb #cef52bbc
-def as_prompts(prompts)->tuple:
-    "Sentences with a {} for the word, from a name in `PROMPTS`, a sentence or several"
+def as_prompts(prompts    # a name in `PROMPTS`, a sentence or several
+              )->tuple:   # sentences, each with a {} for the word
+    "Turn what may be given as prompts into sentences"
     if isinstance(prompts, str): prompts = PROMPTS.get(prompts, (prompts,))
     prompts = tuple(prompts)
     bad = [p for p in prompts if not isinstance(p, str) or '{}' not in p]
@@ -160,7 +161,10 @@ def as_prompts(prompts)->tuple:
     return prompts
 
 # %% ../nbs/07z_vocabulary.ipynb #f35b7c82
-def has_text_tower(backbone)->bool: return hasattr(getattr(backbone, 'model', None), 'encode_text')
+def has_text_tower(backbone   # a `Backbone`, or an object of your own
+                  )->bool:    # True for a CLIP
+    "Tell whether a backbone reads words"
+    return hasattr(getattr(backbone, 'model', None), 'encode_text')
 
 def _tokenizer(backbone:Backbone):
     "What turns texts into tokens for `backbone`: its own attribute `tokenizer`, else open_clip's for that model"

@@ -10,8 +10,9 @@ import numpy as np
 from .parallel import _forget
 
 # %% ../nbs/00j_arrays.ipynb #c8354a76
-def _check_rank(a:np.ndarray)->None:
-    "Error unless `a` is `[n, d]` with at least one row and column, and of numbers"
+def check_rank(a:np.ndarray   # what was given as features; `[n, d]` of real numbers passes
+              ):
+    "Refuse `a` unless it is `[n, d]` with at least one row and column, and of numbers"
     if a.dtype.kind not in 'fiub':
         hint = {'c': 'Put the parts side by side: np.concatenate([X.real, X.imag], 1).',
                 'O': 'Convert it with .astype("float32"), or np.stack(list(X)) where it holds vectors.',
@@ -29,43 +30,53 @@ def _check_rank(a:np.ndarray)->None:
     if not a.size: raise ValueError(f'features must have at least one row and one column; got {list(a.shape)}.')
 
 # %% ../nbs/00j_arrays.ipynb #5c1f0a3e
-def _parts(X):
-    "First row and rows of each block of `X`, 16 million numbers or so; gives back pages of a memory map"
+def array_parts(X:np.ndarray   # `[n, d]`, in memory or a memory map
+               ):
+    "Yield the first row number and the rows of each block of `X`, 16 million numbers or so; give back pages of a memory map"
     step = max(1, 1<<24 >> X.shape[1].bit_length())
     for i in range(0, len(X), step):
         yield i,X[i:i+step]
         if getattr(X, 'mode', 'c')!='c': _forget(X)      # pages in mode "c" hold changes that no file has
 
 # %% ../nbs/00j_arrays.ipynb #b2e7f90c
-def _top(X):
-    "Largest size of a number in `X`; NaN if there is one"
+def largest_number(X:np.ndarray   # features `[n, d]`, in memory or a memory map
+                  )->float:       # 0 or more; NaN if `X` holds one
+    "Find the largest size of a number in `X`"
     top = 0.
-    for _,b in _parts(X):
+    for _,b in array_parts(X):
         if b.dtype==np.float16: b = b.astype(np.float32)        # NumPy compares halves slowly
         top = np.maximum(top, np.abs([float(b.min()), float(b.max())]).max())     # -(-128) is no int8
     return float(top)
 
 # %% ../nbs/00j_arrays.ipynb #e1c5d70b
-def _odd_scale(top): return 0<top<1e-9 or 1e15<top<=np.finfo(np.float32).max
+def is_odd_scale(top:float   # largest size of a number, from `largest_number`
+                )->bool:     # False also for 0, NaN, and what float32 cannot hold
+    "Tell whether numbers are so small or so large that sums of their squares go wrong in float32"
+    return 0<top<1e-9 or 1e15<top<=np.finfo(np.float32).max
 
-def _rescaled(X, top):
-    "`X` times the power of two that brings its largest number `top` to 0.5 to 1, as float32"
+def rescaled(X:np.ndarray,   # features `[n, d]`
+             top:float       # the largest size of a number in `X`, above 0
+            )->np.ndarray:   # a copy, float32 `[n, d]`
+    "Multiply `X` by the power of two that brings its largest number to 0.5 to 1"
     if X.dtype!=np.float64: X = np.asarray(X, dtype=np.float32)
     return np.ldexp(X, -int(np.frexp(top)[1])).astype(np.float32, copy=False)
 
 # %% ../nbs/00j_arrays.ipynb #f0d83a5e
-def _zeros(X):
-    "Numbers of the rows of `X` that are all zeros, int64"
+def rows_of_zeros(X:np.ndarray    # features `[n, d]`, in memory or a memory map
+                 )->np.ndarray:   # row numbers, ascending, int64 `[m]`
+    "Find the rows of `X` that are all zeros"
     found,some = [np.arange(0)],np.unique(np.linspace(0, X.shape[1]-1, 8).astype(int))
-    for i,b in _parts(X):
+    for i,b in array_parts(X):
         rows = np.arange(len(b))
         for c in some: rows = rows[b[rows,c]==0]
         found.append(i+rows[~b[rows].any(1)])
     return np.concatenate(found).astype(np.int64)
 
 # %% ../nbs/00j_arrays.ipynb #4e2c98d7
-def _leading(X, share=.99):
-    "Column with the most variance and its share, in 10,000 rows at most; `None, 0.` where less than `share`"
+def leading_column(X:np.ndarray,     # features `[n, d]`; 10,000 rows at most are looked at
+                   share:float=.99   # of the variance of all columns, 0 to 1; less than that is no lead
+                  )->tuple:          # number of the column and its share of the variance; `None, 0.` where none leads
+    "Find the column that holds nearly all variance"
     n,d = X.shape
     if d<8 or n<10: return None,0.         # with few columns one may well lead
     rows = np.unique(np.linspace(0, n-1, min(n, 10_000, max(1000, (1<<22)//d))).astype(int))

@@ -72,7 +72,7 @@ class Backbone:
         versions = {k: version(n) for k,n in dict(torch='torch', timm='timm', open_clip='open_clip_torch').items()}
         words = re.sub(r' at 0x[0-9a-f]+', '', ' '.join(str(transform).split()))      # a function's address says nothing
         self.provenance = dict(model=type(model).__name__, transform=words, **versions, **(provenance or {}))
-        self.d = None if isinstance(model, _Pixels) else self._probe()
+        self.d = None if isinstance(model, PixelProjection) else self._probe()
 
     def __repr__(self)->str: return f'Backbone: {self.spec}, {self.d or "?"}-d, on {self.device}'
 
@@ -124,14 +124,27 @@ class _PixelTransform:
         return torch.tensor(np.asarray(im), dtype=torch.float32).flatten() / 255
 
 # %% ../nbs/00a_backbones.ipynb #0a493fb6
-class _Pixels(nn.Module):
+class PixelProjection(nn.Module):
     "Centre, then project onto `components`"
-    def __init__(self, d:int):
+    def __init__(self,
+        d:int    # directions at most; images or pixels may allow fewer
+    ):
         super().__init__()
         self.d,self.mean,self.components = d,None,None
-    def set(self, mean:torch.Tensor, components:torch.Tensor):      # in one layout, now and from a file: the last bits depend on it
+
+    def set(self,
+        mean:torch.Tensor,         # of the pixels, `[n_pixels]`
+        components:torch.Tensor    # orthonormal directions, `[rank, n_pixels]`
+    ):
+        "Take on a projection that was learned"
+        # in one layout, now and from a file: the last bits depend on it
         self.mean,self.components = mean.float().contiguous(),components.float().contiguous()
-    def forward(self, x:torch.Tensor)->torch.Tensor: return (x-self.mean.to(x)) @ self.components.T.to(x)
+
+    def forward(self,
+        x:torch.Tensor    # pixels, float `[b, n_pixels]`
+    )->torch.Tensor:      # `[b, rank]`
+        "Project pictures"
+        return (x-self.mean.to(x)) @ self.components.T.to(x)
 
 # %% ../nbs/00a_backbones.ipynb #623da625
 @patch
@@ -140,11 +153,11 @@ def fit(self:Backbone,
         n_workers:int|None=None       # threads that read images; None: up to 8
        )->Backbone:                   # itself
     "Learn the projection of `pixels` from `images`; does nothing for a pretrained network, nor a second time"
-    if not isinstance(self.model, _Pixels) or self.model.mean is not None: return self
+    if not isinstance(self.model, PixelProjection) or self.model.mean is not None: return self
     most = max(2, min(5000, 50_000_000 // (3*self.transform.size**2)))
     rows = np.unique(np.linspace(0, len(images)-1, min(most, len(images))).round().astype(int))
     X = [x for _,x in _prefetch(images, self.transform, rows, n_workers) if x is not None]
-    if not X: raise ValueError(_none_read(images))
+    if not X: raise ValueError(nothing_read(images))
     if len(X)<2: raise ValueError(f'`pixels` learns its projection from the images and needs 2 that can be read; got 1 of {len(images)}.'
                                   f'{_first_skipped(images)} Give more images, or a pretrained backbone.')
     X = torch.stack(X).numpy()
@@ -159,8 +172,9 @@ def _first_skipped(images:Images)->str:
     "The first unreadable image and why, as a sentence; empty if there is none"
     return next((f' The first that failed: "{n}", {r}.' for n,r in images.skipped.items()), '')
 
-def _none_read(images:Images)->str:
-    "The error when nothing is left"
+def nothing_read(images:Images   # none of which could be read; its `skipped` says why
+                )->str:          # sentences that name the source and the first failure
+    "Word the error when nothing is left"
     return f'none of the {len(images):,} images from {images.what} could be read.{_first_skipped(images)} Give at least one good image.'
 
 # %% ../nbs/00a_backbones.ipynb #ff8fff86
@@ -172,13 +186,16 @@ def _read(images:Images, i:int, transform):
     except (ArithmeticError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as e:
         images.skipped[images.names[i]] = f'transform failed on {im.size[0]}x{im.size[1]} pixels: {str(e)[:100]}'
 
-def _cores()->int: return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+def n_cores(
+)->int:        # 1 or more
+    "Count the processor cores that this process may use"
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 # %% ../nbs/00a_backbones.ipynb #223bf23e
 def _prefetch(images:Images, transform, rows, n_workers:int|None=None, ahead:int=256):
     "Yield (row, tensor) in the order of `rows`; the tensor is None where the image cannot be read"
     if n_workers is not None and n_workers<1: raise ValueError(f'n_workers must be at least 1; got {n_workers}.')
-    pool,queue = ThreadPoolExecutor(n_workers or min(8, _cores())),deque()
+    pool,queue = ThreadPoolExecutor(n_workers or min(8, n_cores())),deque()
     try:
         for i in rows:
             queue.append((i, pool.submit(_read, images, int(i), transform)))
@@ -200,8 +217,9 @@ def _value(s:str):
         except ValueError: pass
     return s
 
-def _split_spec(spec:str)->tuple:
-    "Library, model name and arguments of a spec"
+def split_spec(spec:str   # such as "timm:vit_small_patch14_dinov2?img_size=224"
+              )->tuple:   # library, model name, and the arguments as a dict
+    "Take a spec apart"
     head,_,query = spec.partition('?')
     lib,_,name = head.partition(':')
     pairs = [p.partition('=') for p in query.split('&') if p]
@@ -279,7 +297,8 @@ def _hub_reachable()->bool:
     except OSError: return False
 
 @contextmanager
-def _fetching(spec:str):
+def fetching_weights(spec:str   # whose weights are fetched, for the error
+                    ):
     "Silence the libraries while they fetch weights, use the local cache alone where there is no network, and explain what went wrong"
     handlers,level,offline,reachable = list(logging.root.handlers), logging.root.manager.disable, hub.HF_HUB_OFFLINE, _hub_reachable()
     logging.disable(logging.CRITICAL)
@@ -326,7 +345,7 @@ def _load_open_clip(spec:str, name:str, args:dict, checkpoint:Path|None)->tuple:
     if args: raise ValueError(f'open_clip backbones take no arguments; got {", ".join(args)} in "{spec}".')
     model,tag = _open_clip_name(name, checkpoint is not None)
     cfg = open_clip.get_pretrained_cfg(model, tag) if tag else {}
-    with _fetching(spec):
+    with fetching_weights(spec):
         net,_,transform = open_clip.create_model_and_transforms(
             model, pretrained=None if checkpoint else tag, pretrained_text=False, force_quick_gelu=cfg.get('quick_gelu', False),
             image_mean=cfg.get('mean'), image_std=cfg.get('std'), image_interpolation=cfg.get('interpolation'),
@@ -358,7 +377,7 @@ def _load_timm(spec:str, name:str, args:dict, checkpoint:Path|None)->tuple:
     _check_timm_name(name, checkpoint is not None)
     overlay,size = _timm_state(spec, name, checkpoint) if checkpoint else None, args.get('img_size')
     def create(**kw): return timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0, **kw)
-    with _fitting(spec, checkpoint) if checkpoint else _fetching(spec):
+    with _fitting(spec, checkpoint) if checkpoint else fetching_weights(spec):
         try: net = create(**args)
         except TypeError as e:
             if 'unexpected keyword' not in str(e): raise
@@ -374,7 +393,7 @@ def _load_pixels(spec:str, name:str, args:dict, checkpoint:None=None)->tuple:
     if args: raise ValueError(f'`pixels` takes size and d; got {", ".join(args)} in "{spec}".')
     for n,v in dict(size=size, d=d).items():
         if type(v) is not int or v<1: raise ValueError(f'{n} in "{spec}" must be a whole number of at least 1; got {v!r}.')
-    return _Pixels(d), _PixelTransform(size), None
+    return PixelProjection(d), _PixelTransform(size), None
 
 # %% ../nbs/00a_backbones.ipynb #9ba33add
 def load_backbone(spec=default_backbone,   # "open_clip:MODEL/TAG", "timm:MODEL?arg=value", "pixels?size=32&d=64", or your nn.Module
@@ -388,7 +407,7 @@ def load_backbone(spec=default_backbone,   # "open_clip:MODEL/TAG", "timm:MODEL?
         if transform is None: raise ValueError('a module of your own needs its transform: load_backbone(model, transform=...).')
         return Backbone(f'module:{type(spec).__name__}', spec, transform, device)
     if transform is not None: raise ValueError(f'"{spec}" brings its own transform; transform= is for a module of your own.')
-    lib,name,args = _split_spec(str(spec))
+    lib,name,args = split_spec(str(spec))
     if lib not in ('open_clip','timm','pixels'):
         names = [f'timm:{m}' for m in timm.list_models()] + [f'open_clip:{m}' for m in open_clip.list_models()] + ['pixels']
         raise ValueError(f'no backbone "{spec}". Wanted open_clip:MODEL/TAG, timm:MODEL, pixels, or an nn.Module. '

@@ -13,7 +13,7 @@ import numpy as np, pandas as pd, torch
 from .features import extract_features
 from .train import fit_head
 from .caption import caption_clusters, load_backbone, planted_names, vocabulary, Captions
-from .bench import _memory, markdown_table, replace_file, versions
+from .bench import process_memory, markdown_table, replace_file, versions
 from .vocabulary import text_features
 
 # %% ../nbs/14d_bench_caption.ipynb #99e6a0c9
@@ -74,7 +74,7 @@ def _size(n_words, n_images, k, d=512):
     start,cpu = time.perf_counter(),time.process_time()
     c = caption_clusters(labels, X, vocabulary=words, texts=T)
     seconds,cpu = time.perf_counter()-start,time.process_time()-cpu
-    mib = _memory()
+    mib = process_memory()
     right = float(np.mean([x.name==words[x.cluster] for x in c]))
     found = dict(words=n_words, images=n_images, k=k, threads=torch.get_num_threads(), seconds=seconds, cpu=cpu, mib=mib, right=right)
     print(json.dumps(found))

@@ -15,7 +15,7 @@ from .train import fit_head
 from .mcr2 import cluster_rate, coding_rate, membership, sampled_cluster_rate
 from .cpp import fit_cpp
 from .evaluate import partition_scores
-from .bench import _memory, load_set, _kmeans, markdown_table, replace_file, _short, versions
+from .bench import process_memory, load_set, kmeans_prepared, markdown_table, replace_file, short_name, versions
 
 # %% ../nbs/14b_bench_cpp.ipynb #036e5c59
 def plain_rate(Z:torch.Tensor,       # points `[n, d]`
@@ -47,13 +47,13 @@ def _measure(way, n, d, times, file):
     torch.set_num_threads(1)
     C = _points(n, d).requires_grad_()
     torch.autograd.grad(_loss(way, C[:130]), C)                     # loads what torch loads late
-    before,best = _memory(),None
+    before,best = process_memory(),None
     for _ in range(times):
         start = time.process_time()
         loss = _loss(way, C)
         grad, = torch.autograd.grad(loss, C)
         best = min(best or 1e9, time.process_time()-start)
-    mib = None if before is None else _memory()-before
+    mib = None if before is None else process_memory()-before
     Path(file).write_text(json.dumps(dict(seconds=best, mib=mib, loss=loss.item(), grad=grad.flatten().tolist())))
 
 # %% ../nbs/14b_bench_cpp.ipynb #41a8e13e
@@ -100,7 +100,7 @@ def _cpp(X, y, k, seed, **settings):
     z = c.embedding[:,:c.config['z']]
     return c.labels,dict(precision=retrieval_precision(c.embedding, y), precision_z=retrieval_precision(z, y))
 
-_METHODS = {'k-means': lambda X,y,k,seed: (_kmeans(X, k, seed), {}),
+_METHODS = {'k-means': lambda X,y,k,seed: (kmeans_prepared(X, k, seed), {}),
             'SCP (fit_head)': lambda X,y,k,seed: (fit_head(X, k, seed=seed).labels, {}),
             'CPP (fit_cpp)': _cpp}
 _OTHERWISE = {'no pairs': dict(pairs=False), 'mean of pairs only': dict(align=0), 'two heads': dict(two_heads=True),
@@ -115,7 +115,7 @@ def _row(name, method, X, y, seed):
         warnings.simplefilter('ignore')
         labels,more = _METHODS[method](X, y, k, seed)
     seconds = time.perf_counter()-start
-    return dict(set=_short(name), n=len(X), k=k, method=method, seed=seed, **partition_scores(y, labels), **more, seconds=seconds)
+    return dict(set=short_name(name), n=len(X), k=k, method=method, seed=seed, **partition_scores(y, labels), **more, seconds=seconds)
 
 # %% ../nbs/14b_bench_cpp.ipynb #c024c58a
 def cpp_table(rows:list      # runs of `bench_cpp`, as dicts
@@ -148,12 +148,12 @@ def bench_cpp(out:Path,               # directory for `cpp.json` and `cpp.md`; w
     for r in measured or []: say(f"{r['way']:8s}{r['seconds']:6.2f} s, {r['faster']:5.1f} × as fast, loss off by {r['loss_error']:.2%}")
     for name in sets:
         X,y = load_set(name)
-        known = {(r['method'], r['seed']) for r in rows if r['set']==_short(name)}
+        known = {(r['method'], r['seed']) for r in rows if r['set']==short_name(name)}
         if ('raw features', 0) not in known:
-            rows.append(dict(set=_short(name), n=len(X), method='raw features', seed=0, precision=retrieval_precision(X, y)))
+            rows.append(dict(set=short_name(name), n=len(X), method='raw features', seed=0, precision=retrieval_precision(X, y)))
         for method,seed in ((m,s) for m in methods or list(_METHODS)[:3] for s in range(seeds) if (m,s) not in known):
             rows.append(_row(name, method, X, y, seed))
-            say(f"{_short(name):20s}{method:16s}seed {seed}  ACC {rows[-1]['ACC']:.3f}  {rows[-1]['seconds']:.0f} s")
+            say(f"{short_name(name):20s}{method:16s}seed {seed}  ACC {rows[-1]['ACC']:.3f}  {rows[-1]['seconds']:.0f} s")
             _write(out, measured, rows)
     _write(out, measured, rows)
     return rows

@@ -15,12 +15,12 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
 from .data import ImageFiles
-from .sets import _shared
-from .backbones import Backbone, _cores
+from .sets import shared_folder
+from .backbones import Backbone, n_cores
 from .reading import _Reader, _read_chunks
 from .encoding import _auto_batch, _precision
 from .features import extract_features, load_backbone
-from .bench import _memory, replace_file, versions
+from .bench import process_memory, replace_file, versions
 
 # %% ../nbs/14a_bench_extract.ipynb #2d04673e
 def write_photos(folder:Path,           # directory to fill
@@ -38,7 +38,7 @@ def write_photos(folder:Path,           # directory to fill
         x,y = int(rng.integers(0, im.width-w+1)), int(rng.integers(0, im.height-h+1))
         boxes.append((x, y, x+w, y+h))
     def write(i): photos[i%2].resize(size, Image.Resampling.BICUBIC, boxes[i]).save(Path(folder)/f'{i:06d}.jpg', quality=90)
-    with ThreadPoolExecutor(_cores()) as pool: list(pool.map(write, range(n)))
+    with ThreadPoolExecutor(n_cores()) as pool: list(pool.map(write, range(n)))
     return sorted(Path(folder).glob('*.jpg'))
 
 # %% ../nbs/14a_bench_extract.ipynb #f3fdfcd7
@@ -135,7 +135,7 @@ def bench_choices(backbone:Backbone,    # network to time
 _program = '''
 import json, sys, time
 from pathlib import Path
-from scp_nb.bench import _memory as peak
+from scp_nb.bench import process_memory as peak
 from scp_nb.features import extract_features, load_backbone
 b = load_backbone('pixels?size=8', device='cpu'); extract_features(Path(sys.argv[1])/'few', b, progress=False)
 before,start = peak(),time.perf_counter()
@@ -170,7 +170,7 @@ def bench_memory(sizes:tuple=(10000, 1000000),  # how many files to list
 def _networks(say)->list:
     "What is timed: MobileNetV1, and on CUDA two models of open_clip with random weights"
     import open_clip, timm
-    file,spec = (_shared() or Path('-'))/'models'/'mobilenetv1_100.safetensors','timm:mobilenetv1_100?pad_type=same'
+    file,spec = (shared_folder() or Path('-'))/'models'/'mobilenetv1_100.safetensors','timm:mobilenetv1_100?pad_type=same'
     if file.is_file(): found = [load_backbone(spec, checkpoint=file)]
     else:
         say('no file of weights (see `SCP_SHARED`): random weights are timed instead')
@@ -217,8 +217,8 @@ def bench_extract(out:Path,                # directory for `extract.json` and `e
     rows = _measure(say, networks, photos or {(100,100): 320, (640,480): 320}, rounds)
     choices = [r for b in networks for r in bench_choices(b, rounds)] if helps else []
     for r in choices: say(json.dumps(r))
-    if memory and _memory() is None: say('this system does not tell how much memory a process holds: that part is left out')
-    flat = bench_memory(memory) if memory and _memory() else []
+    if memory and process_memory() is None: say('this system does not tell how much memory a process holds: that part is left out')
+    flat = bench_memory(memory) if memory and process_memory() else []
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     replace_file(out/'extract.json', json.dumps(dict(versions=versions(), speed=rows, choices=choices, memory=flat), indent=1))

@@ -13,16 +13,16 @@ from scipy.ndimage import gaussian_filter
 from sklearn.cluster import SpectralClustering
 from sklearn.metrics import silhouette_score
 from . import __version__, resample
-from .sets import _shared
+from .sets import shared_folder
 from .pairs import knn, neighbor_graph, unit_rows
-from .consensus import _eigenvectors
+from .consensus import largest_eigenvectors
 from .density import kmeans_labels
 from .train import fit_head
 from .mcr2 import coding_length
 from .resample import cross_length, draw_looks, look_pairs
 from .estimate_k import estimate_k, refine_minimum
 from .evaluate import partition_scores
-from .bench import load_set, markdown_table, _memory, prepare_rows, replace_file, umap_rows, versions
+from .bench import load_set, markdown_table, process_memory, prepare_rows, replace_file, umap_rows, versions
 
 # %% ../nbs/14g_bench_k.ipynb #f447ccec
 def _subspace(rng, per, d, dim, noise):
@@ -65,7 +65,7 @@ _UNIONS = dict(subspaces3=(3, 1000), subspaces10=(10, 300), subspaces40=(40, 100
 COUNTED = [*_UNIONS, 'digits', 'signdigits', 'mnist']
 SHOWN = ['fashion10k', 'cifar10']
 
-def _file(name): return (_shared() or Path('-'))/'data'/_FILES[name]
+def _file(name): return (shared_folder() or Path('-'))/'data'/_FILES[name]
 
 def k_set(name:str,     # one of `COUNTED` or `SHOWN`, or what `load_set` takes
           seed:int=0,   # of what is drawn: subspaces, and rows of large sets
@@ -96,7 +96,7 @@ def _walk(X):
 
 # %% ../nbs/14g_bench_k.ipynb #04aa8a14
 def _by_eigengap(X, seed):
-    values,_ = _eigenvectors(_walk(prepare_rows(X)), _top(len(X))+1, seed)
+    values,_ = largest_eigenvectors(_walk(prepare_rows(X)), _top(len(X))+1, seed)
     return int(np.argmax(-np.diff(values)[1:]))+2                    # at least 2, as for the silhouette
 
 # %% ../nbs/14g_bench_k.ipynb #000483d6
@@ -226,7 +226,7 @@ def _whole(file, seed=0):
     start = time.perf_counter()
     e = estimate_k(np.load(file, mmap_mode='r'), seed=seed)
     print(json.dumps(dict(k_hat=e.k, low=e.interval[0], high=e.interval[1], rows_looked_at=e.n_rows, code=_code(),
-                          seconds=time.perf_counter()-start, mib=_memory())))
+                          seconds=time.perf_counter()-start, mib=process_memory())))
 
 # %% ../nbs/14g_bench_k.ipynb #08e34b82
 def _write_union(file, n, k, d, seed=0):

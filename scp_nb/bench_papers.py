@@ -15,14 +15,14 @@ from sklearn.cluster import KMeans
 from sklearn.preprocessing import normalize
 from .backbones import load_backbone
 from . import __version__
-from .sets import SETS, SetInfo, get_set, offline_sets, _cache, _key, _shared
+from .sets import SETS, SetInfo, get_set, offline_sets, cache_folder, set_key, shared_folder
 from .features import extract_features
 from .pairs import ViewPairs, augment_drawing, augment_photo, view_features
 from .train import fit_head
 from .cpp import fit_cpp
 from .evaluate import partition_scores, random_partition
-from .bench import _memory, methods as _peers, replace_file, versions, why_not
-from .published import plot_papers, papers_table, results_card, _both, _slug
+from .bench import process_memory, methods as _peers, replace_file, versions, why_not
+from .published import plot_papers, papers_table, results_card, mean_and_sd, file_slug
 
 # %% ../nbs/14f_bench_papers.ipynb #4410ee17
 def _new(c, X, S):
@@ -68,11 +68,11 @@ def _costs(cost):
     try: Path('/proc/self/clear_refs').write_text('5')
     except OSError: pass
     if torch.cuda.is_available(): torch.cuda.reset_peak_memory_stats()
-    before,threads,start = _memory('VmRSS'),torch.get_num_threads(),time.perf_counter()
+    before,threads,start = process_memory('VmRSS'),torch.get_num_threads(),time.perf_counter()
     try: yield
     finally: torch.set_num_threads(threads)
     cost['seconds'] = round(time.perf_counter()-start, 3)
-    if before is not None: cost['mib'] = round(max(0., _memory('VmHWM')-before), 1)
+    if before is not None: cost['mib'] = round(max(0., process_memory('VmHWM')-before), 1)
     if torch.cuda.is_available(): cost['gpu_mib'] = round(torch.cuda.max_memory_allocated()/2**20, 1)
 
 # %% ../nbs/14f_bench_papers.ipynb #7595fc06
@@ -80,7 +80,7 @@ _MOBILENET = 'timm:mobilenetv1_100?pad_type=same&img_size=160', 'mobilenetv1_100
 
 def _mobilenet():
     "The file of weights of `mobilenetv1`; None if there is none"
-    file = (_shared() or Path('-'))/'models'/_MOBILENET[1]
+    file = (shared_folder() or Path('-'))/'models'/_MOBILENET[1]
     return file if file.is_file() else None
 
 def _backbone(name, device):
@@ -103,7 +103,7 @@ def _describe(name):
     path = Path(name)
     if path.suffix=='.npz' and path.is_file(): return path.stem,SetInfo(path.stem, None, dict(all=0), 'all', 'all', 'features', 'a file')
     if path.is_dir(): return path.name,SetInfo(path.name, None, dict(all=0), 'all', 'all', 'folder', 'a folder')
-    return _key(name),SETS[_key(name)]
+    return set_key(name),SETS[set_key(name)]
 
 def _given(name):
     "Learning and scoring features of an `.npz` file, with the labels of the latter"
@@ -124,7 +124,7 @@ def _some(n, limit):
 class _Arrays:
     "Features of one set and backbone: to learn from, to score on, labels of the latter, views when asked for"
     def __init__(self, name, key, info, backbone, folder, limit=None, n_views=4, root=None, device=None):
-        self.info,self.folder,self.slug,self.limit,self.n_views = info,folder,_slug(key, backbone),limit,n_views
+        self.info,self.folder,self.slug,self.limit,self.n_views = info,folder,file_slug(key, backbone),limit,n_views
         self.extractions = []
         if info.how=='features': self.X,self.S,self.y = _given(name)
         else: self._read(name, backbone, root, device)
@@ -224,7 +224,7 @@ HEADER = ('Labels were read for scores alone: no method, setting, epoch, head or
 def _public(e, out, root):
     "An error's message on one line, without folders of this machine"
     text = ' '.join(str(e).split()) or type(e).__name__
-    for path,name in ((out.absolute(), 'OUT'), (out, 'OUT'), (_cache(root), 'CACHE'), (Path.home(), '~')):
+    for path,name in ((out.absolute(), 'OUT'), (out, 'OUT'), (cache_folder(root), 'CACHE'), (Path.home(), '~')):
         text = text.replace(str(path), name)
     return text
 
@@ -256,8 +256,8 @@ def _measure(book, a, what, method, seeds, say):
     if not why: rows,why = _runs(book, a, what, method, seeds)
     if why: book.add('failed', **what, method=method, why=why)
     if why: line = f'left out: {why}'
-    else: line = f'ACC {_both([r.get("ACC") for r in rows]):12s} {np.mean([r["cost"]["seconds"] for r in rows]):7.1f} s'
-    say(f'{what["set"]:14s} {_slug(what["backbone"])[:26]:26s} {method:18s} {line}')
+    else: line = f'ACC {mean_and_sd([r.get("ACC") for r in rows]):12s} {np.mean([r["cost"]["seconds"] for r in rows]):7.1f} s'
+    say(f'{what["set"]:14s} {file_slug(what["backbone"])[:26]:26s} {method:18s} {line}')
 
 # %% ../nbs/14f_bench_papers.ipynb #49b99db8
 PAPER_SETS = 'cifar10 cifar20 stl10 imagenet10 imagenetdogs dtd ucf101 cifar100 tinyimagenet imagenet'.split()
@@ -265,7 +265,7 @@ PAPER_SETS = 'cifar10 cifar20 stl10 imagenet10 imagenetdogs dtd ucf101 cifar100 
 def _command(sets, backbones, methods, seeds, quick, limit, n_views):
     "The command that runs this again"
     told = dict(sets=','.join(Path(s).name if Path(s).exists() else s for s in sets or ()),
-                backbones=','.join(_slug(b) if '@' in b else b for b in backbones or ()),
+                backbones=','.join(file_slug(b) if '@' in b else b for b in backbones or ()),
                 methods=';'.join(methods or ()), seeds=seeds, limit=limit, views=None if n_views==4 else n_views)
     words = [f"--{k} '{v}'" if re.search(r'[^\w.:,/-]', str(v)) else f'--{k} {v}' for k,v in told.items() if v]
     return ' '.join(['scp_bench papers', *words, *(['--quick'] if quick else []), '--out DIR'])
@@ -278,7 +278,7 @@ def _on_one(book, name, key, info, backbone, methods, seeds, say, **where):
     except Exception as e:                                # whatever is in the way of one set must not cost the others
         why = _public(e, book.out, where['root'])
         book.add('failed', **what, why=why)
-        return say(f'{key:14s} {_slug(backbone)[:26]:26s} left out: {why}')
+        return say(f'{key:14s} {file_slug(backbone)[:26]:26s} left out: {why}')
     book.new['sets'][key] = dict(name=info.name, k=a.k, source=info.source, note=info.note, learn=f'{info.fit} ({len(a.X):,} images)',
                                  score=f'{info.score} ({len(a.S):,} images)')
     for e in a.extractions: book.add('extractions', **what, **e)

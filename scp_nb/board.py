@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from scipy.optimize import linear_sum_assignment
 from .features import Features, as_features
 from .clusters import Clusters
-from .evaluate import _num
+from .evaluate import format_score
 from .pick import Pick, Thumbnails, pick_images
 from .show import MapPoints
 from .panels import SoftMap, Stamps, curve_svg, gallery_html, map_svg, sizes_svg, style_sheet
@@ -112,12 +112,12 @@ def _draw_cards(self:Board):
     return not waiting
 
 # %% ../nbs/10o_board.ipynb #3723709a
-_TERMS = dict(loss='loss', confidence='confidence', balance='balance', rate='rate', parts='parts', apart='pairs apart')
+LOSS_TERMS = dict(loss='loss', confidence='confidence', balance='balance', rate='rate', parts='parts', apart='pairs apart')
 
 @patch
 def _draw_side(self:Board, terms):
     "Curves of the `terms` (name -> values), and sizes"
-    def row(name, v): return f'<div class="scpl-term"><span>{_TERMS[name]}</span>{curve_svg(v)}<b>{_num(v[-1], 3)}</b></div>'
+    def row(name, v): return f'<div class="scpl-term"><span>{LOSS_TERMS[name]}</span>{curve_svg(v)}<b>{format_score(v[-1], 3)}</b></div>'
     rows = ''.join(row(*t) for t in terms.items())
     if self.clusters is not None: sizes = self.clusters.sizes
     else: sizes = np.bincount(self._labels(), minlength=self.k)*len(self.features)/len(self.rows)
@@ -125,8 +125,10 @@ def _draw_side(self:Board, terms):
     self._put('side', f'<div class="scpl-side">{curves}<div><div class="scpl-h">images per cluster</div>{sizes_svg(sizes)}</div></div>')
 
 # %% ../nbs/10o_board.ipynb #103daa3c
-def _order(old, new):
-    "For each column of `old` the column of `new` that is most like it"
+def match_columns(old:np.ndarray,   # probabilities before, `[m, k]`
+                  new:np.ndarray    # of the same rows now, `[m, k]`
+                 )->np.ndarray:     # for each column of `old` the one of `new` that follows it, each used once, int `[k]`
+    "Match the clusters of two looks at the same rows, one to one"
     return linear_sum_assignment(-(old.T@new))[1]
 
 # %% ../nbs/10o_board.ipynb #671c455c
@@ -141,7 +143,7 @@ def finish(self:Board,
     if self.layout is None or clusters.n_clusters!=self.k:
         before,self.k,self.layout = self.chosen,clusters.n_clusters,SoftMap(self.plane, clusters.n_clusters)
         self.chosen = {c for c in before if c<self.k} or set(range(min(6, self.k)))
-    elif self.probs is not None: self.layout.reorder(_order(p, self.probs))
+    elif self.probs is not None: self.layout.reorder(match_columns(p, self.probs))
     self.clusters,self.probs = clusters,p
     for _ in range(8): self.layout.place(p)      # they arrive
     if self.stamps: self.stamps.allow(2)

@@ -18,7 +18,7 @@ from .data import ImageFiles, to_rgb
 from .backbones import Backbone, default_backbone, load_backbone
 from .parallel import blocks
 from .features import Features, as_features, extract_features
-from .vocabulary import PROMPTS, Vocabulary, encode_texts, text_features, vocabulary, _has_text, _prompts
+from .vocabulary import PROMPTS, Vocabulary, encode_texts, text_features, vocabulary, has_text_tower, as_prompts
 
 _all_ = ['PROMPTS', 'Vocabulary', 'encode_texts', 'text_features', 'vocabulary']   # people look for them here
 
@@ -207,7 +207,7 @@ def _seen_with_words(f:Features, backbone, images, naming):
     "Features and a backbone that reads words: those given where they can, else the images encoded again by `naming`"
     if backbone is None and str(f.meta.get('spec', '')).startswith('open_clip:'): backbone = f.backbone()
     if backbone is not None: _same_network(f, backbone)
-    if _has_text(backbone): return f,backbone
+    if has_text_tower(backbone): return f,backbone
     what = backbone.spec if backbone is not None else f.meta.get('spec', 'what made these features')
     images = f.images if images is None else images
     if images is None:
@@ -217,7 +217,7 @@ def _seen_with_words(f:Features, backbone, images, naming):
     except (RuntimeError, ValueError) as e:
         raise RuntimeError(f'"{what}" cannot read words, and the CLIP for naming cannot be had: {e} '
                            'The clusters can be used without names.') from e
-    if not _has_text(clip): raise ValueError(f'naming must be a CLIP, which reads words; got "{clip.spec}".')
+    if not has_text_tower(clip): raise ValueError(f'naming must be a CLIP, which reads words; got "{clip.spec}".')
     again = extract_features(images, clip, progress=False)
     if len(again)!=len(f):
         raise ValueError(f'{len(again):,} images could be read for naming, and there are {len(f):,} rows. Give the same images.')
@@ -332,7 +332,7 @@ def _query(query, backbone, prompts):
     elif isinstance(query, Path): x = backbone.encode(backbone.transform(ImageFiles(query)[0])[None]).numpy()
     elif not isinstance(query, str) or not query.strip():
         raise ValueError(f'search for words, a picture or a Path of one; got {query!r}.')
-    else: x = encode_texts(backbone, [t.replace('{}', query) for t in _prompts(prompts)]).mean(0, keepdims=True)
+    else: x = encode_texts(backbone, [t.replace('{}', query) for t in as_prompts(prompts)]).mean(0, keepdims=True)
     return _unit(x)[0]
 
 def _nearest(X, q, n):

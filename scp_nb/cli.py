@@ -16,17 +16,18 @@ from tqdm import tqdm
 from .data import as_images, digits
 from .features import default_backbone, extract_features, load_backbone, _out_dir
 from .collection import _look
-from .clusters import _one_fraction
+from .clusters import check_one_fraction
 from .parallel import ranks
-from .train import Callback, fit_head, _check_prior
+from .train import Callback, fit_head, check_prior
 from .estimate_k import estimate_k
-from .estimators import _to_make
+from .estimators import number_to_make
 from .caption import caption_clusters, vocabulary
 from .evaluate import evaluate
 from .report import report
 
 # %% ../nbs/13_cli.ipynb #84979374
-def _one_line(f):
+def one_line_errors(f   # the function of a command; called from Python it raises as ever
+                   ):
     "Turn the errors a user can mend into one line and exit code 2, when `f` runs as a command"
     @wraps(f)
     def wrapped(*args, **kwargs):
@@ -103,7 +104,7 @@ def _estimate(feats, seed):
     found = estimate_k(feats, seed=seed)
     number,_,doubt = repr(found).split(' ', 2)
     _say('Clusters?', f'{number} {doubt}')
-    k,doubt = _to_make(found)
+    k,doubt = number_to_make(found)
     if doubt: _say('', f'{doubt} Give --k to choose.')
     return k,found
 
@@ -161,7 +162,7 @@ def _tell(clusters, scores, out, store=None):
 
 # %% ../nbs/13_cli.ipynb #8888a485
 @call_parse
-@_one_line
+@one_line_errors
 def scp_demo(
     out:str='scp_demo',     # directory to make; it must not exist yet, or be empty
     k:str='10',             # number of clusters, 2 or more, or auto to estimate it; there are ten digits
@@ -173,7 +174,7 @@ def scp_demo(
 
 # %% ../nbs/13_cli.ipynb #5f8265f7
 @call_parse
-@_one_line
+@one_line_errors
 def scp_features(
     folder:str,                     # folder of images, searched with its sub-folders
     out:str=None,                   # directory to make; FOLDER-features in the current directory if not given
@@ -196,7 +197,7 @@ def scp_features(
 
 # %% ../nbs/13_cli.ipynb #60f4496f
 @call_parse
-@_one_line
+@one_line_errors
 def scp_cluster(
     folder:str,                     # folder of images, searched with its sub-folders
     k:str=None,                     # number of clusters, 2 or more, or auto to estimate it and say how sure that is
@@ -215,8 +216,8 @@ def scp_cluster(
 ):
     "Cluster a folder of images and write a report, the assignments, the head and the features"
     k = _whole(k)
-    _check_prior(prior, 'k' if k=='auto' else k)
-    if outliers is not None: _one_fraction(outliers=outliers, min_confidence=None)
+    check_prior(prior, 'k' if k=='auto' else k)
+    if outliers is not None: check_one_fraction(outliers=outliers, min_confidence=None)
     words = None if caption is None else vocabulary(caption)
     try: features is None or _look(features, False)
     except FileExistsError as e:

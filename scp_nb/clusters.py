@@ -15,7 +15,7 @@ import numpy as np, pandas as pd, scipy.sparse as sp, torch
 from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from .data import Images, _Names
+from .data import Images, NumberedNames
 from .features import Features, as_features, _out_dir
 from .parallel import blocks, gather, my_part
 from .pairs import knn, unit_rows
@@ -67,8 +67,12 @@ HalfWhiten = Prepare     # its name in earlier versions; `fit` still evens out h
 
 # %% ../nbs/03b_clusters.ipynb #0f36c426
 @torch.no_grad()
-def _probs(head, X, prepare=None, block=16384):
-    "Probabilities of all heads for all rows, float32 `[n_heads, n, k]` on the CPU"
+def head_probs(head:nn.Module,                # on any device; the rows go there block by block
+               X:np.ndarray|torch.Tensor,     # features `[n, d]`
+               prepare:nn.Module|None=None,   # applied to the rows first; None if `X` is prepared
+               block:int=16384                # rows at a time, bounds memory
+              )->torch.Tensor:                # float32 `[n_heads, n, k]` on the CPU
+    "Compute the probabilities of all heads for all rows"
     dev,out,i = head.w.device,None,0
     for x in (b for _,b in blocks(X, block)) if isinstance(X, np.ndarray) else X.split(block):
         x = torch.as_tensor(x).to(dev)
@@ -78,11 +82,15 @@ def _probs(head, X, prepare=None, block=16384):
         i += len(x)
     return out
 
-def _place(head, prepare, X, dev):
-    "Probabilities of one head for all rows of `X`, float32 `[n, k]`, shared out between processes"
+def place_rows(head:nn.Module,              # the first of its heads is asked; moved to `dev`
+               prepare:nn.Module,           # applied to the rows first; moved to `dev`
+               X:np.ndarray|torch.Tensor,   # features `[n, d]`
+               dev:str|torch.device         # where to compute
+              )->np.ndarray:                # probabilities of all rows in every process, float32 `[n, k]`
+    "Place all rows of `X` with one head, shared out between processes"
     head,prepare = head.to(dev),prepare.to(dev)
     lo,hi = my_part(len(X))
-    mine = _probs(head, X[lo:hi], prepare)[0] if hi>lo else torch.empty(0, head.n_clusters)
+    mine = head_probs(head, X[lo:hi], prepare)[0] if hi>lo else torch.empty(0, head.n_clusters)
     return gather(mine, len(X)).numpy()
 
 # %% ../nbs/03b_clusters.ipynb #212de6c8
@@ -102,7 +110,8 @@ class Clusters:
         self.probs = np.ascontiguousarray(probs, dtype=np.float32)
         self.labels = self.probs.argmax(1).astype(np.int64) if labels is None else np.asarray(labels, dtype=np.int64)
         self.head,self.prepare,self.images,self.features = head,prepare,images,features
-        self.names = [f'row-{i}' for i in range(len(probs))] if names is None else names if isinstance(names, _Names) else list(names)
+        if names is None: names = [f'row-{i}' for i in range(len(probs))]
+        self.names = names if isinstance(names, NumberedNames) else list(names)
         self.config,self.captions = dict(config or {}),None      # captions: a name or None per cluster, from `caption_clusters`
         self.embedding = None if embedding is None else np.ascontiguousarray(embedding, dtype=np.float32)
 
@@ -124,8 +133,10 @@ def __repr__(self:Clusters):
     return f'{text}, {c["method"]} head on {len(self.prepare.mean)}-d {c["backbone"] or "given"} features, seed {c["seed"]}'
 
 # %% ../nbs/03b_clusters.ipynb #71863c21
-def _for_head(clusters, X):
-    "`X` as features that the head of `clusters` can take, or an error"
+def features_for_head(clusters,     # `Clusters` with a head
+                      X             # features `[n, d]`: anything `as_features` takes
+                     )->Features:   # of the right width, and of the same backbone where both are known
+    "Read `X` as features that the head of `clusters` can take, or refuse it"
     X,d,ours = as_features(X),len(clusters.prepare.mean),clusters.config.get('backbone')
     if X.shape[1]!=d:
         raise ValueError(f"These clusters were made from features of width {d}; got {X.shape[1]}. Use the same backbone for new images.")
@@ -142,7 +153,7 @@ def predict_proba(self:Clusters,
     block:int=16384                       # rows at a time, bounds memory
 )->np.ndarray:                            # probability of each cluster, float32 `[m, n_clusters]`
     "Give the probability of each cluster for new features"
-    return _probs(self.head, _for_head(self, X).X, self.prepare, block)[0].numpy()
+    return head_probs(self.head, features_for_head(self, X).X, self.prepare, block)[0].numpy()
 
 # %% ../nbs/03b_clusters.ipynb #1e092fe6
 @patch
@@ -166,12 +177,15 @@ def to_frame(self:Clusters
 # %% ../nbs/03b_clusters.ipynb #2be07de0
 _HEADS = dict(ClusterHead='scp_nb.head', CPPHead='scp_nb.cpp', EditedHead='scp_nb.edit')     # kinds a directory may name
 
-def _settings(head):
-    "What it takes to make an untrained head of the same kind, as plain JSON values"
+def head_settings(head:nn.Module   # of one of the kinds that can be saved
+                 )->dict:          # plain JSON values, arguments of `make_head` beside the kind
+    "Tell what it takes to make an untrained head of the same kind"
     return head.settings if hasattr(head, 'settings') else dict(d=head.d, n_clusters=head.n_clusters, hidden=head.hidden)
 
-def _new_head(kind='ClusterHead', **settings):
-    "An untrained head of a kind that we know"
+def make_head(kind:str='ClusterHead',   # name of its class
+              **settings                # from `head_settings`
+             )->nn.Module:              # one head, without its weights
+    "Make an untrained head of a kind that we know"
     if kind not in _HEADS: raise ValueError(f'a head of kind {kind!r} was saved; this version knows {", ".join(_HEADS)}. Update scp_nb.')
     head = getattr(import_module(_HEADS[kind]), kind)
     return head(**settings, n_heads=1) if kind=='ClusterHead' else head(**settings).eval()
@@ -187,7 +201,7 @@ def save(self:Clusters,
     tensors |= dict(mean=self.prepare.mean, basis=self.prepare.basis.contiguous())
     tensors |= dict(probs=torch.from_numpy(self.probs), labels=torch.from_numpy(self.labels))
     if self.embedding is not None: tensors['embedding'] = torch.from_numpy(self.embedding)
-    shape = dict(kind=type(self.head).__name__, **_settings(self.head))
+    shape = dict(kind=type(self.head).__name__, **head_settings(self.head))
     with _out_dir(path, force, {'head.safetensors', 'config.json', 'assignments.csv'}) as tmp:
         save_file(tensors, tmp/'head.safetensors')
         config = dict(format=1, head=shape, fit=self.config, names=list(self.names), captions=self.captions)
@@ -205,7 +219,7 @@ def load(cls:Clusters,
     if not (path/'config.json').is_file():
         raise FileNotFoundError(f'{path} holds no config.json, so no saved clusters. Give a directory that Clusters.save wrote.')
     config,tensors = json.loads((path/'config.json').read_text(encoding='utf-8')),load_file(path/'head.safetensors')
-    head = _new_head(**config['head'])
+    head = make_head(**config['head'])
     head.load_state_dict({k.removeprefix('head.'):v for k,v in tensors.items() if k.startswith('head.')})
     prepare = Prepare(*tensors['basis'].shape)
     prepare.load_state_dict({k:tensors[k] for k in ('mean', 'basis')})
@@ -235,8 +249,9 @@ def summary(self:Clusters
     return table.astype(dict(nearest='Int64'))
 
 # %% ../nbs/03b_clusters.ipynb #53699767
-def _one_fraction(**given):
-    "Error unless exactly one of two values is given, a number from 0 to 1; the first means a share, the second a confidence"
+def check_one_fraction(**given   # two arguments by name, first a share, then a confidence; None: not given
+                      ):
+    "Refuse two values unless exactly one of them is given, a number from 0 to 1"
     (share,a),(below,b) = given.items()
     if (a is None)==(b is None):
         raise ValueError(f'Give either {share} or {below}, not {"neither" if a is None else "both"}: '
@@ -253,7 +268,7 @@ def mark_outliers(self:Clusters,
     by:str|None=None          # what `share` goes by: "strangeness" or "confidence"; None: strangeness where the features are at hand
 )->Clusters:                  # a new one with -1 in its labels; probabilities, head and `predict` as before
     "Mark images that fit nowhere as outliers; marks made before do not count"
-    _one_fraction(share=share, below=below)
+    check_one_fraction(share=share, below=below)
     if by not in (None, 'strangeness', 'confidence'): raise ValueError(f'by must be "strangeness", "confidence" or None; got {by!r}.')
     by = 'confidence' if share is None else by or ('confidence' if self.features is None else 'strangeness')
     doubt = -self.strangeness() if by=='strangeness' else self.confidence
@@ -332,9 +347,13 @@ def fit_temperature(
     return math.exp((low+high)/2)
 
 # %% ../nbs/03b_clusters.ipynb #af2ba6cc
-def _calibrate(head, Z, target, judge):
-    "Divide the logits of `head` for prepared features `Z` by a temperature found without labels; gives the support and the temperature"
-    probs = _probs(head, Z)[0]
+def calibrate_head(head:nn.Module,        # changed in place
+                   Z:torch.Tensor,        # prepared features `[n, d]`
+                   target:torch.Tensor,   # probabilities that the head was trained towards, `[n, k]`
+                   judge:sp.csr_matrix    # graph of neighbours `[n, n]`; best one that training has not used
+                  )->tuple:               # support by neighbours, 0 to 1, and temperature
+    "Divide the logits of `head` by a temperature found without labels"
+    probs = head_probs(head, Z)[0]
     support = neighbor_support(judge, align(target, probs), probs.argmax(1))
     temperature = fit_temperature(probs.log(), support)
     with torch.no_grad():

@@ -49,8 +49,12 @@ def _by_blocks(S, m, seed, dev, degree=16, most=60, tol=1e-4):
     return values[:m].cpu().numpy(),Z[:,:m].double().cpu().numpy()
 
 # %% ../nbs/03a_consensus.ipynb #0ecd1f9d
-def _eigenvectors(S, m, seed, device='cpu'):
-    "The `m` largest eigenvalues of the symmetric `S`, descending, and their vectors; on CUDA `S` must have them in -1 to 1"
+def largest_eigenvectors(S:sp.csr_matrix,                # symmetric, sparse `[n, n]`; on CUDA its eigenvalues must lie in -1 to 1
+                         m:int,                          # how many, n at most
+                         seed:int,                       # of the eigensolver's start; small matrices need none
+                         device:str|torch.device='cpu'   # where to look for them; a GPU finds all of them at a time
+                        )->tuple:                        # eigenvalues, descending, float64 `[m]`, and vectors `[n, m]`
+    "Find the largest eigenvalues of a symmetric matrix, and their vectors"
     n = S.shape[0]
     if n<=max(500, 3*m):
         values,vectors = np.linalg.eigh(S.toarray().astype(np.float64))
@@ -69,7 +73,7 @@ def graph_eigenvectors(graph:sp.csr_matrix,    # symmetric weights `[n, n]`, fro
                       )->tuple:                # eigenvalues, descending, float64 `[n_vectors]`, and vectors `[n, n_vectors]`
     "Find the slowest modes of a random walk on a graph"
     scale = sp.diags(np.maximum(np.asarray(graph.sum(1), dtype=np.float64).ravel(), 1e-12)**-.5)
-    return _eigenvectors((scale@graph@scale).tocsr(), min(n_vectors, graph.shape[0]), seed, device)
+    return largest_eigenvectors((scale@graph@scale).tocsr(), min(n_vectors, graph.shape[0]), seed, device)
 
 def diffusion_map(graph:sp.csr_matrix,    # symmetric weights `[n, n]`, from `neighbor_graph`
                   n_dims:int,             # eigenvectors to keep; three per cluster is a good number
@@ -94,18 +98,23 @@ def modularity(graph:sp.csr_matrix,            # symmetric weights `[n, n]`
     return float(inside/ends.sum() - ((ends/ends.sum())**2).sum())
 
 # %% ../nbs/03a_consensus.ipynb #5e853b9f
-def _edges(graph, device):
-    "Both ends and the weight of every edge, on `device`"
+def edge_list(graph:sp.csr_matrix,      # weights `[n, n]`
+              device:str|torch.device   # where the tensors shall live
+             )->tuple:                  # row and column, int64, and weight, float64, of every entry, `[n_entries]` each
+    "List both ends and the weight of every edge"
     row = np.repeat(np.arange(graph.shape[0]), np.diff(graph.indptr))
     return tuple(torch.from_numpy(v).to(device) for v in (row, graph.indices.astype(np.int64), graph.data.astype(np.float64)))
 
-def _modularities(graph, partitions, device='cpu'):
-    "`modularity` of many partitions; on CUDA all edges are looked at together"
+def modularities(graph:sp.csr_matrix,            # symmetric weights `[n, n]`, from `neighbor_graph`
+                 partitions:list,                # cluster of each node, whole numbers from 0, `[n]` each
+                 device:str|torch.device='cpu'   # on CUDA all edges are looked at together
+                )->list:                         # `modularity` of each partition, at most 1
+    "Measure the modularity of many partitions"
     if torch.device(device).type=='cuda': return _modularities_there(graph, partitions, device)
     return [modularity(graph, l) for l in partitions]
 
 def _modularities_there(graph, partitions, device):
-    (row,col,weight),found = _edges(graph, device),[]
+    (row,col,weight),found = edge_list(graph, device),[]
     whole = np.asarray(graph.sum(1), dtype=np.float64).ravel()*2**24         # sums of whole numbers know no order
     whole = torch.from_numpy(whole.round().astype(np.int64)).to(device)
     for l in partitions:

@@ -19,9 +19,9 @@ from . import __version__
 from .features import Features, as_features, default_device
 from .pairs import MixedPairs, NeighborPairs, ViewPairs, knn, neighbor_graph, unit_rows
 from .consensus import diffusion_map, modularity
-from .clusters import Clusters, HalfWhiten, fit_temperature, neighbor_support, _for_head, _probs
-from .loop import one_thread, plain_torch, _ctrl_c
-from .train import Callback, StopFit, _check_counts, _check_k, _check_rows, _tell, _warn_empty
+from .clusters import Clusters, HalfWhiten, fit_temperature, neighbor_support, features_for_head, head_probs
+from .loop import one_thread, plain_torch, note_ctrl_c, tell_callbacks
+from .train import Callback, StopFit, check_counts, check_n_clusters, check_rows, warn_empty_clusters
 from .mcr2 import cluster_rate, coding_rate, membership, sampled_cluster_rate
 
 # %% ../nbs/06_cpp.ipynb #68079624
@@ -119,7 +119,7 @@ def _learn(head, draw, batches, warmup, steps, lr, settings, run, callbacks):
     "Warm up and then train on the full objective"
     opt = torch.optim.AdamW(head.parameters(), lr, weight_decay=1e-4)
     def copied(): return head.code is not None and head.code.load_state_dict(head.feature.state_dict())
-    with _ctrl_c() as note:
+    with note_ctrl_c() as note:
         for step,rows in enumerate(batches):
             if step==warmup: copied()
             for group in opt.param_groups: group['lr'] = lr*min(1, 10*step/steps+.1)*(1+math.cos(math.pi*step/steps))/2
@@ -136,7 +136,7 @@ def _learn(head, draw, batches, warmup, steps, lr, settings, run, callbacks):
             run.epoch,run.stage = run.epoch+1,'warmup' if step<warmup else 'full'
             run.loss,run.rate,run.parts,run.apart = (t.item() for t in loss)
             asked = note.asked
-            try: _tell(callbacks, 'on_epoch_end', run)
+            try: tell_callbacks(callbacks, 'on_epoch_end', run)
             except StopFit: asked = True
             run.stopped = asked
             if asked:
@@ -203,7 +203,7 @@ def _width(z, k):
 def _fill_in(s, k, n):
     "Check the settings of a fit, and fill in what was left open"
     if s.prior not in ('uniform', 'learned'): raise ValueError(f'prior must be "uniform" or "learned"; got {s.prior!r}.')
-    _check_counts(**{w: getattr(s, w) for w in ('z', 'hidden', 'steps', 'batch_size', 'n_columns', 'landmarks')})
+    check_counts(**{w: getattr(s, w) for w in ('z', 'hidden', 'steps', 'batch_size', 'n_columns', 'landmarks')})
     _check_numbers(warmup=(s.warmup,0,1e9), eta=(s.eta,1e-3,1e3), eps=(s.eps,1e-4,1e4), align=(s.align,0,1e6), gamma=(s.gamma,0,1e6),
                    keep=(s.keep,0,1), lr=(s.lr,1e-9,10))
     s.z,s.batch_size = _width(s.z, k),min(n, s.batch_size or max(512, 10*k))
@@ -226,11 +226,11 @@ def _finish(head, prepare, X, pairs, s, seed, dev, run):
     some = torch.randperm(len(X), generator=torch.Generator().manual_seed(seed))[:s.landmarks]
     z = _all_rows(lambda x: head.codes(x)[0], X[some], prepare, dev)
     run.rate,run.parts = coding_rate(z, s.eps).item(),cluster_rate(z, membership(codes[some], s.eta, signed=True), s.eps).item()
-    probs = _probs(head, X, prepare)[0]
+    probs = head_probs(head, X, prepare)[0]
     run.support = neighbor_support(neighbor_graph(knn(F, min(15, len(F)-1), device=dev)), probs, probs.argmax(1))
     run.temperature = fit_temperature(probs.log(), run.support)
     head.w /= run.temperature; head.b /= run.temperature
-    return _probs(head, X, prepare)[0].numpy(),_all_rows(head.embed, X, prepare, dev).numpy()
+    return head_probs(head, X, prepare)[0].numpy(),_all_rows(head.embed, X, prepare, dev).numpy()
 
 # %% ../nbs/06_cpp.ipynb #9f71be2b
 @torch.no_grad()
@@ -248,7 +248,7 @@ def _fit(X, k, pairs, s, seed, dev, callbacks):
     steps = s.warmup+s.steps
     run = SimpleNamespace(n=n, d=X.shape[1], n_clusters=k, n_heads=1, epochs=math.ceil(steps/20), epoch=0, stopped=False, seen=0,
                           stage='warmup', device=str(dev))
-    _tell(callbacks, 'on_fit_begin', run)
+    tell_callbacks(callbacks, 'on_fit_begin', run)
     prepare = HalfWhiten.fit(X)
     neighbors = pairs if hasattr(pairs, 'graph') else NeighborPairs(X, device=dev)
     partners = None if pairs is False else pairs or neighbors
@@ -261,7 +261,7 @@ def _fit(X, k, pairs, s, seed, dev, callbacks):
     _learn(head, draw, _batches(n, s.batch_size, steps, g), s.warmup, steps, s.lr, settings, run, callbacks)
     probs,embedding = _finish(head, prepare, X, neighbors, s, seed, dev, run)
     run.pairs,run.seconds = type(partners).__name__ if partners is not None else 'none',time.perf_counter()-start
-    _tell(callbacks, 'on_fit_end', run)
+    tell_callbacks(callbacks, 'on_fit_end', run)
     return head.cpu(),prepare.cpu(),probs,embedding,run
 
 # %% ../nbs/06_cpp.ipynb #5ae04809
@@ -304,12 +304,12 @@ def fit_cpp(
     X = torch.from_numpy(np.require(feats.numpy(), np.float32, ['C', 'W']))
     s = SimpleNamespace(prior=prior, z=z, hidden=hidden, two_heads=two_heads, warmup=warmup, steps=steps, batch_size=batch_size,
                         n_columns=n_columns, eta=eta, eps=eps, align=align, gamma=gamma, keep=keep, lr=lr, landmarks=landmarks)
-    _check_rows(X); _check_directions(X, allow_zeros); _fill_in(s, _check_k(n_clusters, len(X)), len(X))
+    check_rows(X); _check_directions(X, allow_zeros); _fill_in(s, check_n_clusters(n_clusters, len(X)), len(X))
     if pairs not in (None, False) and len(pairs)!=len(X):
         raise ValueError(f'pairs are of {len(pairs):,} images, features of {len(X):,}. Make both from the same images.')
     device = default_device(device)
     with one_thread(device): head,prepare,probs,embedding,run = _fit(X, int(n_clusters), pairs, s, seed, device, callbacks)
-    _warn_empty(probs); _warn_collapsed(run.rate, s, len(X))
+    warn_empty_clusters(probs); _warn_collapsed(run.rate, s, len(X))
     known = {w: getattr(run, w) for w in ('rate', 'parts', 'modularity', 'pairs', 'support', 'temperature', 'device', 'seconds')}
     config = dict(method='CPP', seed=seed, backbone=feats.meta.get('spec'), scp_nb=__version__, **vars(s), **known)
     return Clusters(probs, head, prepare, feats.names, config, feats.images, embedding=embedding)
@@ -322,5 +322,5 @@ def embed(self:Clusters,
 )->np.ndarray:                            # float32 `[m, z']`, rows of length 1
     "Give the embedding of new features, if these clusters have one"
     if not hasattr(self.head, 'embed'): raise ValueError('these clusters have no embedding, for fit_head makes none. Use fit_cpp.')
-    X = np.array(_for_head(self, X).numpy())
+    X = np.array(features_for_head(self, X).numpy())
     return _all_rows(self.head.embed, torch.from_numpy(X), self.prepare, self.head.w.device, block).numpy()

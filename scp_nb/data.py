@@ -90,8 +90,11 @@ def to_rgb(im:Image.Image   # a picture in any Pillow mode; of an animation the 
     return rgb
 
 # %% ../nbs/00_data.ipynb #e56253f8
-def _as_labels(labels, classes, n:int)->tuple:
-    "int64 labels `[n]` and the class names, from whole numbers or words"
+def as_labels(labels,    # one whole number or word per image; None: there are none
+              classes,   # names of the labels 0, 1, ...; None: for words, those found, sorted
+              n:int      # images
+             )->tuple:   # int64 labels `[n]` or None, and the list of class names or None
+    "Turn whole numbers or words into labels and class names"
     classes = None if classes is None else list(classes)
     if labels is None: return None, classes
     a = np.asarray(labels)
@@ -105,11 +108,12 @@ def _as_labels(labels, classes, n:int)->tuple:
     return np.array([at[w] for w in words], dtype=np.int64), classes
 
 # %% ../nbs/00_data.ipynb #169ab9db
-_FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'DIB', 'GIF', 'TIFF')   # no EPS and such: Pillow starts other programs for them
+PILLOW_FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'DIB', 'GIF', 'TIFF')   # no EPS and such: Pillow starts other programs for them
 _SUFFIXES = ('jpg', 'jpeg', 'jpe', 'png', 'webp', 'bmp', 'gif', 'tif', 'tiff')
 
-def _reason(e:BaseException)->str:
-    "Why an image could not be read, in a few words"
+def reading_error(e:BaseException   # what reading the image raised
+                 )->str:            # a few words
+    "Say why an image could not be read"
     known = {ImageError: str(e), FileNotFoundError: 'no such file (removed, or a broken link)', PermissionError: 'permission denied',
              UnidentifiedImageError: 'not an image in a format that is read here', MemoryError: 'not enough memory to decode it',
              Image.DecompressionBombError: f'decompression bomb: more than {2*(Image.MAX_IMAGE_PIXELS or 0):,} pixels'}
@@ -122,7 +126,7 @@ def _open_file(path:Path)->Image.Image:
     info = os.stat(path)
     if not stat.S_ISREG(info.st_mode): raise ImageError('not an ordinary file')
     if not info.st_size: raise ImageError('empty file')
-    with Image.open(path, formats=_FORMATS) as im: return to_rgb(im)
+    with Image.open(path, formats=PILLOW_FORMATS) as im: return to_rgb(im)
 
 # %% ../nbs/00_data.ipynb #6f863d14
 class Images:
@@ -135,7 +139,7 @@ class Images:
                 ):
         self._source,self._rows,self.what = source,np.arange(len(names)),what
         self.names,self.skipped = [str(n) for n in names],{}
-        self.labels,self.classes = _as_labels(labels, classes, len(names))
+        self.labels,self.classes = as_labels(labels, classes, len(names))
 
     def _open(self, i:int)->Image.Image:
         "The picture behind row `i` of the source, in whatever mode it is stored"
@@ -159,7 +163,7 @@ def __getitem__(self:Images,
     if not -len(self) <= i < len(self): raise IndexError(f'image {i} of {len(self):,}')
     try: return to_rgb(self._open(int(self._rows[i])))
     except Exception as e:   # Pillow's readers raise errors of a dozen kinds on damaged files
-        self.skipped[self.names[i]] = reason = _reason(e)
+        self.skipped[self.names[i]] = reason = reading_error(e)
         raise ImageError(reason) from e
 
 # %% ../nbs/00_data.ipynb #675f3cd5
@@ -179,7 +183,7 @@ def subset(self:Images,
 def _walk(root:Path)->tuple:
     "Image files below `root` as sorted relative posix paths, the number of other files, and folders that could not be read"
     files,others,skipped = [],0,{}
-    def failed(e): skipped[Path(os.path.relpath(e.filename, root)).as_posix()] = f'folder not read: {_reason(e)}'
+    def failed(e): skipped[Path(os.path.relpath(e.filename, root)).as_posix()] = f'folder not read: {reading_error(e)}'
     for folder,_,names in os.walk(root, onerror=failed):
         for name in names:
             if name.startswith('.'): continue
@@ -243,8 +247,9 @@ class ImageFiles(Images):
     def _open(self, i:int)->Image.Image: return _open_file(self.root/self._source[i])
 
 # %% ../nbs/00_data.ipynb #4f20765d
-def _numpy(x)->np.ndarray:
-    "NumPy array of an array or tensor, wherever it lives"
+def to_numpy(x               # an array, a tensor on any device, or lists of numbers
+            )->np.ndarray:   # floats of a tensor become float32
+    "Make a NumPy array of an array or tensor"
     if hasattr(x, 'detach'):
         x = x.detach().cpu()
         x = (x.float() if x.is_floating_point() else x).numpy()
@@ -261,18 +266,23 @@ def _check_pixels(a:np.ndarray)->np.ndarray:
     return a[...,0] if a.ndim==4 and a.shape[-1]==1 else a
 
 # %% ../nbs/00_data.ipynb #a45af28b
-class _Names(Sequence):
+class NumberedNames(Sequence):
     "Numbered names made when asked for, since millions of strings would fill the memory"
-    def __init__(self, stem:str, n:int): self.stem,self.n = stem,n
+    def __init__(self, stem:str,   # what stands before the number
+                 n:int             # how many names
+                ):
+        self.stem,self.n = stem,n
     def __len__(self): return self.n
     def __getitem__(self, i):
         if isinstance(i, slice): return [self[j] for j in range(self.n)[i]]
         return f'{self.stem}-{range(self.n)[i]:05d}'
     def __eq__(self, other): return len(self)==len(other) and all(a==b for a,b in zip(self, other))
 
-def _numbered(stem:str, n:int)->list:
-    "Names that sort in the order of the rows"
-    return [f'{stem}-{i:05d}' for i in range(n)] if n<=100_000 else _Names(stem, n)
+def numbered_names(stem:str,     # what stands before the number
+                   n:int         # rows
+                  )->Sequence:   # "stem-00000" and so on `[n]`; above 100,000 a `NumberedNames`
+    "Name the rows by number"
+    return [f'{stem}-{i:05d}' for i in range(n)] if n<=100_000 else NumberedNames(stem, n)
 
 def _to_255(a:np.ndarray)->float:
     "Factor that brings the values of `a` to 0..255, from their range"
@@ -291,8 +301,8 @@ class ImageArray(Images):
                  classes:list|None=None,    # names of the labels 0, 1, ...
                  names:list|None=None       # one name per image; default image-00000, image-00001, ...
                 ):
-        a = _check_pixels(_numpy(array))
-        if names is None: names = _numbered('image', len(a))
+        a = _check_pixels(to_numpy(array))
+        if names is None: names = numbered_names('image', len(a))
         if len(names)!=len(a): raise ValueError(f'names must be one per image, {len(a):,}; got {len(names):,}.')
         self._scale = _to_255(a)
         super().__init__(a, names, labels, classes, f'an array of {" x ".join(map(str, a.shape[1:]))}')
@@ -308,8 +318,8 @@ def _to_pil(x)->Image.Image:
     if isinstance(x, dict): x = x.get('bytes') or Path(x.get('path') or '')
     if isinstance(x, Image.Image): return x
     if isinstance(x, (str,Path)): return _open_file(x)
-    if isinstance(x, bytes): return Image.open(io.BytesIO(x), formats=_FORMATS)
-    try: return ImageArray(_numpy(x)[None])._open(0)
+    if isinstance(x, bytes): return Image.open(io.BytesIO(x), formats=PILLOW_FORMATS)
+    try: return ImageArray(to_numpy(x)[None])._open(0)
     except ValueError as e: raise ImageError(str(e)) from e
 
 def _hf_columns(ds, column:str|None)->tuple:
@@ -338,7 +348,7 @@ class ImageDataset(Images):
             told = [getattr(ds, a, None) for a in ('targets', 'labels', '_labels')]
             labels = next((t for t in told if hasattr(t, '__len__') and len(t)==len(ds)), None)
             classes = getattr(ds, 'classes', None) if labels is not None else None
-        super().__init__(ds, _numbered('image', len(ds)), labels, classes, f'{type(ds).__name__}')
+        super().__init__(ds, numbered_names('image', len(ds)), labels, classes, f'{type(ds).__name__}')
 
     def _open(self, i:int)->Image.Image:
         item = self._source[i]
@@ -353,7 +363,7 @@ def as_images(x,             # folder, file, list of paths or pictures, array or
         if labels is None: return x
         new = x.subset(slice(None))
         if isinstance(labels, str): raise ValueError('labels="folder" is for folders: give it to ImageFiles.')
-        new.labels,new.classes = _as_labels(labels, None, len(x))
+        new.labels,new.classes = as_labels(labels, None, len(x))
         return new
     if isinstance(x, (str, os.PathLike)): return ImageFiles(x, labels)
     if isinstance(x, (list,tuple)):
@@ -369,7 +379,7 @@ def digits()->ImageArray:   # 1,797 grey pictures of 8x8, labels 0..9, in the da
     "Load scikit-learn's handwritten digits"
     d = load_digits()
     a = np.rint(d.images*(255/16)).astype(np.uint8)
-    return ImageArray(a, d.target, [str(c) for c in d.target_names], _numbered('digits', len(a)))
+    return ImageArray(a, d.target, [str(c) for c in d.target_names], numbered_names('digits', len(a)))
 
 # %% ../nbs/00_data.ipynb #68e2a2e6
 def photo_patches(size:int=48,     # side of a patch in pixels; larger patches show more and are fewer

@@ -11,7 +11,7 @@ import numpy as np, scipy.sparse as sp, torch
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from .pairs import Neighbors
-from .consensus import _edges
+from .consensus import edge_list
 from .parallel import gather, my_part
 
 # %% ../nbs/03c_density.ipynb #8208e89c
@@ -37,7 +37,7 @@ def _border_depths(graph, density, partitions, device='cpu'):
     return depths
 
 def _border_depths_there(graph, density, partitions, device):
-    (row,col,weight),density = _edges(graph, device),torch.from_numpy(density).to(device)
+    (row,col,weight),density = edge_list(graph, device),torch.from_numpy(density).to(device)
     dense,found = torch.minimum(density[row], density[col])*weight,[]
     mean = dense.sum()/weight.sum()
     for l in partitions:

@@ -13,7 +13,7 @@ from sklearn.cluster import KMeans
 from torch import nn
 from .features import Features, as_features
 from .parallel import blocks
-from .clusters import Clusters, HalfWhiten, _new_head, _settings
+from .clusters import Clusters, HalfWhiten, make_head, head_settings
 
 # %% ../nbs/03g_edit.ipynb #cadc4e13
 class EditedHead(nn.Module):
@@ -23,7 +23,7 @@ class EditedHead(nn.Module):
         edits:list=()     # ["merge", a, b] puts b into a and drops b; ["split", c] cuts c by the next gate, the new part comes last
     ):
         super().__init__()
-        self.base,self.edits,self.settings = _new_head(**base),[list(e) for e in edits],dict(base=base, edits=[list(e) for e in edits])
+        self.base,self.edits,self.settings = make_head(**base),[list(e) for e in edits],dict(base=base, edits=[list(e) for e in edits])
         splits = sum(e[0]=='split' for e in edits)
         self.gates = nn.Parameter(torch.zeros(splits, self.base.d+1), requires_grad=False)     # weights and offset of each split
         self.d,self.n_clusters = self.base.d,self.base.n_clusters+2*splits-len(self.edits)
@@ -36,12 +36,15 @@ class EditedHead(nn.Module):
     )->torch.Tensor:      # logits `[1, b, n_clusters]`, which are log-probabilities
         "Compute the logits of the edited clusters"
         p,gates = self.base(x)[0].softmax(-1),iter(self.gates)
-        for what,*c in self.edits: p = _merged(p, *c) if what=='merge' else _cut(p, *c, _open(x, next(gates)))
+        for what,*c in self.edits: p = merge_columns(p, *c) if what=='merge' else _cut(p, *c, _open(x, next(gates)))
         return p.clamp_min(torch.finfo(p.dtype).tiny).log()[None]
 
 # %% ../nbs/03g_edit.ipynb #64a17e15
-def _merged(p, a, b):
-    "Columns of `p` with b added to a, and without b"
+def merge_columns(p:torch.Tensor,   # probabilities `[n, k]`
+                  a:int,            # column that stays
+                  b:int             # column that is added to it; another one
+                 )->torch.Tensor:   # `[n, k-1]`
+    "Add column b to column a, and leave b out"
     p = p.clone()
     p[:,a] += p[:,b]
     return torch.cat([p[:,:b], p[:,b+1:]], 1)
@@ -61,8 +64,15 @@ def _check_cluster(clusters, *which):
         if isinstance(c, bool) or not isinstance(c, (int, np.integer)) or not 0<=c<clusters.n_clusters:
             raise ValueError(f'there is no cluster {c!r}. Clusters are numbered 0 to {clusters.n_clusters-1}.')
 
-def _edited(clusters, labels=None, captions=None, note=None, edit=None, gate=None, probs=None):
-    "A copy of `clusters` with some things changed"
+def edited_copy(clusters:Clusters,             # stay as they are
+                labels:np.ndarray|None=None,   # new cluster of each image, int `[n]`; None keeps them
+                captions:list|None=None,       # new names of the clusters `[k]`, None where there is none; None keeps them all
+                note:str|None=None,            # what was done, in words, added to `config`
+                edit:list|None=None,           # what the head shall do, such as `['merge', a, b]`; None keeps head and probabilities
+                gate:torch.Tensor|None=None,   # weights and offset `[d+1]` of the boundary of a split
+                probs:np.ndarray|None=None     # probabilities after `edit`, `[n, k]`; needed with it
+               )->Clusters:                    # the copy
+    "Copy `clusters` with some things changed"
     new = copy(clusters)
     new.labels = clusters.labels.copy() if labels is None else labels
     new.captions = (clusters.captions and list(clusters.captions)) if captions is None else captions if any(captions) else None
@@ -70,7 +80,7 @@ def _edited(clusters, labels=None, captions=None, note=None, edit=None, gate=Non
     if edit is None: return new
     old = clusters.head
     again = type(old).__name__=='EditedHead'
-    base = old.settings['base'] if again else dict(kind=type(old).__name__, **_settings(old))
+    base = old.settings['base'] if again else dict(kind=type(old).__name__, **head_settings(old))
     new.head = EditedHead(base, [*(old.edits if again else ()), edit])
     new.head.base.load_state_dict((old.base if again else old).state_dict())
     gates = [*(old.gates if again else ()), *([] if gate is None else [gate])]
@@ -91,8 +101,8 @@ def merge(self:Clusters,
     labels = np.where(self.labels==b, a, self.labels)
     names = list(self.captions or [None]*self.n_clusters)
     names[a] = names[a] or names[b]
-    return _edited(self, labels-(labels>b), names[:b]+names[b+1:], f'merged {b} into {a}', ['merge', a, b],
-                   probs=_merged(torch.from_numpy(self.probs), a, b).numpy())
+    return edited_copy(self, labels-(labels>b), names[:b]+names[b+1:], f'merged {b} into {a}', ['merge', a, b],
+                   probs=merge_columns(torch.from_numpy(self.probs), a, b).numpy())
 
 # %% ../nbs/03g_edit.ipynb #2d54d482
 def _gate(Z, seed):
@@ -128,7 +138,7 @@ def split(self:Clusters,
     gate = _gate(Z, seed)
     share = torch.cat([_open(self.prepare(torch.from_numpy(np.asarray(b, np.float32))), gate) for _,b in blocks(feats.X)])
     labels = np.where((self.labels==cluster) & (share>.5).numpy(), self.n_clusters, self.labels)
-    return _edited(self, labels, [*(self.captions or [None]*self.n_clusters), None], f'split {cluster}', ['split', int(cluster)], gate,
+    return edited_copy(self, labels, [*(self.captions or [None]*self.n_clusters), None], f'split {cluster}', ['split', int(cluster)], gate,
                    _cut(torch.from_numpy(self.probs), cluster, share).numpy())
 
 # %% ../nbs/03g_edit.ipynb #573c24e2
@@ -142,7 +152,7 @@ def rename(self:Clusters,
     if not isinstance(name, (str, type(None))): raise ValueError(f'a name is text or None; got {name!r}.')
     names,name = list(self.captions or [None]*self.n_clusters),(name or '').strip() or None
     names[cluster] = name
-    return _edited(self, captions=names, note=f'named {cluster} {name!r}')
+    return edited_copy(self, captions=names, note=f'named {cluster} {name!r}')
 
 # %% ../nbs/03g_edit.ipynb #08fcf1bf
 @patch
@@ -157,4 +167,4 @@ def set_aside(self:Clusters,
                          f'got {rows.dtype} of shape {list(rows.shape)}.')
     labels = self.labels.copy()
     labels[rows.astype(np.int64)] = -1
-    return _edited(self, labels, note=f'set {len(rows)} images aside')
+    return edited_copy(self, labels, note=f'set {len(rows)} images aside')

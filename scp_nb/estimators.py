@@ -12,7 +12,7 @@ from fastcore.basics import patch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
-from .data import _numpy
+from .data import to_numpy
 from .features import Features, as_features
 from .pairs import unit_rows
 from .head import ClusterHead
@@ -25,7 +25,7 @@ def _rows(est, X, fitting=False):
     "`X` as float32 rows that scikit-learn has checked against what `est` knows"
     kind = getattr(getattr(X, 'dtype', None), 'kind', None)
     if sp.issparse(X) or kind in ('m', 'M'): as_features(X)     # tells why not
-    if hasattr(X, 'detach'): X = _numpy(X)      # NumPy knows no bfloat16, and no memory but its own
+    if hasattr(X, 'detach'): X = to_numpy(X)      # NumPy knows no bfloat16, and no memory but its own
     return validate_data(est, X, reset=fitting, dtype=np.float32, order='C', force_writeable=True, ensure_min_samples=1+fitting)
 
 def _features(X, rows):
@@ -40,8 +40,9 @@ def _seed(random_state):
     return int(random_state if isinstance(random_state, (int, np.integer)) else rng.randint(2**30))
 
 # %% ../nbs/12_estimators.ipynb #76e84355
-def _to_make(found):
-    "Number of clusters to make of an estimate, and what to say where it found no more than one"
+def number_to_make(found      # from `estimate_k`
+                  )->tuple:   # clusters to make, 2 or more; and what to say where the estimate found no more than one, else None
+    "Choose how many clusters to make of an estimate"
     if found.k>1: return found.k,None
     n = int(found.votes.k.get('stability', 1))
     if n>1: return n,f'coding length sees no more than one cluster; cut in {n}, as stability prefers.'
@@ -53,7 +54,7 @@ def _how_many(n_clusters, feats, seed):
     if not isinstance(n_clusters, str): return n_clusters,None
     if n_clusters!='auto': raise ValueError(f'n_clusters must be a whole number or "auto"; got {n_clusters!r}.')
     found = estimate_k(feats, seed=seed)
-    k,doubt = _to_make(found)
+    k,doubt = number_to_make(found)
     if doubt: warnings.warn(f'{doubt} Give n_clusters to choose.', stacklevel=3)
     return k,found
 

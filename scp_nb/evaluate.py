@@ -125,8 +125,10 @@ def blind_scores(labels:Sequence,   # true class of each image `[n]`
     return {k: (float(np.mean([r[k] for r in runs])), float(np.std([r[k] for r in runs]))) for k in runs[0]}
 
 # %% ../nbs/09_evaluate.ipynb #0c0bc55c
-def _num(x:float, digits:int=3)->str:
-    "A score as people write it: .912, 1.000, -.004"
+def format_score(x:float,       # a score, such as 0.912
+                 digits:int=3   # after the point
+                )->str:         # such as ".912", "1.000" or "-.004"
+    "Write a score as people do"
     s = f'{x:.{digits}f}'
     if float(s)==0: s = s.lstrip('-')
     return s.replace('0.', '.', 1) if s.lstrip('-').startswith('0.') else s
@@ -141,8 +143,10 @@ class CellFigure(Figure):
         return f.getvalue()
 
 # %% ../nbs/09_evaluate.ipynb #dd8c73f5
-def _axes(ax:Axes|None, figsize:tuple)->Axes:
-    "`ax`, or the axes of a new figure"
+def axes_or_new(ax:Axes|None,   # axes to draw in, if there are any
+                figsize:tuple   # width and height of a new figure, in inches
+               )->Axes:         # `ax`, or those of the new figure
+    "Make a figure unless there are axes"
     return CellFigure(figsize=figsize, dpi=110, layout='constrained').subplots() if ax is None else ax
 
 # %% ../nbs/09_evaluate.ipynb #3b97246c
@@ -164,7 +168,7 @@ class Scores:
 
     def rows(self)->list:   # per score: (name, score, blind mean, blind standard deviation), as text
         "What a table shows"
-        return [(k, _num(v), *map(_num, self.blind[k])) for k,v in self.values.items()]
+        return [(k, format_score(v), *map(format_score, self.blind[k])) for k,v in self.values.items()]
 
     def _counts(self)->str:
         return f"{self.n:,} images, {self.n_clusters:,} clusters, {self.n_classes:,} classes, {self.noise:.1%} outliers"
@@ -212,7 +216,7 @@ def plot_confusion(labels:Sequence,             # true class of each image `[n]`
             raise ValueError(f"classes has {len(classes)} names, but the labels go up to {max(rows)}. Give one name per class.")
         rows = [classes[r] for r in rows]
     if m.outliers.any(): cols,counts = [*cols,'none'], np.c_[counts, m.outliers]
-    ax = _axes(ax, (5.2,4))
+    ax = axes_or_new(ax, (5.2,4))
     _draw_table(ax, counts, rows, cols)
-    ax.set(xlabel='cluster', ylabel='class', title=f'ACC {_num(m.accuracy)}: images on the diagonal')
+    ax.set(xlabel='cluster', ylabel='class', title=f'ACC {format_score(m.accuracy)}: images on the diagonal')
     return ax

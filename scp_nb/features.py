@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
-from .data import Images, as_images, _as_labels, _numbered, _numpy
-from .backbones import Backbone, default_backbone, default_device, load_backbone, _Pixels, _cores, _none_read
+from .data import Images, as_images, as_labels, numbered_names, to_numpy
+from .backbones import Backbone, default_backbone, default_device, load_backbone, PixelProjection, n_cores, nothing_read
 from .reading import file_stamps, _Reader, _twins
 from .journal import Rows, _FILES, _UNFINISHED, _on_disk, _out_dir
 from .encoding import _Encoder, _Plan, _auto_batch, _fill, _precision
 from .collection import _look
 from .shards import _company
-from .arrays import _check_rank, _leading, _odd_scale, _parts, _rescaled, _top, _zeros
-from .formats import read_embeddings, _write_parquet
+from .arrays import check_rank, leading_column, is_odd_scale, array_parts, rescaled, largest_number, rows_of_zeros
+from .formats import read_embeddings, write_parquet
 from .runs import _record, _run, _timing
 
 # %% ../nbs/01_features.ipynb #8ba85ad8
@@ -40,10 +40,10 @@ class Features:
                  skipped:dict|None=None,          # name -> reason of the images that could not be read
                  projection:dict|None=None        # `pixels` only: mean `[p]` and components `[d, p]`
                 ):
-        names = _numbered('row', len(X)) if names is None else [str(n) for n in names]
+        names = numbered_names('row', len(X)) if names is None else [str(n) for n in names]
         if len(names)!=len(X): raise ValueError(f'names must be one per row, {len(X):,}; got {len(names):,}.')
         self.X,self.names,self.images,self.projection = X,names,images,projection
-        self.labels,self.classes = _as_labels(labels, classes, len(X))
+        self.labels,self.classes = as_labels(labels, classes, len(X))
         self.meta,self.skipped,self._finite,self._top = dict(meta or {}),dict(skipped or {}),False,None
 
     shape = property(lambda self: self.X.shape, doc='(n, d)')
@@ -79,8 +79,8 @@ def __getitem__(self:Features,
 def _check_finite(f:Features)->Features:
     "`f`, or an error that names its first row with NaN or infinity; reads it in blocks, once"
     if f._finite: return f
-    f._top = _top(f.X)
-    for i,b in () if f._top<=np.finfo(np.float32).max else _parts(f.X):
+    f._top = largest_number(f.X)
+    for i,b in () if f._top<=np.finfo(np.float32).max else array_parts(f.X):
         with np.errstate(over='ignore'): bad = ~np.isfinite(np.asarray(b, dtype=np.float32)).all(1)
         if bad.any():
             r = i + int(bad.argmax())
@@ -93,10 +93,10 @@ def _check_finite(f:Features)->Features:
 def _in_range(f:Features)->Features:
     "`f` itself, or where numbers are too large or small for squares in float32, a copy on another scale"
     if f._top is None:      # known to be finite without having been read here: some rows tell the scale
-        f._top = _top(f.X[np.unique(np.linspace(0, len(f)-1, min(len(f), 1000)).astype(int))])
-    if not _odd_scale(f._top): return f
+        f._top = largest_number(f.X[np.unique(np.linspace(0, len(f)-1, min(len(f), 1000)).astype(int))])
+    if not is_odd_scale(f._top): return f
     new = copy(f)
-    new.X,new._top = _rescaled(f.X, f._top),float(np.frexp(f._top)[0])
+    new.X,new._top = rescaled(f.X, f._top),float(np.frexp(f._top)[0])
     return new
 
 # %% ../nbs/01_features.ipynb #4038655b
@@ -112,15 +112,15 @@ def from_array(cls:Features,
         raise ValueError(f'features must be dense, for every step reads all d values; got a sparse {type(X).__name__}. '
                          'Reduce it first, for instance with TruncatedSVD.')
     if hasattr(X, 'to_numpy'): X = X.to_numpy()
-    try: a = X if isinstance(X, np.memmap) else _numpy(X)
+    try: a = X if isinstance(X, np.memmap) else to_numpy(X)
     except (ValueError, TypeError) as e:
         what = 'rows that do not fit together'
         if hasattr(X, 'detach'): what = f'a tensor of {X.dtype} that is no plain array'
         raise ValueError(f'features must be [n, d]; got {what}: {str(e).splitlines()[0]}') from e
-    _check_rank(a)
+    check_rank(a)
     if a.dtype not in (np.float16, np.float32):
-        top = _top(a) if a.dtype==np.float64 else 0
-        if 0<top<1e-9: a = _rescaled(a, top)     # float32 would make zeros of 1e-50
+        top = largest_number(a) if a.dtype==np.float64 else 0
+        if 0<top<1e-9: a = rescaled(a, top)     # float32 would make zeros of 1e-50
         with np.errstate(over='ignore'): a = a.astype(np.float32, copy=False)
     return _check_finite(cls(a, names, labels, classes))
 
@@ -162,7 +162,7 @@ def to_parquet(self:Features,
               ):
     "Write name, label and vector of every row to a Parquet file; needs pyarrow"
     meta = {k: v for k,v in self.meta.items() if k in ('spec', 'precision', 'device')}
-    return _write_parquet(path, self.X, self.names, self.labels, meta)
+    return write_parquet(path, self.X, self.names, self.labels, meta)
 
 # %% ../nbs/01_features.ipynb #91bf65a5
 def as_features(x               # `Features`, a features directory, a file for `from_file`, an array, tensor, data frame or nested list
@@ -179,13 +179,13 @@ def _array(features):
     "The array behind `features`; checked, unless it is a memory map or was made into `Features` before"
     if isinstance(features, Features): return features.X
     if not isinstance(features, np.memmap): return as_features(features).X
-    _check_rank(features)
+    check_rank(features)
     return features
 
 def zero_rows(features        # anything `as_features` takes; a memory map is read block by block
              )->np.ndarray:   # their numbers, ascending, int64 `[m]`
     "Find the rows that are all zeros"
-    return _zeros(_array(features))
+    return rows_of_zeros(_array(features))
 
 # %% ../nbs/01_features.ipynb #f58a1c66
 def warn_zero_rows(features,           # anything `as_features` takes
@@ -207,14 +207,14 @@ def warn_zero_rows(features,           # anything `as_features` takes
 def dominant_column(features     # anything `as_features` takes; at most 10,000 rows are read
                    )->int|None:  # its number; None if there is none, or under 8 columns or 10 rows
     "Find the one column that holds over 99 % of the variance"
-    return _leading(_array(features))[0]
+    return leading_column(_array(features))[0]
 
 # %% ../nbs/01_features.ipynb #0a67e5bf
 def warn_dominant(features,           # anything `as_features` takes
                   stacklevel:int=3    # as in `warn_zero_rows`
                  )->int|None:         # as `dominant_column`
     "Warn, in one line, if one column holds over 99 % of the variance"
-    c,share = _leading(_array(features))
+    c,share = leading_column(_array(features))
     if c is None: return None
     said = (f'Column {c} of the features holds {int(1000*share)/10} % of their variance: clusters follow it '
             f'alone. If it is an id or on another scale, drop it, np.delete(X, {c}, axis=1), '
@@ -316,10 +316,10 @@ def _in_memory(images:Images, backbone:Backbone, precision:str, size:int, **kwar
     sink,plan = Rows(len(images)),_Plan(len(images), size)
     read = _Reader(images, backbone.first, _twins(file_stamps(images)))
     _fill(sink, plan, range(len(plan)), read, _Encoder(backbone, precision, size), **kwargs)
-    if not sink.rows: raise ValueError(_none_read(images))
+    if not sink.rows: raise ValueError(nothing_read(images))
     m,kept = backbone.model,_read_ones(images, {images.names[p] for p in sink.skipped})
     meta = {**_record(images, backbone, precision), **_timing(sink, len(images))}
-    projection = dict(mean=m.mean, components=m.components) if isinstance(m, _Pixels) else None
+    projection = dict(mean=m.mean, components=m.components) if isinstance(m, PixelProjection) else None
     return Features(sink.array(), kept.names, kept.labels, kept.classes, meta, kept, images.skipped, projection)
 
 # %% ../nbs/01_features.ipynb #8f6a7ec5
@@ -344,7 +344,7 @@ def extract_features(images,                     # anything `as_images` takes
     kwargs = dict(n_workers=n_workers, processes=backbone.device.type=='cuda' if processes is None else processes, progress=progress)
     if out is None: return _in_memory(images, backbone, precision, size, **kwargs)
     with _company() as me, _on_disk(out, ' What is done is kept.'):
-        if me.world>1 and n_workers is None: kwargs['n_workers'] = max(1, _cores()//int(os.environ.get('LOCAL_WORLD_SIZE', me.world)))
+        if me.world>1 and n_workers is None: kwargs['n_workers'] = max(1, n_cores()//int(os.environ.get('LOCAL_WORLD_SIZE', me.world)))
         kwargs['progress'] = progress and not me.rank
         _run(out, me, images, backbone, precision, size, force, update, **kwargs)
     return _made(out, images, backbone)

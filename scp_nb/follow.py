@@ -47,16 +47,25 @@ def drawing(self:Budget):
 
 # %% ../nbs/10m_follow.ipynb #33f05e3e
 @torch.no_grad()
-def _look(run, rows):
-    "What the head says about `rows` now: ('probs' or 'codes', float `[m, ...]`); None if the fit offers no look"
+def look_at_rows(run,                # what callbacks see of a fit
+                 rows:torch.Tensor   # row numbers, int64 `[m]`
+                )->tuple|None:       # 'probs' or 'codes', and float `[m, ...]`; None if the fit offers no look
+    "Ask what the head says about some rows now"
     return run.look(rows) if hasattr(run, 'look') else None
 
 # %% ../nbs/10m_follow.ipynb #fdf5250e
-class _SoftCodes:
+class SoftCodes:
     "Probabilities of k clusters from codes, by k-means that goes on where it was"
-    def __init__(self, k, eta=.175, seed=0): self.k,self.eta,self.centres,self.rng = k,eta,None,np.random.default_rng(seed)
+    def __init__(self, k:int,          # clusters
+                 eta:float=.175,       # temperature of the probabilities; lower makes them surer
+                 seed:int=0            # of the first centres
+                ):
+        self.k,self.eta,self.centres,self.rng = k,eta,None,np.random.default_rng(seed)
 
-    def __call__(self, codes, rounds=4):
+    def __call__(self, codes:np.ndarray,   # rows of length 1, `[m, d]`
+                 rounds:int=4              # of k-means, from the centres of the last call
+                )->np.ndarray:             # probabilities `[m, k]`, rows sum to 1
+        "Move the centres, and compute probabilities from them"
         if self.centres is None:              # far from each other
             near = np.full(len(codes), 2.)
             self.centres = np.empty((self.k, codes.shape[1]), codes.dtype)

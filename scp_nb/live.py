@@ -16,12 +16,12 @@ from IPython.display import display
 from .features import Features
 from .clusters import Clusters
 from .train import Callback, StopFit, fit_head
-from .evaluate import _num
+from .evaluate import format_score
 from .pick import cluster_style
 from .panels import SoftMap, ink, style_sheet
-from .follow import Budget, _SoftCodes, _look
+from .follow import Budget, SoftCodes, look_at_rows
 from .editbar import EditBar
-from .board import Board, _TERMS, _order
+from .board import Board, LOSS_TERMS, match_columns
 
 # %% ../nbs/11_live.ipynb #667f1ae1
 _log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def _reset(self:LiveClusters, k):
     "Forget the fit before"
     self._begin(k)
     self.state,self.stage,self.error,self.clusters,self.now,self.took,self.since = 'waiting',None,None,None,None,None,(0, 0)
-    self.terms,self.soft,self.said,self.pace,self.touched = {},_SoftCodes(k),-math.inf,'',False
+    self.terms,self.soft,self.said,self.pace,self.touched = {},SoftCodes(k),-math.inf,'',False
     self.html.clear()
     self._stop.clear(); self._go.set()
     if self.box is not None: self._clear()
@@ -65,7 +65,7 @@ def __repr__(self:LiveClusters): return f'LiveClusters: {len(self.features):,} i
 def _note(self:LiveClusters, run):
     "Keep the numbers of an epoch"
     if run.stage!=self.stage: self.stage,self.since,self.terms,self.stride = run.stage,(self.budget.elapsed, run.epoch),{},1
-    for name in _TERMS:
+    for name in LOSS_TERMS:
         v = getattr(run, name, None)
         if not isinstance(v, float): continue
         values = self.terms.setdefault(name, [])
@@ -116,12 +116,12 @@ def _measure(self:LiveClusters, run):
 @patch
 def _see(self:LiveClusters, run):
     "Probabilities of the sample now, their columns in the order of the view; None if the head cannot be seen"
-    found = _look(run, torch.from_numpy(self.at)) if len(self.at) else None
+    found = look_at_rows(run, torch.from_numpy(self.at)) if len(self.at) else None
     if found is None: return None
     p = self.soft(found[1]) if found[0]=='codes' else found[1]
     if p.shape[1]!=self.k: return None
     if self.probs is None or self.seen!=run.stage:
-        self.columns = np.arange(self.k) if self.probs is None or found[0]=='codes' else _order(self.probs, p)
+        self.columns = np.arange(self.k) if self.probs is None or found[0]=='codes' else match_columns(self.probs, p)
     self.seen = run.stage
     return p[:,self.columns]
 
@@ -214,7 +214,7 @@ def _say(self:LiveClusters, run, always=False):
     with self.budget.drawing():
         self.said = self.budget.clock()
         if not always: self._measure(run)
-        terms = ', '.join(f'{_TERMS[t]} {_num(v[-1], 3)}' for t,v in self.terms.items())
+        terms = ', '.join(f'{LOSS_TERMS[t]} {format_score(v[-1], 3)}' for t,v in self.terms.items())
         print(f'{self.state}: '+' · '.join(filter(None, [*self._facts()[:-1], terms])), flush=True)
 
 # %% ../nbs/11_live.ipynb #6077b0dc

@@ -66,7 +66,10 @@ def plain_torch():
     finally: torch.set_default_dtype(before)
 
 # %% ../nbs/03e_loop.ipynb #fc972a0c
-def _tell(callbacks, event, run):
+def tell_callbacks(callbacks:list,       # each a `Callback`, called in this order
+                   event:str,            # name of the method, such as "on_epoch_end"
+                   run:SimpleNamespace   # what callbacks see
+                  ):
     "Call `event` of every callback, in the first process only; an error names the callback it comes from"
     for c in callbacks if ranks()[0]==0 else ():
         try: getattr(c, event)(run)
@@ -75,7 +78,7 @@ def _tell(callbacks, event, run):
 
 # %% ../nbs/03e_loop.ipynb #5ad9ca78
 @contextmanager
-def _ctrl_c():
+def note_ctrl_c():
     "Note the first Ctrl-C in `.asked` and go on; only the main thread can do so"
     note = SimpleNamespace(asked=False)
     if threading.current_thread() is not threading.main_thread():
@@ -183,8 +186,12 @@ def _newest(checkpoint, name, epochs):
     return int(all_have.min())
 
 # %% ../nbs/03e_loop.ipynb #50e30d7e
-def _epochs(n, batch_size, low, high=None):
-    "Epochs that make about `low` steps, or one step per 10 rows up to `high`"
+def epochs_for(n:int,               # rows
+               batch_size:int,      # rows per step
+               low:int,             # steps wanted; with `high` the least
+               high:int|None=None   # between `low` and this, one step per 10 rows; None: `low` whatever n
+              )->int:               # 1 or more
+    "Choose the epochs that make about as many steps as are wanted"
     steps = low if high is None else min(high, max(low, n//10))
     return max(1, math.ceil(steps*batch_size/n))
 
@@ -200,7 +207,7 @@ def _end_epoch(terms, run, callbacks, note):
     _check_loss(terms.total, run)
     run.loss,run.confidence,run.balance = (o.mean().item() for o in (terms.total, terms.confidence, terms.balance))
     asked = note.asked
-    try: _tell(callbacks, 'on_epoch_end', run)
+    try: tell_callbacks(callbacks, 'on_epoch_end', run)
     except StopFit: asked = True
     asked = torch.tensor(int(asked))
     sum_over(asked)
@@ -295,7 +302,7 @@ def train_heads(
     run.epoch += done
     step,prior = done*per_epoch,target.mean(0) if target is not None else prior
     take = _Steps(head, opt, None if prior is None else prior.to(head.w), weights, min(n, batch_size), record)
-    with _ctrl_c() as note:
+    with note_ctrl_c() as note:
         while left>0:
             terms,step = _epoch(take, batch, n, batch_size, rate, step, epochs*per_epoch, g, note, target, shared)
             run.epoch,run.seen,done,left = run.epoch+1,getattr(run, 'seen', 0)+n,done+1,left-1

@@ -157,7 +157,10 @@ def _exact(X, k, metric, rows, block, dtype):
     return torch.cat([f for f,_ in out]),torch.cat([s for _,s in out])
 
 # %% ../nbs/01d_neighbors.ipynb #82371927
-def _check_neighbors(n_neighbors, n):
+def check_n_neighbors(n_neighbors:int,   # neighbours per row that were asked for
+                      n:int              # rows
+                     ):
+    "Refuse a number of neighbours that `n` rows cannot have"
     if isinstance(n_neighbors, bool) or not isinstance(n_neighbors, (int, np.integer)) or n_neighbors<1:
         raise ValueError(f"n_neighbors must be a whole number of 1 or more; got {n_neighbors!r}.")
     if n_neighbors>=n:
@@ -206,7 +209,7 @@ def knn(features:Features|np.ndarray|torch.Tensor,  # features `[n, d]`, any flo
     _check_choice('method', method, ('exact', 'faiss'))
     X = torch.as_tensor(as_features(features).numpy())
     n,k,dev = len(X),n_neighbors,default_device(device)
-    _check_neighbors(k, n)
+    check_n_neighbors(k, n)
     X = unit_rows(X) if metric=='cosine' else X-X.mean(0)   # distances do not change under a shift, rounding errors do
     if method=='exact':
         mine = torch.arange(*my_part(n), device=dev)            # under torchrun each process searches for its part of the rows

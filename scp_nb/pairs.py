@@ -13,7 +13,7 @@ import numpy as np, scipy.sparse as sp, torch
 from PIL import Image, ImageEnhance, ImageFilter
 from .data import Images, as_images
 from .features import Backbone, Features, as_features, default_device, extract_features
-from .neighbors import Neighbors, knn, unit_rows, _check_neighbors
+from .neighbors import Neighbors, knn, unit_rows, check_n_neighbors
 
 # %% ../nbs/02_pairs.ipynb #d7c39fc4
 _all_ = ['Neighbors', 'knn', 'unit_rows']   # people look for them here
@@ -229,7 +229,7 @@ def knn_views(features:Features|np.ndarray|torch.Tensor,  # features of the imag
     "Find the neighbours whose views come closest"
     P = _with_views(features, views).to(default_device(device))
     n,v,d = P.shape
-    _check_neighbors(n_neighbors, n)
+    check_n_neighbors(n_neighbors, n)
     m = min(max(n_candidates, n_neighbors), n-1)
     found = []
     for rows in torch.arange(n, device=P.device).split(max(1, block//max(n, m*v*d))):

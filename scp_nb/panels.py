@@ -11,9 +11,9 @@ import numpy as np
 from fastcore.basics import patch
 from PIL import Image
 from scipy.optimize import linear_sum_assignment
-from .evaluate import _num
+from .evaluate import format_score
 from .pick import Thumbnails, cluster_style, tile
-from .show import MapPoints, _number_places
+from .show import MapPoints, number_places
 
 # %% ../nbs/10l_panels.ipynb #81903001
 def _seeds(k):
@@ -116,7 +116,7 @@ def map_svg(xy:np.ndarray,              # places, `[m, 2]`
         some = (confidence>=low) & (confidence<high)
         groups = ''.join(_marks(at[some & (labels==c)], c, size) for c in np.unique(labels[some]).tolist())
         dots.append(f'<g opacity="{alpha}">{groups}</g>')
-    tags = _number_places(MapPoints(np.arange(len(at)), at.astype(float), ''), labels, gap=.05) if len(at) else {}
+    tags = number_places(MapPoints(np.arange(len(at)), at.astype(float), ''), labels, gap=.05) if len(at) else {}
     plates = ''.join(_tag(*map(int, p), c, k, pictures.get(c)) for c,p in tags.items())
     return (f'{_SVG} viewBox="0 0 {_W} {_H}" role="img" aria-label="map of {len(at)} images" '
             f'font-family="system-ui,sans-serif" font-weight="700" text-anchor="middle" fill="none">{"".join(dots)}{plates}</svg>')

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 from .data import as_images
 from .features import as_features
-from .evaluate import _num
+from .evaluate import format_score
 
 # %% ../nbs/09a_pick.ipynb #357906ea
 _COLOURS = ('#3d7fd9','#ef7d21','#38a35a','#d9434b','#8e63ce','#1fb5c9','#c9a50a','#e36fb4','#785a14','#a01e78',
@@ -59,7 +59,7 @@ class Pick:
     def note(self)->str:   # '182 images · confidence .93'
         "Its size and confidence in words"
         if not self.size: return 'no images'
-        return f"{self.size:,} image{'s' if self.size>1 else ''} · confidence {_num(self.confidence, 2)}"
+        return f"{self.size:,} image{'s' if self.size>1 else ''} · confidence {format_score(self.confidence, 2)}"
 
 # %% ../nbs/09a_pick.ipynb #16dec843
 def _by_centre(X, rows:np.ndarray)->np.ndarray:

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 from PIL import Image
-from .data import ImageError, ImageFiles, Images, to_rgb, _FORMATS, _reason
-from .backbones import Backbone, _Pixels, _cores
+from .data import ImageError, ImageFiles, Images, to_rgb, PILLOW_FORMATS, reading_error
+from .backbones import Backbone, PixelProjection, n_cores
 
 # %% ../nbs/00b_reading.ipynb #d99de1d0
 def _plain_files(images:Images)->bool:
@@ -68,7 +68,7 @@ def sample_digest(images:Images    # any source
     h = hashlib.sha256()
     for i in np.unique(np.linspace(0, len(images)-1, 16).round().astype(int)):
         try: im = to_rgb(images._open(int(images._rows[i])))
-        except Exception as e: h.update(_reason(e).encode())    # an unreadable picture is a fact like any other
+        except Exception as e: h.update(reading_error(e).encode())    # an unreadable picture is a fact like any other
         else: h.update(f'{im.size}'.encode() + im.tobytes())
     return h.hexdigest()
 
@@ -94,8 +94,8 @@ def weights_digest(backbone:Backbone    # any backbone
                   )->str|None:          # 64 hex digits; None for `pixels` that has not learned its projection yet
     "Describe the weights of a network in one number"
     m = backbone.model
-    if isinstance(m, _Pixels) and m.mean is None: return None
-    tensors = dict(mean=m.mean, components=m.components) if isinstance(m, _Pixels) else m.state_dict()
+    if isinstance(m, PixelProjection) and m.mean is None: return None
+    tensors = dict(mean=m.mean, components=m.components) if isinstance(m, PixelProjection) else m.state_dict()
     h = hashlib.sha256()
     for name,t in tensors.items(): h.update(f'{name} {t.dtype} {list(t.shape)} {_fingerprint(t) if t.numel() else ""}'.encode())
     return h.hexdigest()
@@ -174,13 +174,13 @@ def _picture(self:_Reader, i:int)->tuple:
             digest = _digest(f)
             if self.earlier(digest, i) is not None: return None, digest
         try:
-            with Image.open(f, formats=_FORMATS) as im: return to_rgb(im), digest
-        except Exception as e: return _reason(e), digest   # Pillow's readers raise errors of a dozen kinds on damaged files
+            with Image.open(f, formats=PILLOW_FORMATS) as im: return to_rgb(im), digest
+        except Exception as e: return reading_error(e), digest   # Pillow's readers raise errors of a dozen kinds on damaged files
 
 @patch
 def __call__(self:_Reader, i:int)->tuple:
     try: im,digest = _picture(self, i)
-    except Exception as e: return None, None, _reason(e)
+    except Exception as e: return None, None, reading_error(e)
     if not isinstance(im, Image.Image): return None, digest, im
     try: return self.transform(im), digest, None
     except (ArithmeticError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as e:
@@ -235,7 +235,7 @@ def _by_processes(read:_Reader, chunks:list, n_workers:int, most:int=32):
 def _read_chunks(read:_Reader, chunks:list, n_workers:int|None=None, processes:bool=False):
     "Yield (chunk, results of its images) in order, read ahead by threads or processes"
     if n_workers is not None and n_workers<1: raise ValueError(f'n_workers must be at least 1; got {n_workers}.')
-    n_workers = n_workers or min(16 if processes else 8, _cores())
+    n_workers = n_workers or min(16 if processes else 8, n_cores())
     if not processes: yield from _by_threads(read, chunks, n_workers); return
     try: yield from _by_processes(read, chunks, n_workers)
     except RuntimeError as e:

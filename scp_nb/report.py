@@ -18,9 +18,9 @@ from markupsafe import Markup
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
 from PIL import Image
 from .features import as_features
-from .evaluate import Scores, _num
+from .evaluate import Scores, format_score
 from .pick import Pick, Thumbnails, cluster_style, pick_images
-from .show import MapPoints, map_points, plot_map, save_png, show_clusters, _number_places, _write
+from .show import MapPoints, map_points, plot_map, save_png, show_clusters, number_places, write_picture
 
 # %% ../nbs/10a_report.ipynb #304a1dc2
 _CARDS,_THUMBS,_DOUBTFUL,_BYTES = 200,1600,24,9_000_000   # at most: cards, thumbnails on cards, doubtful images, bytes of pictures
@@ -56,7 +56,7 @@ class _Pages:
         "One thumbnail: name, tooltip, picture (None if it is missing)"
         if row not in self.done:
             im,name = self.thumbs[row],self.thumbs.name(row)
-            self.done[row] = dict(name=name, title=f'{name} · confidence {_num(float(self.conf[row]), 2)}',
+            self.done[row] = dict(name=name, title=f'{name} · confidence {format_score(float(self.conf[row]), 2)}',
                                   src=None if im is None else _data_uri(im, self.most), px=im is not None and im.width<=32)
         return self.done[row]
 
@@ -69,7 +69,7 @@ class _Pages:
 
     def guess(self, c:int, p:float)->dict:
         "Cluster `c` with its probability as text and as the length of a bar"
-        return dict(self.mark(c), p=_num(p, 2), bar=round(100*p, 1))
+        return dict(self.mark(c), p=format_score(p, 2), bar=round(100*p, 1))
 
     def near(self, c:int)->dict|None:
         "The cluster that the images of `c` would go to next"
@@ -82,7 +82,7 @@ class _Pages:
 # %% ../nbs/10a_report.ipynb #6e72d5b3
 def _card(pages:_Pages, p:Pick, largest:int)->dict:
     "One cluster: what its card and its line in the list of sizes show"
-    sure = f'confidence {_num(p.confidence, 2)}' if p.size else 'empty'
+    sure = f'confidence {format_score(p.confidence, 2)}' if p.size else 'empty'
     return dict(pages.mark(p.cluster), size=f'{p.size:,}', bar=round(100*p.size/max(largest,1), 1), note=p.note, sure=sure,
                 share=f'{p.size/pages.n:.1%} of all', meter=round(100*p.confidence, 1) if p.size else 0, near=pages.near(p.cluster),
                 hero=len(p.central)>=9, central=[pages.thumb(r) for r in p.central], doubtful=[pages.thumb(r) for r in p.doubtful])
@@ -103,7 +103,7 @@ def _svg_map(points:MapPoints, pages:_Pages, width:int=1000, margin:int=24)->dic
     scale = (width-2*margin)/max(span[0], span[1]*1.1, 1e-9)
     height = int(np.clip(span[1]*scale, 240, 920))+2*margin
     place = lambda p: np.round((p-low-span/2)*scale+[width/2, height/2], 1).tolist()
-    where = _number_places(MapPoints(points.rows, xy, points.method), labels)
+    where = number_places(MapPoints(points.rows, xy, points.method), labels)
     groups = []
     for c in np.unique(labels).tolist():
         m = pages.mark(c) | dict(at=place(where[c]) if c in where else None)
@@ -180,10 +180,11 @@ def _facts(pages:_Pages, scores:Scores|None, curve:dict|None=None)->list:
     c,n = pages.clusters,pages.n
     found = [('image' if n==1 else 'images', f'{n:,}'), ('cluster' if c.n_clusters==1 else 'clusters', f'{c.n_clusters:,}')]
     if curve: found.append(('clusters estimated', curve['estimate']))
-    found += [('mean confidence', _num(float(pages.conf.mean()), 2)), ('under .50 confidence', f'{float((pages.conf<.5).mean()):.1%}')]
+    found += [('mean confidence', format_score(float(pages.conf.mean()), 2)),
+              ('under .50 confidence', f'{float((pages.conf<.5).mean()):.1%}')]
     out = int((np.asarray(c.labels)<0).sum())
     if out: found.append(('outliers', f'{out:,}'))
-    if scores is not None: found.append((f"ACC (blind {_num(scores.blind['ACC'][0], 2)})", _num(scores.values['ACC'], 2)))
+    if scores is not None: found.append((f"ACC (blind {format_score(scores.blind['ACC'][0], 2)})", format_score(scores.values['ACC'], 2)))
     return found
 
 # %% ../nbs/10a_report.ipynb #ecdbb91b
@@ -282,7 +283,7 @@ def report(clusters,                          # `Clusters`
         root = getattr(thumbs.images, 'root', None)
         title = Path(root).resolve().name if root else 'images'
     page = _render(pages, picks, features, points, scores, curve, provenance, title, head)
-    _write(out/'report.html', page.encode('utf-8', 'replace'), force)
+    write_picture(out/'report.html', page.encode('utf-8', 'replace'), force)
     save_png(show_clusters(clusters, thumbs, features=features), out/'gallery.png', force)
     if points is not None: save_png(plot_map(features, clusters, points=points).figure, out/'map.png', force)
     return out/'report.html'

@@ -14,7 +14,7 @@ from sklearn.metrics.cluster import contingency_matrix, expected_mutual_informat
 from .features import Features, as_features
 from .parallel import take_rows
 from .pairs import knn, neighbor_graph, unit_rows
-from .consensus import _eigenvectors
+from .consensus import largest_eigenvectors
 from .clusters import HalfWhiten
 from .density import kmeans_labels
 from .mcr2 import coding_rate
@@ -41,7 +41,7 @@ class Look:
         n = len(self)
         if min(n_dims, n)>len(self.values):
             m = min(n, max(n_dims, 32, 3*len(self.values)//2))
-            self.values,self._vectors = _eigenvectors(self._walk, m, self.seed)
+            self.values,self._vectors = largest_eigenvectors(self._walk, m, self.seed)
             self.values = np.clip(self.values, 0, 1)
         return self.values
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from .data import Images
-from .backbones import Backbone, _Pixels, _none_read
+from .backbones import Backbone, PixelProjection, nothing_read
 from .reading import file_stamps, sample_digest, weights_digest, _Reader, _twins
 from .journal import Rows, Work, _UNFINISHED, _lines, _npy_header, _publish, _write_json
 from .encoding import _Encoder, _Plan, _fill, _parts
@@ -33,7 +33,7 @@ def _timing(rows:Rows, n:int)->dict:
 # %% ../nbs/00h_runs.ipynb #0c1a177b
 def _restore(backbone:Backbone, folder:Path)->bool:
     "Give `pixels` the projection kept in `folder`, if there is one"
-    if not isinstance(backbone.model, _Pixels) or not (folder/'projection.safetensors').is_file(): return False
+    if not isinstance(backbone.model, PixelProjection) or not (folder/'projection.safetensors').is_file(): return False
     kept = load_file(folder/'projection.safetensors')
     backbone.model.set(kept['mean'], kept['components'])
     backbone.d = len(kept['components'])
@@ -57,7 +57,7 @@ def _begin(out:Path, identity:dict, images:Images, stamps, backbone:Backbone, si
     work.mkdir(exist_ok=True)
     earlier = [*out.glob('before-*'), out] if update else []
     if not any(_restore(backbone, p) for p in earlier): backbone.fit(images, n_workers)
-    if isinstance(backbone.model, _Pixels):
+    if isinstance(backbone.model, PixelProjection):
         save_file({k: getattr(backbone.model, k).contiguous() for k in ('mean', 'components')}, work/'projection.safetensors')
     _check_room(out, len(images), backbone.d)
     _write_list(work/'list.jsonl', images, stamps)
@@ -89,7 +89,7 @@ def _finish(out:Path, work:Work, head:dict, images:Images, stamps, backbone:Back
     "Complete the files and put them in their place"
     if not work.rows:
         work.close(); _clear(work.folder)
-        raise ValueError(_none_read(images))
+        raise ValueError(nothing_read(images))
     with open(work.folder/'features.npy', 'rb+') as f:
         f.write(_npy_header(work.rows, work.d))
         os.fsync(f.fileno())

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch.distributed as dist
 from .data import Images
-from .backbones import _cores
+from .backbones import n_cores
 from .reading import _Reader, _digest, _path, _regular
 from .journal import Work, _lock
 from .parallel import ranks
@@ -55,7 +55,7 @@ def _hash_share(work:Path, images:Images, twins, rank:int, world:int)->None:
         try:
             with _regular(_path(images, int(p))) as f: return _digest(f)
         except Exception: return ''     # the reader will find out why
-    with ThreadPoolExecutor(min(8, _cores())) as pool: found = list(pool.map(digest, at))
+    with ThreadPoolExecutor(min(8, n_cores())) as pool: found = list(pool.map(digest, at))
     part = work/f'hashes-{rank}.part.npz'
     np.savez(part, at=at, digest=np.array(found, dtype='S32'))
     os.replace(part, work/f'hashes-{rank}-of-{world}.npz')

@@ -18,7 +18,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 from .features import as_features
-from .evaluate import CellFigure, _axes
+from .evaluate import CellFigure, axes_or_new
 from .pick import Pick, Thumbnails, cluster_style, pick_images, tile
 
 # %% ../nbs/10_show.ipynb #22b7e2ed
@@ -109,8 +109,12 @@ def map_points(features,            # `Features` or array `[n, d]`
     return MapPoints(rows, xy.astype(np.float32), 'tsne')
 
 # %% ../nbs/10_show.ipynb #3759070d
-def _number_places(points:MapPoints, labels:np.ndarray, most:int=20, gap:float=.045)->dict:
-    "Where to write each cluster's number; beyond `most` clusters, numbers on top of a larger cluster's are left out"
+def number_places(points:MapPoints,    # places of the images, `[m]`
+                  labels:np.ndarray,   # cluster of each of them, int `[m]`; -1 says outlier
+                  most:int=20,         # with more clusters, a number on top of a larger cluster's is left out
+                  gap:float=.045       # how close is on top, as a share of the larger side of the map
+                 )->dict:              # cluster number -> place of one of its images, `[2]`
+    "Choose where to write each cluster's number"
     ids,sizes = np.unique(labels[labels>=0], return_counts=True)
     found,gap = {},0 if len(ids)<=most else gap*float(np.ptp(points.xy, 0).max())
     for c in ids[np.argsort(-sizes, kind='stable')].tolist():
@@ -132,12 +136,12 @@ def plot_map(features,                       # `Features` or array `[n, d]`, in 
     points = map_points(features, n, seed, method) if points is None else points
     if points.rows.max()>=len(clusters.labels):
         raise ValueError(f"The map has more rows than the {len(clusters.labels):,} clustered images. Pass the features of these.")
-    ax,labels = _axes(ax, (5.5,4)),np.asarray(clusters.labels)[points.rows]
+    ax,labels = axes_or_new(ax, (5.5,4)),np.asarray(clusters.labels)[points.rows]
     for c in np.unique(labels):
         style = cluster_style(int(c))
         ax.scatter(*points.xy[labels==c].T, s=7 if len(labels)>500 else 16, c=style.colour, marker=style.marker, lw=0, alpha=.85)
     edge = [patheffects.withStroke(linewidth=2.5, foreground='w')]
-    for c,(x,y) in _number_places(points, labels).items():
+    for c,(x,y) in number_places(points, labels).items():
         ax.text(x, y, str(c), ha='center', va='center', fontsize=9 if clusters.n_clusters<=40 else 6, fontweight='bold', path_effects=edge)
     name = {'tsne':'t-SNE', 'pca':'principal component'}[points.method]
     ax.set(xlabel=f'{name} 1', ylabel=f'{name} 2', xticks=[], yticks=[], title=f'{len(labels):,} of {len(clusters.labels):,} images')
@@ -145,8 +149,11 @@ def plot_map(features,                       # `Features` or array `[n, d]`, in 
     return ax
 
 # %% ../nbs/10_show.ipynb #62c8697d
-def _write(path:Path, data:bytes, force:bool)->None:
-    "Write through a temporary neighbour; a file that is not ours is replaced only with `force`"
+def write_picture(path:Path,    # file to write; missing folders are made
+                  data:bytes,   # what it shall hold; `scp_nb` in its first 2,000 bytes lets us know it again
+                  force:bool    # whether to replace a file that is not ours
+                 ):
+    "Write a file through a temporary neighbour; one that is not ours is replaced only with `force`"
     if path.exists() and not force and not (path.is_file() and b'scp_nb' in path.read_bytes()[:2000]):
         raise FileExistsError(f"{path} exists and was not written by scp_nb. Give another place, or force=True to replace it.")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -165,5 +172,5 @@ def save_png(fig:Figure,         # a figure of this notebook, or any other of ma
     "Write a figure as PNG, whole or not at all"
     f = io.BytesIO()
     fig.savefig(f, format='png', metadata={'Software': 'scp_nb'})
-    _write(Path(path), f.getvalue(), force)
+    write_picture(Path(path), f.getvalue(), force)
     return Path(path)

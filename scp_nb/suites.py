@@ -9,8 +9,8 @@ __all__ = ['scp_bench']
 from pathlib import Path
 from types import SimpleNamespace
 from fastcore.script import call_parse
-from .cli import _one_line
-from .bench import bench_quality, load_set, _earlier
+from .cli import one_line_errors
+from .bench import bench_quality, load_set, earlier_runs
 from .bench_caption import bench_caption
 from .bench_cpp import bench_cpp
 from .bench_extract import bench_extract
@@ -61,7 +61,7 @@ _SUITES = dict(quality=_quality, extract=_extract, cpp=_cpp, k=_k, caption=_capt
 
 # %% ../nbs/15_suites.ipynb #c84e117f
 @call_parse
-@_one_line
+@one_line_errors
 def scp_bench(
     what:str,               # what to measure: quality, extract, cpp, k, caption, papers, speed or ablation
     out:str='scp_bench',    # directory for the results
@@ -88,7 +88,7 @@ def scp_bench(
         raise ValueError(f'"quality" has one --suite, "broad"; got "{what}" and "{suite}".')
     out,name = Path(out),suite or what
     if name not in ('quality', 'broad', 'papers', 'k', 'ablation'):
-        _earlier(out, force, add)
+        earlier_runs(out, force, add)
         out.mkdir(parents=True, exist_ok=True)
     asked = SimpleNamespace(sets=_list(sets, ','), only=_list(methods or only, ';'), backbones=_list(backbones, ','),
                             seeds=seeds, quick=quick, limit=limit, views=views, device=device, add=add,

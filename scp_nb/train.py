@@ -16,13 +16,13 @@ from .features import Features, as_features, default_device, warn_dominant, warn
 from .parallel import blocks, from_first, gather, my_part, ranks, take_rows, _check_stamp, _stamp
 from .pairs import EdgeSampler, MixedPairs, NeighborPairs, Neighbors, ViewPairs, knn
 from .head import ClusterHead
-from .consensus import align, consensus, _modularities
-from .clusters import Clusters, HalfWhiten, Prepare, fit_temperature, neighbor_support, _one_fraction, _place, _probs
+from .consensus import align, consensus, modularities
+from .clusters import Clusters, HalfWhiten, Prepare, fit_temperature, neighbor_support, check_one_fraction, place_rows, head_probs
 from .density import kmeans_labels
 from .repeats import find_repeats
 from .candidates import FAMILIES, Space, centred, evened, few_per_cluster, find_candidates, refine_partition
 from .choice import choose_partition, expected_accuracy, score_partitions
-from .loop import Callback, Checkpoint, StopFit, kept, one_thread, plain_torch, train_heads, _epochs, _tell
+from .loop import Callback, Checkpoint, StopFit, kept, one_thread, plain_torch, train_heads, epochs_for, tell_callbacks
 from . import edit as _edit, update as _update     # give Clusters `merge`, `split` and the other edits, and `update`
 
 # %% ../nbs/04_train.ipynb #c035b852
@@ -35,28 +35,34 @@ _NOT_FREE = 'heads',  # families that expect clusters of one size
 _REMEMBERED = 'n_heads epochs prior chosen scores modularity pairs support temperature device seconds repeats'.split()   # in the config
 
 # %% ../nbs/04_train.ipynb #a86b9ac6
-def _check_k(n_clusters, n):
-    "`n_clusters` as an int, or an error"
+def check_n_clusters(n_clusters:int,   # clusters that were asked for
+                     n:int             # rows
+                    )->int:            # `n_clusters`, from 2 to `n`
+    "Refuse a number of clusters that `n` rows cannot have"
     if isinstance(n_clusters, bool) or not isinstance(n_clusters, (int, np.integer)) or n_clusters<2:
         raise ValueError(f'n_clusters must be a whole number of 2 or more; got {n_clusters!r}.')
     if n_clusters>n: raise ValueError(f'n_clusters={n_clusters} is more than the {n:,} rows of features. Give at most {n}.')
     return int(n_clusters)
 
-def _check_counts(**counts):
-    "Error unless every count is a whole number of 1 or more, or None"
+def check_counts(**counts   # arguments by name; None passes
+                ):
+    "Refuse a count that is no whole number of 1 or more"
     for name,v in counts.items():
         if v is not None and (isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v<1):
             raise ValueError(f'{name} must be a whole number of 1 or more; got {v!r}.')
 
-def _check_rows(X):
-    "Error if there is nothing to cluster"
+def check_rows(X:np.ndarray|torch.Tensor   # features `[n, d]`
+              ):
+    "Refuse features in which there is nothing to cluster: one row, or equal ones"
     if len(X)<2 or (X==X[0]).all():
         what = 'One row of features is' if len(X)<2 else f'All {len(X):,} rows of features are the same, which is'
         raise ValueError(f'{what} nothing to cluster. Check the images and the backbone.')
 
 # %% ../nbs/04_train.ipynb #3f2c9b7d
-def _check_prior(prior, k):
-    "Error unless `prior` is one of the words, or k positive shares"
+def check_prior(prior,              # "auto", "uniform", "learned", or shares `[k]`
+                k:int|str           # number of clusters; a word where it is not known yet, and then shares are refused
+               )->str|np.ndarray:   # the word, or the shares, float64 `[k]` that sum to 1
+    "Refuse a prior that is none of the words, nor k positive shares"
     if isinstance(prior, str):
         if prior in ('auto', 'uniform', 'learned'): return prior
         raise ValueError(f'prior must be "auto", "uniform", "learned", or {k} shares; got "{prior}".')
@@ -81,12 +87,12 @@ def _search_heads(space, n_heads, prior, g, run, callbacks, epochs, batch_size, 
     E = (space.map/space.map.std()).to(space.device)
     head,count = _my_heads(E.shape[1], space.k, n_heads, space.seed)
     edges = EdgeSampler(space.graph)
-    run.look = lambda rows: ('probs', _probs(head.select(0), E[rows])[0].numpy())
+    run.look = lambda rows: ('probs', head_probs(head.select(0), E[rows])[0].numpy())
     def batch(rows, part): return E[torch.cat([rows, edges.sample(rows, g)]).to(E.device)]
     train_heads(head.to(E.device), batch, len(E), epochs, batch_size, 1e-2, g, run, callbacks, None, prior,
                 checkpoint=checkpoint, name='search')
-    probs = gather(_probs(head, E.cpu())[:count], n_heads)
-    run.modularity = _modularities(space.graph, [p.argmax(1) for p in probs], space.device)
+    probs = gather(head_probs(head, E.cpu())[:count], n_heads)
+    run.modularity = modularities(space.graph, [p.argmax(1) for p in probs], space.device)
     best = np.argsort(-np.asarray(run.modularity), kind='stable')[:max(1, round(n_heads*_TEACHERS))]
     return consensus(probs[best], np.asarray(run.modularity)[best], 1).argmax(1).numpy()
 
@@ -102,7 +108,9 @@ def _fill_empty(target, E):
         target[part],labels[part] = one_hot(c, k).to(target),c
     return target
 
-def _warn_empty(probs):
+def warn_empty_clusters(probs:np.ndarray   # probabilities of all images `[n, k]`
+                       ):
+    "Warn where clusters have no image"
     empty = probs.shape[1]-len(np.unique(probs.argmax(1)))
     if empty: warnings.warn(f'{empty} of {probs.shape[1]} clusters have no image. There may be fewer different images than clusters, '
                             'or too few epochs; ask for fewer clusters, or fit again with another seed.', stacklevel=3)
@@ -203,8 +211,8 @@ class _Fit:
         self.X,self.rows,self.pairs,self.s,self.callbacks,self.checkpoint = X,rows,pairs,settings,callbacks,checkpoint
         self.near = near
         self.n,self.g,self.start = len(X),torch.Generator().manual_seed(settings.seed),time.perf_counter()
-        self.search_epochs = _epochs(self.n, settings.batch_size, 300)
-        self.teach_epochs = settings.epochs or _epochs(self.n, settings.batch_size, 300, 600)
+        self.search_epochs = epochs_for(self.n, settings.batch_size, 300)
+        self.teach_epochs = settings.epochs or epochs_for(self.n, settings.batch_size, 300, 600)
         self.run = SimpleNamespace(n=self.n, d=X.shape[1], n_clusters=settings.k, n_heads=settings.n_heads, epoch=0, stopped=False,
                                    epochs=self.search_epochs+self.teach_epochs, stage='search', device=str(settings.device), rows=rows,
                                    prior=settings.prior if isinstance(settings.prior, str) else 'given', modularity=[],
@@ -240,13 +248,13 @@ class _Fit:
         batch = _batches(self.Z, self.map, self.pairs, self.rows, self.g, self.s.device)
         train_heads(head, batch, self.n, self.teach_epochs, self.s.batch_size, 3e-3, self.g, self.run, self.callbacks,
                     target.to(self.s.device), shared=True, checkpoint=self.checkpoint, **kw)
-        return _probs(head, self.Z)[0].argmax(1)
+        return head_probs(head, self.Z)[0].argmax(1)
 
     def teach(self, target):
         "Train one head to give the target from the features, and calibrate it"
         k = self.s.k
         head = ClusterHead(self.Z.shape[1], k, 1, self.s.hidden, self.s.seed).to(self.s.device)
-        self.run.look = lambda rows: ('probs', _probs(head, self.Z[rows])[0].numpy())
+        self.run.look = lambda rows: ('probs', head_probs(head, self.Z[rows])[0].numpy())
         last = self.run.epoch+self.teach_epochs
         found = self.learn(head, target, name='teach')
         lost = set(target.argmax(1).tolist())-set(found.tolist())
@@ -254,7 +262,7 @@ class _Fit:
             _log.info('%d clusters died while learning; the head learns the target once more, by itself', len(lost))
             found = self.learn(head, one_hot(target.argmax(1), k).float(), weights=None, name='again')
         head = _sort_by_size(head, found)
-        probs = _probs(head, self.Z)[0]
+        probs = head_probs(head, self.Z)[0]
         if self.run.support is None: self.run.support = neighbor_support(self.space.graph, align(target, probs), probs.argmax(1))
         self.run.support = float(from_first(torch.tensor(self.run.support, dtype=torch.float64)))
         self.run.temperature = fit_temperature(probs.clamp_min(1e-30).log(), self.run.support)
@@ -264,7 +272,7 @@ class _Fit:
 
     def __call__(self):
         "All steps; gives the head, its map, and the run with all that is worth knowing"
-        _tell(self.callbacks, 'on_fit_begin', self.run)
+        tell_callbacks(self.callbacks, 'on_fit_begin', self.run)
         self.prepare()
         with one_thread(self.s.device):
             found = kept(self.checkpoint, 'target', self.search)
@@ -272,7 +280,7 @@ class _Fit:
             vars(self.run).update(_of_bytes(found['known']), stage='teach', epoch=self.search_epochs)
             head = self.teach(found['target'])
         self.run.pairs,self.run.seconds = type(self.pairs).__name__,time.perf_counter()-self.start
-        _tell(self.callbacks, 'on_fit_end', self.run)
+        tell_callbacks(self.callbacks, 'on_fit_end', self.run)
         return head,self.map,self.run
 
 # %% ../nbs/04_train.ipynb #ac03c44e
@@ -304,18 +312,18 @@ def fit_head(
 )->Clusters:                         # labels, probabilities and the head for new images; cluster 0 is the largest
     "Cluster frozen features: candidates of several kinds, a choice among them without labels, and an SCP head that learns it"
     feats,dev = _checked(features),default_device(device)
-    if len(feats)<2: _check_rows(feats.X)
-    stamp,n,k = _stamp(feats.X),len(feats),_check_k(n_clusters, len(feats))
-    _check_counts(n_heads=n_heads, hidden=hidden, epochs=epochs, batch_size=batch_size, sample=sample)
+    if len(feats)<2: check_rows(feats.X)
+    stamp,n,k = _stamp(feats.X),len(feats),check_n_clusters(n_clusters, len(feats))
+    check_counts(n_heads=n_heads, hidden=hidden, epochs=epochs, batch_size=batch_size, sample=sample)
     rows_of,X = _searched(feats, sample and max(sample, 50*k), pairs, seed)
-    _check_rows(X)
+    check_rows(X)
     rows_of,X = _without(rows_of, X, warn_zero_rows(feats, 'They take no part in the search'))
     warn_dominant(feats)
     near,repeats = None,0
     if pairs is None: rows_of,X,near,repeats = _once(rows_of, X, k, seed, dev)
     b = min(len(X), batch_size)
-    prior,mark = _check_prior(prior, k),not (outliers is None and min_confidence is None)
-    if mark: _one_fraction(outliers=outliers, min_confidence=min_confidence)
+    prior,mark = check_prior(prior, k),not (outliers is None and min_confidence is None)
+    if mark: check_one_fraction(outliers=outliers, min_confidence=min_confidence)
     if pairs is not None and len(pairs)!=n:
         raise ValueError(f'pairs are of {len(pairs):,} images, features of {n:,}. Make both from the same images.')
     checkpoint = _checkpoint(resume, X, pairs, n_clusters=k, prior=prior if isinstance(prior, str) else prior.tolist(), n_heads=n_heads,
@@ -324,8 +332,8 @@ def fit_head(
                                repeats=repeats)
     head,prepare,run = _Fit(X, rows_of, pairs, settings, callbacks, checkpoint, near)()
     _check_stamp(feats.X, stamp)
-    probs = _place(head, prepare, feats.X, dev)
-    if not run.stopped: _warn_empty(probs)       # a head that was stopped early may not have met them all
+    probs = place_rows(head, prepare, feats.X, dev)
+    if not run.stopped: warn_empty_clusters(probs)       # a head that was stopped early may not have met them all
     config = dict(method='SCP', seed=seed, backbone=feats.meta.get('spec'), batch_size=b, searched=len(X), scp_nb=__version__,
                   **{w: getattr(run, w) for w in _REMEMBERED})
     clusters = Clusters(probs, head.cpu(), prepare.cpu(), feats.names, config, feats.images, features=feats)

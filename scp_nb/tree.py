@@ -13,7 +13,7 @@ from fastcore.basics import patch
 from matplotlib.axes import Axes
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from .clusters import Clusters
-from .edit import _edited, _merged
+from .edit import edited_copy, merge_columns
 from .estimate_k import estimate_k
 from .features import Features
 from .mcr2 import coding_rate
@@ -81,7 +81,7 @@ def grow_tree(clusters:Clusters,      # fine clusters, with their features
         raise ValueError(f'features must be those of the {len(clusters):,} clustered images; got {len(feats):,} rows.')
     k,look = clusters.n_clusters,draw_looks(feats, 1, max(2500, 60*clusters.n_clusters), seed, share=1)[0]
     labels = clusters.probs[look.rows].argmax(1)
-    new = _edited(clusters, note=f'tree of {k} clusters')
+    new = edited_copy(clusters, note=f'tree of {k} clusters')
     new.config['tree'] = [list(t) for t in merge_order(look.embed(min(len(look)-1, 2*k)), labels, k)]
     return new
 

@@ -14,8 +14,8 @@ from .features import Features, as_features, default_device
 from .parallel import take_rows
 from .pairs import NeighborPairs, neighbor_graph, knn
 from .head import ClusterHead
-from .clusters import Clusters, HalfWhiten, _calibrate, _place, _probs
-from .loop import train_heads, _epochs
+from .clusters import Clusters, HalfWhiten, calibrate_head, place_rows, head_probs
+from .loop import train_heads, epochs_for
 
 # %% ../nbs/03f_update.ipynb #fde89468
 def _spread(graph, probs, old, rounds=30):
@@ -60,12 +60,12 @@ def _learn(head, prepare, X, was_old, epochs, batch_size, seed, dev, callbacks):
     head,prepare,n = deepcopy(head).to(dev).requires_grad_(True),prepare.to(dev),len(X)
     Z = torch.cat([prepare(x.to(dev)).cpu() for x in X.split(65536)])
     pairs,g,b = NeighborPairs(X, device=dev),torch.Generator().manual_seed(seed),min(n, batch_size)
-    target,there = _spread(pairs.graph, _probs(head, Z)[0].numpy(), was_old),Z.to(dev)
+    target,there = _spread(pairs.graph, head_probs(head, Z)[0].numpy(), was_old),Z.to(dev)
     def batch(rows, part): return there[torch.cat([rows[part], pairs.sample(rows, g)[part]]).to(dev)]
     run = SimpleNamespace(epoch=0, stage='update', n=n, device=str(dev))
-    run.look = lambda rows: ('probs', _probs(head, there[rows])[0].numpy())
-    train_heads(head, batch, n, epochs or _epochs(n, b, 300, 1500), b, 1e-3, g, run, callbacks, target.to(dev), shared=True)
-    _calibrate(head, Z, target, neighbor_graph(knn(Z, min(15, n-1), device=dev)))
+    run.look = lambda rows: ('probs', head_probs(head, there[rows])[0].numpy())
+    train_heads(head, batch, n, epochs or epochs_for(n, b, 300, 1500), b, 1e-3, g, run, callbacks, target.to(dev), shared=True)
+    calibrate_head(head, Z, target, neighbor_graph(knn(Z, min(15, n-1), device=dev)))
     return head.requires_grad_(False)
 
 # %% ../nbs/03f_update.ipynb #39ff9541
@@ -85,7 +85,7 @@ def update(self:Clusters,
     old = _check_update(self, features, new)
     X,was_old = _some(old, new, sample, seed)
     head = _learn(self.head, deepcopy(self.prepare), X, was_old, epochs, batch_size, seed, dev, callbacks)
-    probs = np.concatenate([_place(head, deepcopy(self.prepare), f.X, dev) for f in (old, new)])
+    probs = np.concatenate([place_rows(head, deepcopy(self.prepare), f.X, dev) for f in (old, new)])
     before,after = self.probs.argmax(1),probs[:len(old)].argmax(1)
     config = {k:v for k,v in self.config.items() if k!='outliers'}
     large,names = len(old)+len(new)>(sample or 0)>0,[*self.names, *new.names]

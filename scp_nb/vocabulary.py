@@ -13,7 +13,7 @@ from collections import deque
 from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES, SIMPLE_IMAGENET_TEMPLATES
 from timm.data import ImageNetInfo
 from tqdm.auto import tqdm
-from .backbones import Backbone, default_backbone, _fetching, _split_spec
+from .backbones import Backbone, default_backbone, fetching_weights, split_spec
 from .reading import weights_digest
 from .journal import _out_dir
 
@@ -149,8 +149,9 @@ PROMPTS = dict(photo=('a photo of a {}',),
                openai=tuple(t('{}') for t in OPENAI_IMAGENET_TEMPLATES))
 
 # %% ../nbs/07z_vocabulary.ipynb #cef52bbc
-def _prompts(prompts)->tuple:
-    "Sentences with a {} for the word, from a name in `PROMPTS`, a sentence or several"
+def as_prompts(prompts    # a name in `PROMPTS`, a sentence or several
+              )->tuple:   # sentences, each with a {} for the word
+    "Turn what may be given as prompts into sentences"
     if isinstance(prompts, str): prompts = PROMPTS.get(prompts, (prompts,))
     prompts = tuple(prompts)
     bad = [p for p in prompts if not isinstance(p, str) or '{}' not in p]
@@ -160,21 +161,24 @@ def _prompts(prompts)->tuple:
     return prompts
 
 # %% ../nbs/07z_vocabulary.ipynb #f35b7c82
-def _has_text(backbone)->bool: return hasattr(getattr(backbone, 'model', None), 'encode_text')
+def has_text_tower(backbone   # a `Backbone`, or an object of your own
+                  )->bool:    # True for a CLIP
+    "Tell whether a backbone reads words"
+    return hasattr(getattr(backbone, 'model', None), 'encode_text')
 
 def _tokenizer(backbone:Backbone):
     "What turns texts into tokens for `backbone`: its own attribute `tokenizer`, else open_clip's for that model"
-    if not _has_text(backbone):
+    if not has_text_tower(backbone):
         raise ValueError(f'"{getattr(backbone, "spec", backbone)}" cannot read words: it has no text side. '
                          f'Take a CLIP, such as {default_backbone}.')
     if getattr(backbone, 'tokenizer', None): return backbone.tokenizer
-    lib,name,_ = _split_spec(backbone.spec)
+    lib,name,_ = split_spec(backbone.spec)
     names = open_clip.list_models()
     model = next((m.replace('/', '-') for m in (name, name.rpartition('/')[0]) if m.replace('/', '-') in names), None)
     if lib!='open_clip' or model is None:
         raise ValueError(f'it is not known which tokens "{backbone.spec}" reads. '
                          'Set backbone.tokenizer, for instance to open_clip.get_tokenizer("ViT-B-32").')
-    with _fetching(f'the tokenizer of {backbone.spec}'): return open_clip.get_tokenizer(model)
+    with fetching_weights(f'the tokenizer of {backbone.spec}'): return open_clip.get_tokenizer(model)
 
 # %% ../nbs/07z_vocabulary.ipynb #effcc483
 @torch.inference_mode()
@@ -213,7 +217,7 @@ def text_features(words,                  # anything `vocabulary` takes
                   progress:bool=True      # show a progress bar where there is something to encode
                  )->np.ndarray:           # float32 `[len(vocabulary(words)), d]`, rows of length 1, in its order
     "Give every name a vector: the mean over prompts"
-    v,prompts,folder = vocabulary(words),_prompts(prompts),_cache_folder(cache)
+    v,prompts,folder = vocabulary(words),as_prompts(prompts),_cache_folder(cache)
     _tokenizer(backbone)
     place = folder and folder/_key(v, backbone, prompts)
     if place and (place/'texts.npy').is_file(): return np.load(place/'texts.npy', allow_pickle=False)

@@ -42,17 +42,23 @@ def test_style():
     assert r.returncode==0, r.stdout
 
 def test_style_check_can_fail(copy):
-    "A module that imports a later one, an undocumented parameter and a machine's path are all found"
+    "A later import, a private one, an undocumented parameter, a machine's path and a wide line are all found"
     import json
     path = copy/'nbs'/'02_pairs.ipynb'
     nb = json.loads(path.read_text())
     nb['cells'][1:1] = [dict(cell_type='code', id='bad', metadata={}, execution_count=None, source=['from scp_nb.cli import scp_demo'],
                              outputs=[dict(output_type='stream', name='stdout', text=['/home/someone/photos'])])]
+    for i,lines in enumerate((['#| slow\n', 'x = 1\n', f'y = "{"-"*80}"'], ['#| exporti\n', 'from scp_nb.head import _hidden, ClusterHead as _Head'],
+                              ['#| export\n', f'z = "{"-"*80}"'], ['#| code-fold: true\n', f'w = "{"-"*80}"'])):
+        nb['cells'].append(dict(cell_type='code', id=f'more{i}', metadata={}, execution_count=None, source=lines, outputs=[]))
     path.write_text(json.dumps(nb))
-    (copy/'scp_nb'/'pairs.py').write_text('def f(x): return x\n')
+    (copy/'scp_nb'/'pairs.py').write_text('from . import __version__, head as _head\nfrom .head import _hidden\ndef f(x): return x\n')
     r = run('tools/check_style.py', cwd=copy)
     assert r.returncode==1
-    for said in ('a higher number', 'a path of this machine', 'f has no docstring', 'f has no docments for x'): assert said in r.stdout
+    for said in ('a higher number', 'a path of this machine', 'f has no docstring', 'f has no docments for x',
+                 'a line of 86 characters in the visible cell "x = 1"', '_hidden of head is private', 'imports _hidden, a private name of head'):
+        assert said in r.stdout
+    assert r.stdout.count('visible cell')==1 and r.stdout.count('private')==2
 
 def test_saved_outputs_are_of_the_saved_code():
     r = run('tools/run_nbs.py', '--check')

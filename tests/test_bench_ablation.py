@@ -35,7 +35,7 @@ def one(): return ablation.ablate_task('digits@50', None)
 
 def test_a_task_end_to_end(one):
     parts = one['parts']
-    assert set(parts)=={'all', 'taught', 'best candidate', 'without refining', *(f'without {w}' for w in (*ablation.PARTS, *WEIGHTS))}
+    assert set(parts)=={'all', 'taught', 'best candidate', 'without refining', 'without narrowing', *(f'without {w}' for w in (*ablation.PARTS, *WEIGHTS))}
     assert parts['best candidate']>=parts['all']
     assert parts['best candidate']==max(c['ACC'] for c in one['candidates'].values())
     assert parts['all']==one['candidates'][one['chosen']]['ACC']            # what is scored is what the fit chose

@@ -64,7 +64,9 @@ def markdown(text:str, here:Path)->str:
     def local(m):
         name,anchor = m[1],m[2]
         return f']({Path(name).parent.as_posix()}/{page_name(Path(name)).name}.ipynb'+(f'#{slug(anchor)}' if anchor else '')+')'
-    return re.sub(r'\]\((?!https?:)([\w./-]+)\.ipynb(?:#([\w.\-]+))?\)', local, text)
+    text = re.sub(r'\]\((?!https?:)([\w./-]+)\.ipynb(?:#([\w.\-]+))?\)', local, text)
+    # nbdev links every name in backticks, also one that is the text of a link already: that one stays
+    return re.sub(r'\[([^\[\]\n]*)\[([^\[\]\n]+)\]\([^()\s]*\)([^\[\]\n]*)\]\(([^()\s]*)\)', r'[\1\2\3](\4)', text)
 
 def title(source:str):
     "nbdev's front matter as a heading and a line under it"

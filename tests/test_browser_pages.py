@@ -234,8 +234,10 @@ def test_docs_render_without_a_warning_or_a_dead_link(site):
 
 
 def test_every_page_of_the_docs_holds_in_a_browser(site, chromium):
-    "No console error, no broken picture, no sideways scrolling at 390 and 1280 px"
+    "No console error, no broken picture, no sideways scrolling at 390 and 1280 px, nor of visible code at 1280"
     address,out,_ = site
+    wide_code = """() => [...document.querySelectorAll('.cell_input pre')].filter(e => e.checkVisibility() && e.innerText.trim()
+                   && e.scrollWidth>e.clientWidth+1).map(e => e.innerText.slice(0, 60))"""
     context = chromium.new_context(color_scheme='light')
     blank = '<svg xmlns="http://www.w3.org/2000/svg" width="10" height="10"/>'       # badges live elsewhere; there may be no network
     context.route(lambda url: not url.startswith(address), lambda r: r.fulfill(body=blank, content_type='image/svg+xml'))
@@ -245,9 +247,9 @@ def test_every_page_of_the_docs_holds_in_a_browser(site, chromium):
     for name in pages:
         p.set_viewport_size(dict(width=1280, height=900))
         p.goto(f'{address}/{name}', wait_until='load')
-        wide = overflow(p)
+        wide,code = overflow(p),p.evaluate(wide_code)
         p.set_viewport_size(dict(width=390, height=900))
-        wrong += [(name, what, found) for what,found in (('console', list(errors)), ('pictures', broken(p)), ('1280 px', max(0, wide)),
+        wrong += [(name, what, found) for what,found in (('console', list(errors)), ('pictures', broken(p)), ('1280 px', max(0, wide)), ('code that scrolls', code),
                                                          ('390 px', max(0, overflow(p)))) if found]
         errors.clear()
     assert len(pages)>30 and not wrong, wrong

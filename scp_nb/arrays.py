@@ -7,7 +7,7 @@ __all__ = []
 
 # %% ../nbs/00j_arrays.ipynb #60be4d17
 import numpy as np
-from .parallel import _forget
+from .parallel import free_pages
 
 # %% ../nbs/00j_arrays.ipynb #c8354a76
 def check_rank(a:np.ndarray   # what was given as features; `[n, d]` of real numbers passes
@@ -36,7 +36,7 @@ def array_parts(X:np.ndarray   # `[n, d]`, in memory or a memory map
     step = max(1, 1<<24 >> X.shape[1].bit_length())
     for i in range(0, len(X), step):
         yield i,X[i:i+step]
-        if getattr(X, 'mode', 'c')!='c': _forget(X)      # pages in mode "c" hold changes that no file has
+        if getattr(X, 'mode', 'c')!='c': free_pages(X)      # pages in mode "c" hold changes that no file has
 
 # %% ../nbs/00j_arrays.ipynb #b2e7f90c
 def largest_number(X:np.ndarray   # features `[n, d]`, in memory or a memory map

@@ -13,7 +13,8 @@ import numpy as np, torch
 import torch.distributed as dist
 
 # %% ../nbs/00f_parallel.ipynb #f4a4a09d
-def _stamp(X):
+def file_stamp(X:np.ndarray    # a memory map, or any other array
+              )->tuple|None:
     "Size and time of change of the file behind a memory map; None for other arrays"
     file = getattr(X, 'filename', None)
     if not isinstance(X, np.memmap) or file is None: return None
@@ -21,14 +22,18 @@ def _stamp(X):
     except FileNotFoundError: return 'gone'
     return s.st_size,s.st_mtime_ns
 
-def _check_stamp(X, stamp):
+def check_stamp(X:np.ndarray,    # as given to `file_stamp`
+                stamp            # what it gave then
+               ):
     "Error if the file behind a memory map is not what it was"
-    if _stamp(X)!=stamp:
+    if file_stamp(X)!=stamp:
         raise OSError(f'"{X.filename}" was changed, cut or removed while it was being read. Let nothing write to it, and start again.')
 
-def _forget(X):
+def free_pages(X:np.ndarray    # a memory map, or any other array, with which nothing happens
+              ):
     "Give back the pages of a memory map; they are read again when needed"
     m = getattr(X, '_mmap', None)
+    if getattr(X, 'mode', None)=='c': return        # what was changed in memory is in no file
     if isinstance(m, mmap.mmap) and hasattr(m, 'madvise'): m.madvise(mmap.MADV_DONTNEED)
 
 # %% ../nbs/00f_parallel.ipynb #d38191ac
@@ -37,11 +42,11 @@ def blocks(X:np.ndarray,        # array `[n, d]`, in memory or a memory map, of 
            stamp=None           # size and date that the file must still have; None takes those it has now
           ):                    # yields the first row of each block, and the block as float32, a copy
     "Read an array block by block"
-    stamp = _stamp(X) if stamp is None else stamp
+    stamp = file_stamp(X) if stamp is None else stamp
     for i in range(0, len(X), rows):
-        _check_stamp(X, stamp)
+        check_stamp(X, stamp)
         yield i,np.array(X[i:i+rows], dtype=np.float32)
-        _forget(X)
+        free_pages(X)
 
 # %% ../nbs/00f_parallel.ipynb #42f2c505
 def take_rows(X:np.ndarray,      # array `[n, d]`, in memory or a memory map

@@ -13,7 +13,7 @@ import numpy as np, torch
 from torch.nn.functional import one_hot
 from . import __version__
 from .features import Features, as_features, default_device, warn_dominant, warn_zero_rows
-from .parallel import blocks, from_first, gather, my_part, ranks, take_rows, _check_stamp, _stamp
+from .parallel import blocks, from_first, gather, my_part, ranks, take_rows, check_stamp, file_stamp
 from .pairs import EdgeSampler, MixedPairs, NeighborPairs, Neighbors, ViewPairs, knn
 from .head import ClusterHead
 from .consensus import align, consensus, modularities
@@ -313,7 +313,7 @@ def fit_head(
     "Cluster frozen features: candidates of several kinds, a choice among them without labels, and an SCP head that learns it"
     feats,dev = _checked(features),default_device(device)
     if len(feats)<2: check_rows(feats.X)
-    stamp,n,k = _stamp(feats.X),len(feats),check_n_clusters(n_clusters, len(feats))
+    stamp,n,k = file_stamp(feats.X),len(feats),check_n_clusters(n_clusters, len(feats))
     check_counts(n_heads=n_heads, hidden=hidden, epochs=epochs, batch_size=batch_size, sample=sample)
     rows_of,X = _searched(feats, sample and max(sample, 50*k), pairs, seed)
     check_rows(X)
@@ -331,7 +331,7 @@ def fit_head(
     settings = SimpleNamespace(k=k, prior=prior, n_heads=n_heads, hidden=hidden, epochs=epochs, batch_size=b, seed=seed, device=dev,
                                repeats=repeats)
     head,prepare,run = _Fit(X, rows_of, pairs, settings, callbacks, checkpoint, near)()
-    _check_stamp(feats.X, stamp)
+    check_stamp(feats.X, stamp)
     probs = place_rows(head, prepare, feats.X, dev)
     if not run.stopped: warn_empty_clusters(probs)       # a head that was stopped early may not have met them all
     config = dict(method='SCP', seed=seed, backbone=feats.meta.get('spec'), batch_size=b, searched=len(X), scp_nb=__version__,

@@ -1,6 +1,7 @@
 "Fits that are killed, shared, larger than memory or given odd input: they end as a plain fit does, or say why not"
 import errno, logging, os, signal, subprocess, sys, textwrap
 import numpy as np, pandas as pd, pytest, scipy.sparse as sp, torch
+from scp_nb.parallel import blocks, take_rows
 from sklearn.datasets import load_digits
 from scp_nb import loop
 from scp_nb.train import Callback, StopFit, fit_head
@@ -175,3 +176,11 @@ def test_what_is_refused(X):
 def test_gpu_finds_what_the_cpu_finds(X, plain):
     found = fit_head(X, 5, device='cuda', **QUICK)
     assert (found.labels==plain.labels).mean()>.97
+
+def test_blocks_keep_what_was_changed_in_memory(X, tmp_path):
+    "A map opened with mode c holds changes that no file has; giving its pages back would lose them"
+    np.save(tmp_path/'X.npy', np.zeros((30000, 8), np.float32))
+    m = np.load(tmp_path/'X.npy', mmap_mode='c')
+    m[::3] = 1
+    for _ in range(2): assert np.array_equal(np.concatenate([b for _,b in blocks(m, 4096)])[:,0], np.arange(30000)%3==0)
+    assert (take_rows(m, np.array([3, 4, 29997]))[:,0]==[1,0,1]).all()

@@ -271,7 +271,7 @@ def _warn_collapsed(rate, s, n):
     most = m/2*math.log(1+s.z/(m*s.eps**2))
     if rate<most/4:
         warnings.warn(f'the embedding has a rate of {rate:.2g} nats of {most:.2g} possible: it has collapsed, and clusters mean little. '
-                      'Give a longer warm-up or a lower lr.', stacklevel=3)
+                      'Give a longer warm-up or a lower lr.', stacklevel=4)
 
 # %% ../nbs/06_cpp.ipynb #1c5f4d09
 @plain_torch()

@@ -113,7 +113,7 @@ def warn_empty_clusters(probs:np.ndarray   # probabilities of all images `[n, k]
     "Warn where clusters have no image"
     empty = probs.shape[1]-len(np.unique(probs.argmax(1)))
     if empty: warnings.warn(f'{empty} of {probs.shape[1]} clusters have no image. There may be fewer different images than clusters, '
-                            'or too few epochs; ask for fewer clusters, or fit again with another seed.', stacklevel=3)
+                            'or too few epochs; ask for fewer clusters, or fit again with another seed.', stacklevel=4)        # the line that called `fit_head`, past `plain_torch`
 
 # %% ../nbs/04_train.ipynb #8110908b
 def _soften(chosen, candidates, k, own=.55):
@@ -317,8 +317,8 @@ def fit_head(
     check_counts(n_heads=n_heads, hidden=hidden, epochs=epochs, batch_size=batch_size, sample=sample)
     rows_of,X = _searched(feats, sample and max(sample, 50*k), pairs, seed)
     check_rows(X)
-    rows_of,X = _without(rows_of, X, warn_zero_rows(feats, 'They take no part in the search'))
-    warn_dominant(feats)
+    rows_of,X = _without(rows_of, X, warn_zero_rows(feats, 'They take no part in the search', stacklevel=4))
+    warn_dominant(feats, stacklevel=4)
     near,repeats = None,0
     if pairs is None: rows_of,X,near,repeats = _once(rows_of, X, k, seed, dev)
     b = min(len(X), batch_size)

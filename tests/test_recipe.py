@@ -40,12 +40,15 @@ def test_copies_do_not_decide(data):
 def test_rows_of_zeros_are_named_and_left_out(data):
     X = data[0][:400].copy()
     X[[7, 77]] = 0
-    with pytest.warns(UserWarning, match='2 of 400 rows of features are all zeros.*7.*77'): found = fit_head(X, 5, n_heads=4)
+    with pytest.warns(UserWarning, match='2 of 400 rows of features are all zeros.*7.*77') as told:
+        found = fit_head(X, 5, n_heads=4)
+    assert {w.filename for w in told}=={__file__}        # a warning names the line of the one who called
     assert found.config['searched']==398 and len(found)==400
 
 def test_a_dominant_column_is_named(data):
     X = np.c_[data[0][:300], np.arange(300)*1000.]
-    with pytest.warns(UserWarning, match='64'): fit_head(X, 4, n_heads=2, epochs=3)
+    with pytest.warns(UserWarning, match='64') as told: fit_head(X, 4, n_heads=2, epochs=3)
+    assert {w.filename for w in told}=={__file__}
 
 @pytest.mark.parametrize('n,k', [(1500, 100), (1000, 250)])
 def test_many_clusters_stay(n, k):

@@ -200,22 +200,9 @@ def _estimate(curves, k, d, found, k_min, k_max, seed):
     n_rows = len(np.unique(np.concatenate([l.rows for l in curves.looks])))
     return KEstimate(k, (low, high), curve, pd.DataFrame(votes).set_index('criterion'), d, n_rows, note)
 
-# %% ../nbs/07_estimate_k.ipynb #a1b2c3d4
-def _look_until_sure(feats, k_min, k_max, seed, n_looks, n_rows):
-    "Draw looks until they agree, or there are enough"
-    half,first = max(4, n_looks//4*2),n_rows
-    looks = draw_looks(feats, half, n_rows, seed)
-    while True:
-        curves,most = _Curves(looks),min(map(len, looks))-1
-        *settled,need = _settle(curves, k_min, min(k_max, most//2), most)
-        if need>n_rows and .6*len(feats)>n_rows: n_rows,looks = need,draw_looks(feats, half, need, seed)
-        else:
-            found = _estimate(curves, *settled, k_min, min(k_max, most//2), seed)
-            if found.interval[1]<=1.1*found.interval[0] or n_rows>first or len(looks)>=n_looks: return found
-            looks = looks+draw_looks(feats, n_looks, n_rows, seed, skip=half)
-
 # %% ../nbs/07_estimate_k.ipynb #a5ffa1ae
 @plain_torch()
+@one_thread('cpu')
 def estimate_k(
     features:Features|np.ndarray|torch.Tensor|Clusters,   # features `[n, d]`, not normalised, or clusters (of CPP: their embedding)
     k_min:int=1,             # least number to consider; with 1 the answer can be that there are no clusters
@@ -230,7 +217,16 @@ def estimate_k(
     if isinstance(n_looks, bool) or not isinstance(n_looks, (int, np.integer)) or n_looks<4 or n_looks%2:
         raise ValueError(f'n_looks must be an even number of 4 or more, since every second look is half-whitened; got {n_looks!r}.')
     if _all_same(feats): return KEstimate(1, (1, 1), _NOTHING, _VOTES, n_rows=len(feats), note='all rows are the same')
-    with one_thread('cpu'): return _look_until_sure(feats, k_min, k_max, seed, n_looks, n_rows)
+    half,first = max(4, n_looks//4*2),n_rows
+    looks = draw_looks(feats, half, n_rows, seed)
+    while True:
+        curves,most = _Curves(looks),min(map(len, looks))-1
+        *settled,need = _settle(curves, k_min, min(k_max, most//2), most)
+        if need>n_rows and .6*len(feats)>n_rows: n_rows,looks = need,draw_looks(feats, half, need, seed)
+        else:
+            found = _estimate(curves, *settled, k_min, min(k_max, most//2), seed)
+            if found.interval[1]<=1.1*found.interval[0] or n_rows>first or len(looks)>=n_looks: return found
+            looks = looks+draw_looks(feats, n_looks, n_rows, seed, skip=half)
 
 # %% ../nbs/07_estimate_k.ipynb #995272aa
 _MARKS = {'coding length': 'o', 'stability': 's', 'eigengap': '^', 'silhouette': 'D'}

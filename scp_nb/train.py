@@ -7,6 +7,7 @@ __all__ = ['fit_head', 'Callback', 'Checkpoint', 'Clusters', 'HalfWhiten', 'Prep
 
 # %% ../nbs/04_train.ipynb #1c22e6ac
 import hashlib, json, logging, time, warnings
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 import numpy as np, torch
@@ -20,7 +21,7 @@ from .consensus import align, consensus, modularities
 from .clusters import Clusters, HalfWhiten, Prepare, fit_temperature, neighbor_support, check_one_fraction, place_rows, head_probs
 from .density import kmeans_labels
 from .repeats import find_repeats
-from .candidates import FAMILIES, Space, centred, evened, few_per_cluster, find_candidates, refine_partition
+from .candidates import FAMILIES, Space, centred, evened, few_per_cluster, find_candidates, principal_directions, refine_partition
 from .choice import choose_partition, expected_accuracy, score_partitions
 from .loop import Callback, Checkpoint, StopFit, kept, one_thread, plain_torch, train_heads, epochs_for, tell_callbacks
 from . import edit as _edit, update as _update     # give Clusters `merge`, `split` and the other edits, and `update`
@@ -80,21 +81,6 @@ def _my_heads(d, k, n_heads, seed):
     with torch.no_grad():
         for p,q in zip(mine.parameters(), everyone.parameters()): p.copy_(q[lo:lo+len(p)] if hi>lo else q[:1])
     return mine,hi-lo
-
-def _search_heads(space, n_heads, prior, g, run, callbacks, epochs, batch_size, checkpoint=None):
-    "Train heads on the diffusion map; gives the consensus of those of the highest modularity"
-    n_heads = max(1, min(n_heads, 400//space.k))             # their cost grows with k, and what more of them add does not
-    E = (space.map/space.map.std()).to(space.device)
-    head,count = _my_heads(E.shape[1], space.k, n_heads, space.seed)
-    edges = EdgeSampler(space.graph)
-    run.look = lambda rows: ('probs', head_probs(head.select(0), E[rows])[0].numpy())
-    def batch(rows, part): return E[torch.cat([rows, edges.sample(rows, g)]).to(E.device)]
-    train_heads(head.to(E.device), batch, len(E), epochs, batch_size, 1e-2, g, run, callbacks, None, prior,
-                checkpoint=checkpoint, name='search')
-    probs = gather(head_probs(head, E.cpu())[:count], n_heads)
-    run.modularity = modularities(space.graph, [p.argmax(1) for p in probs], space.device)
-    best = np.argsort(-np.asarray(run.modularity), kind='stable')[:max(1, round(n_heads*_TEACHERS))]
-    return consensus(probs[best], np.asarray(run.modularity)[best], 1).argmax(1).numpy()
 
 # %% ../nbs/04_train.ipynb #e694f2c3
 def _fill_empty(target, E):
@@ -182,19 +168,28 @@ def _without(rows, X, zeros):
     keep = ~np.isin(rows.numpy(), zeros)
     return (rows, X) if keep.all() else (rows[keep], X[keep])
 
-def _directions(X, dev):
-    "The map for the head, and the rows it gives: in their principal directions"
-    found = Prepare.fit(X, whiten=0., device=dev).to(dev)
-    return found,torch.cat([found(x.to(dev)).cpu() for x in X.split(65536)])
+@dataclass
+class _Prepared:
+    "Features as the search needs them"
+    map:Prepare        # to principal directions, for the head
+    Z:torch.Tensor     # rows in these directions, float32 `[n, m]`
+    near:Neighbors     # of the rows, their wide directions narrowed
+    @classmethod
+    def of(cls, X, dev, near=None, kept=lambda name, find: find()):
+        "Prepare the rows `X`, and search neighbours unless they are given, or `kept` has them"
+        made,Z = principal_directions(X, dev)
+        def find():
+            found = knn(evened(Z), min(15, len(X)-1), device=dev)
+            return dict(indices=found.indices, similarity=found.similarity)
+        return cls(made, Z, Neighbors(**kept('neighbors', find)) if near is None else near)
 
 def _once(rows, X, k, seed, dev):
-    "Leave one row of each group of repetitions; gives rows, features, their neighbours (None if rows went) and how many went"
+    "Leave one row of each group of repetitions; gives rows, features, what was found about them (None if rows went) and how many went"
     if len(X)<3: return rows,X,None,0
-    E = evened(_directions(X, dev)[1])
-    near = knn(E, min(15, len(X)-1), device=dev)
-    leader = from_first(torch.from_numpy(find_repeats(E, near, seed))).numpy()
+    found = _Prepared.of(X, dev)
+    leader = from_first(torch.from_numpy(find_repeats(evened(found.Z), found.near, seed))).numpy()
     first = np.unique(leader)
-    if len(first)==len(X) or len(first)<k: return rows,X,near,0
+    if len(first)==len(X) or len(first)<k: return rows,X,found,0
     gone = len(X)-len(first)
     _log.log(logging.WARNING if gone>.1*len(X) else logging.INFO, '%s of %s rows nearly repeat others, as copies, bursts or frames do; '
              'one of each group takes part in the search', f'{gone:,}', f'{len(X):,}')
@@ -206,11 +201,24 @@ def _as_bytes(**values): return torch.frombuffer(bytearray(json.dumps(values).en
 def _of_bytes(t): return json.loads(bytes(t.tolist()))
 
 # %% ../nbs/04_train.ipynb #750bc155
+@dataclass
+class _Settings:
+    "What was asked of a fit, checked"
+    k:int                      # number of clusters
+    prior:str|np.ndarray       # "auto", "uniform", "learned", or shares `[k]`
+    n_heads:int                # heads that search
+    hidden:int|None            # hidden units of the kept head
+    epochs:int|None            # of the second round; None chooses
+    batch_size:int             # pairs per step
+    seed:int
+    device:torch.device
+    repeats:int                # rows that were left out because they repeat others
+
 class _Fit:
     "Hold one fit: its settings, what it has found so far, and its steps"
-    def __init__(self, X, rows, pairs, settings, callbacks, checkpoint, near=None):
+    def __init__(self, X, rows, pairs, settings, callbacks, checkpoint, prepared=None):
         self.X,self.rows,self.pairs,self.s,self.callbacks,self.checkpoint = X,rows,pairs,settings,callbacks,checkpoint
-        self.near = near
+        self.prepared = prepared
         self.n,self.g,self.start = len(X),torch.Generator().manual_seed(settings.seed),time.perf_counter()
         self.search_epochs = epochs_for(self.n, settings.batch_size, 300)
         self.teach_epochs = settings.epochs or epochs_for(self.n, settings.batch_size, 300, 600)
@@ -221,26 +229,32 @@ class _Fit:
 
     def prepare(self):
         "Find the map for the head and the neighbours"
-        dev = self.s.device
-        self.map,self.Z = _directions(self.X, dev)
-        P = centred(self.X)
-        if hasattr(self.pairs, 'graph'): near,graph = self.pairs.neighbors,self.pairs.graph
-        else:
-            def find():
-                found = knn(evened(self.Z), min(15, self.n-1), device=dev)
-                return dict(indices=found.indices, similarity=found.similarity)
-            near = Neighbors(**kept(self.checkpoint, 'neighbors', find)) if self.near is None else self.near
-            own = NeighborPairs(P, neighbors=near)
-            graph,self.pairs = own.graph,self.pairs or own
-        self.space = Space(P, near, graph, self.s.k, self.s.seed, dev, self.Z)
+        dev,P = self.s.device,centred(self.X)
+        given = self.pairs if hasattr(self.pairs, 'graph') else None
+        found = self.prepared or _Prepared.of(self.X, dev, given and given.neighbors, lambda name, find: kept(self.checkpoint, name, find))
+        self.map,self.Z = found.map,found.Z
+        own = given or NeighborPairs(P, neighbors=found.near)
+        self.pairs = self.pairs or own
+        self.space = Space(P, self.Z, found.near, own.graph, self.s.k, self.s.seed, dev)
+
+    def search_heads(self, space, sizes):
+        "Train heads on the diffusion map; gives the consensus of those of the highest modularity"
+        n_heads = max(1, min(self.s.n_heads, 400//space.k))      # their cost grows with k, and what more of them add does not
+        E = (space.map/space.map.std()).to(space.device)
+        head,count = _my_heads(E.shape[1], space.k, n_heads, space.seed)
+        edges = EdgeSampler(space.graph)
+        self.run.look = lambda rows: ('probs', head_probs(head.select(0), E[rows])[0].numpy())
+        def batch(rows, part): return E[torch.cat([rows, edges.sample(rows, self.g)]).to(E.device)]
+        train_heads(head.to(E.device), batch, len(E), self.search_epochs, self.s.batch_size, 1e-2, self.g, self.run, self.callbacks,
+                    None, sizes, checkpoint=self.checkpoint, name='search')
+        probs = gather(head_probs(head, E.cpu())[:count], n_heads)
+        self.run.modularity = modularities(space.graph, [p.argmax(1) for p in probs], space.device)
+        best = np.argsort(-np.asarray(self.run.modularity), kind='stable')[:max(1, round(n_heads*_TEACHERS))]
+        return consensus(probs[best], np.asarray(self.run.modularity)[best], 1).argmax(1).numpy()
 
     def search(self):
         "Find what the kept head shall learn, with all that is known about it, as tensors for a checkpoint"
-        s = self.s
-        def heads(space, sizes):
-            return _search_heads(space, s.n_heads, sizes, self.g, self.run, self.callbacks, self.search_epochs, s.batch_size,
-                                 self.checkpoint)
-        target = from_first(_find_target(self.space, s.prior, heads, self.run))
+        target = from_first(_find_target(self.space, self.s.prior, self.search_heads, self.run))
         known = _as_bytes(**{w: getattr(self.run, w) for w in ('chosen', 'scores', 'modularity', 'support')})
         return dict(target=target, random=self.g.get_state(), known=known)
 
@@ -320,8 +334,8 @@ def fit_head(
     check_rows(X)
     rows_of,X = _without(rows_of, X, warn_zero_rows(feats, 'They take no part in the search', stacklevel=4))
     warn_dominant(feats, stacklevel=4)
-    near,repeats = None,0
-    if pairs is None: rows_of,X,near,repeats = _once(rows_of, X, k, seed, dev)
+    prepared,repeats = None,0
+    if pairs is None: rows_of,X,prepared,repeats = _once(rows_of, X, k, seed, dev)
     b = min(len(X), batch_size)
     prior,mark = check_prior(prior, k),not (outliers is None and min_confidence is None)
     if mark: check_one_fraction(outliers=outliers, min_confidence=min_confidence)
@@ -329,9 +343,8 @@ def fit_head(
         raise ValueError(f'pairs are of {len(pairs):,} images, features of {n:,}. Make both from the same images.')
     checkpoint = _checkpoint(resume, X, pairs, n_clusters=k, prior=prior if isinstance(prior, str) else prior.tolist(), n_heads=n_heads,
                              hidden=hidden, epochs=epochs, batch_size=b, seed=seed, device=dev.type)
-    settings = SimpleNamespace(k=k, prior=prior, n_heads=n_heads, hidden=hidden, epochs=epochs, batch_size=b, seed=seed, device=dev,
-                               repeats=repeats)
-    head,prepare,run = _Fit(X, rows_of, pairs, settings, callbacks, checkpoint, near)()
+    settings = _Settings(k, prior, n_heads, hidden, epochs, b, seed, dev, repeats)
+    head,prepare,run = _Fit(X, rows_of, pairs, settings, callbacks, checkpoint, prepared)()
     check_stamp(feats.X, stamp)
     probs = place_rows(head, prepare, feats.X, dev)
     if not run.stopped: warn_empty_clusters(probs)       # a head that was stopped early may not have met them all

@@ -15,7 +15,7 @@ from PIL import Image
 from .data import Images
 from .backbones import Backbone
 from .reading import list_digest, sample_digest, weights_digest
-from .journal import Work, _UNFINISHED, _check_out, _lines, _lock, _npy_header, _write_json
+from .journal import Work, UNFINISHED, check_out, journal_lines, lock_folder, npy_header, write_json
 
 # %% ../nbs/00e_collection.ipynb #9226b87b
 _LEARNED = 'learned from these images'
@@ -27,7 +27,7 @@ def _transform_digest(backbone:Backbone)->str:
     except Exception as e: return f'{type(e).__name__} on 64x64 pixels'      # a transform may be choosy; that is no reason to stop here
     return hashlib.sha256(f'{x.shape}'.encode() + x.tobytes()).hexdigest()[:16]
 
-def _identity(images:Images, stamps, backbone:Backbone, precision:str)->dict:
+def run_identity(images:Images, stamps, backbone:Backbone, precision:str)->dict:
     "All that decides what the features will be, but for the pictures of an array or data set"
     return dict(backbone=backbone.spec, weights=weights_digest(backbone) or _LEARNED, transform=f'{backbone.provenance["transform"]}',
                 probe=_transform_digest(backbone), precision=precision, images=len(images), list=list_digest(images, stamps))
@@ -57,23 +57,23 @@ def _differences(old:dict, new:dict, listing)->tuple:
     return found, '' if old.get('list')==new['list'] else listing()
 
 # %% ../nbs/00e_collection.ipynb #a233292e
-def _entries(images:Images, stamps):
+def image_entries(images:Images, stamps):
     "Yield (name, label, bytes and time) of every image"
     for i,name in enumerate(images.names):
         yield name, None if images.labels is None else int(images.labels[i]), None if stamps is None else stamps[i].tolist()
 
-def _write_list(path:Path, images:Images, stamps)->None:
+def write_image_list(path:Path, images:Images, stamps)->None:
     "Keep the list of a run that is under way"
     with open(path, 'w', encoding='utf-8') as f:
-        for e in _entries(images, stamps): f.write(json.dumps(e)+'\n')
+        for e in image_entries(images, stamps): f.write(json.dumps(e)+'\n')
 
 def _read_list(path:Path):
-    "Yield what `_write_list` wrote"
+    "Yield what `write_image_list` wrote"
     with open(path, encoding='utf-8') as f:
         for line in f: yield json.loads(line)
 
 # %% ../nbs/00e_collection.ipynb #911432a0
-def _write_tables(folder:Path, entries, lines, size:int, more:tuple=())->tuple:
+def write_tables(folder:Path, entries, lines, size:int, more:tuple=())->tuple:
     "Write index.jsonl and skipped.csv of the chunks in `lines`, and `more` to skip; gives name -> reason and name -> bytes and time"
     row,skipped,stamps,entries = 0,{},{},iter(entries)
     with open(folder/'index.jsonl', 'w', encoding='utf-8') as index, \
@@ -96,7 +96,7 @@ def _write_tables(folder:Path, entries, lines, size:int, more:tuple=())->tuple:
     return {**skipped, **dict(more)}, stamps
 
 # %% ../nbs/00e_collection.ipynb #7e61a37e
-class _Before:
+class EarlierRows:
     "Rows and reasons of earlier runs, by file name"
     def __init__(self, folders:list):
         self.files,self.X,self.digest = {},[],{}
@@ -126,20 +126,20 @@ class _Before:
         return {p: self.digest[n] for p,n in enumerate(images.names) if n in self.digest and self.files[n][0]==tuple(stamps[p].tolist())}
 
 # %% ../nbs/00e_collection.ipynb #d854ac12
-def _set_aside(out:Path)->None:
-    "Turn what a stopped run has done into a folder that `_Before` reads"
-    work = out/_UNFINISHED
+def set_aside_run(out:Path)->None:
+    "Turn what a stopped run has done into a folder that `EarlierRows` reads"
+    work = out/UNFINISHED
     head = json.loads((work/'head.json').read_text(encoding='utf-8'))
     w = Work(work, head['identity']['images'])
     w.close()
     if w.rows:
-        with open(work/'features.npy', 'rb+') as f: f.write(_npy_header(w.rows, w.d))
-    skipped,stamps = _write_tables(work, _read_list(work/'list.jsonl'), _lines(work), head['size'])
-    _write_json(work/'partial.json', dict(n=w.rows, skipped=skipped, skipped_files=stamps))
+        with open(work/'features.npy', 'rb+') as f: f.write(npy_header(w.rows, w.d))
+    skipped,stamps = write_tables(work, _read_list(work/'list.jsonl'), journal_lines(work), head['size'])
+    write_json(work/'partial.json', dict(n=w.rows, skipped=skipped, skipped_files=stamps))
     os.replace(work, out/f'before-{uuid4().hex[:8]}')
 
 # %% ../nbs/00e_collection.ipynb #bb940555
-def _head(folder:Path)->dict|None:
+def read_run_record(folder:Path)->dict|None:
     "Record of the run in `folder`: head.json of one under way, else what meta.json of a finished one holds; None if there is none"
     for name in ('head.json', 'meta.json'):
         try: found = json.loads((folder/name).read_text(encoding='utf-8'))
@@ -147,30 +147,30 @@ def _head(folder:Path)->dict|None:
         if isinstance(found, dict) and isinstance(found.get('identity'), dict): return found
     return None
 
-def _tidy(out:Path)->None:
+def remove_leftovers(out:Path)->None:
     "Remove what a kill in the very last step has left behind"
-    work = out/_UNFINISHED
+    work = out/UNFINISHED
     if not (out/'.lock').exists() and (not work.is_dir() or (work/'features.npy').is_file() or any(work.glob('part-*'))): return
     try:
-        with _lock(out):
+        with lock_folder(out):
             if not (work/'features.npy').is_file() and not any(work.glob('part-*')): shutil.rmtree(work, ignore_errors=True)
     except (RuntimeError, OSError): pass      # somebody is at work there, or it cannot be written
 
-def _look(out, force:bool)->Path:
+def check_place(out, force:bool)->Path:
     "`out` as a path, or an error if it holds things that we have not written"
     path = Path(out).absolute()
-    if path.is_dir() and (_head(path) or _head(path/_UNFINISHED)): return path
+    if path.is_dir() and (read_run_record(path) or read_run_record(path/UNFINISHED)): return path
     left = {p.name for p in path.iterdir()} if path.is_dir() else {'x'}
-    return path if left <= {_UNFINISHED, '.lock'} else _check_out(out, force)
+    return path if left <= {UNFINISHED, '.lock'} else check_out(out, force)
 
 # %% ../nbs/00e_collection.ipynb #81bcf63d
 @contextmanager
-def _open_out(out:Path):
+def hold_out(out:Path):
     "Hold `out` for this process; if nothing came of it, nothing stays"
     made = [p for p in (out, *out.parents) if not p.exists()]
-    work = out/_UNFINISHED
+    work = out/UNFINISHED
     try:
-        with _lock(out):
+        with lock_folder(out):
             try: yield
             finally:       # only who holds the lock may clean up
                 journal = work/'journal.jsonl'
@@ -191,12 +191,12 @@ def _same_content(old:dict, images:Images)->bool:
     "Do the sixteen pictures of an array or data set look as they did?"
     return old.get('content')==sample_digest(images)
 
-def _judge(folder:Path, said, identity:dict, images:Images, stamps, update:bool)->str|None:
+def compare_run(folder:Path, said, identity:dict, images:Images, stamps, update:bool)->str|None:
     "\"same\", \"update\" or None (nothing there) for the run in `folder`; an error if it is of something else"
-    head = _head(folder)
+    head = read_run_record(folder)
     if head is None: return None
     def listing():
-        if not (folder/'list.jsonl').is_file(): return _Before([folder]).listing()
+        if not (folder/'list.jsonl').is_file(): return EarlierRows([folder]).listing()
         return {n: tuple(s or (None,None)) for n,_,s in _read_list(folder/'list.jsonl')}
     found,listed = _differences(head['identity'], identity, lambda: _list_changes(listing(), images, stamps))
     if not found and not listed and not _same_content(head['identity'], images): found = ['the pictures themselves differ']

@@ -15,11 +15,11 @@ from fastcore.basics import patch
 from PIL import Image
 from tqdm.auto import tqdm
 from .backbones import Backbone
-from .reading import _Reader, _Turns, _read_chunks
-from .journal import Rows, _HEADER, _lines
+from .reading import Reader, Turns, read_chunks
+from .journal import Rows, NPY_HEADER, journal_lines
 
 # %% ../nbs/00d_encoding.ipynb #e3d835a0
-def _precision(precision:str, device:torch.device)->str:
+def choose_precision(precision:str, device:torch.device)->str:
     "Turn \"auto\" into the precision for `device`, and refuse half precision where it is not used"
     known = ('auto','float32','float16','bfloat16')
     if precision not in known: raise ValueError(f'precision must be one of {", ".join(known)}; got {precision!r}.')
@@ -40,7 +40,7 @@ def _widest(backbone:Backbone)->int:
         for h in hooks: h.remove()
     return max(most)
 
-def _auto_batch(backbone:Backbone)->int:
+def auto_batch(backbone:Backbone)->int:
     "A power of two: what is in use stays near 60 MB on a CPU, under a sixteenth of the memory on a GPU"
     if backbone.d is None: return 64                                                   # `pixels`, before it is fitted
     room,least,most = 60e6,4,64
@@ -56,7 +56,7 @@ def _out_of_memory(e:BaseException)->bool:
     return isinstance(e, (MemoryError, torch.OutOfMemoryError)) or 'out of memory' in text or "can't allocate memory" in text
 
 # %% ../nbs/00d_encoding.ipynb #e341a2c1
-class _Encoder:
+class Encoder:
     "Encode images in batches of at most `size`, which is halved when memory runs out"
     def __init__(self, backbone:Backbone, precision:str, size:int):
         self.backbone,self.precision,self.size,self._room = backbone,precision,size,deque()
@@ -74,7 +74,7 @@ class _Encoder:
 
 # %% ../nbs/00d_encoding.ipynb #3df7110e
 @patch
-def _batch(self:_Encoder, x:torch.Tensor, names:list)->np.ndarray:
+def _batch(self:Encoder, x:torch.Tensor, names:list)->np.ndarray:
     "float32 `[b, d]`, all finite; what overflows in half precision is computed again in full"
     out = self.backbone.encode(x) if self.precision=='float32' else self.backbone.encode(x, self.precision)
     if self.precision!='float32' and not out.isfinite().all(): out = self.backbone.encode(x)
@@ -85,7 +85,7 @@ def _batch(self:_Encoder, x:torch.Tensor, names:list)->np.ndarray:
     return out.numpy()
 
 @patch
-def _halve(self:_Encoder, had:int):
+def _halve(self:Encoder, had:int):
     "Take half of `had` images from now on"
     if had<=1:
         raise RuntimeError(f'memory of {self.backbone.device} does not suffice for "{self.backbone.spec}" even one image at a time. '
@@ -95,7 +95,7 @@ def _halve(self:_Encoder, had:int):
 
 # %% ../nbs/00d_encoding.ipynb #271478b5
 @patch
-def stage(self:_Encoder,
+def stage(self:Encoder,
           xs:list    # tensors of one shape, one per image
          ):          # on CUDA a tensor in memory of the host that the card reads by itself; else the list
     "All images as one batch, on CUDA where the card can fetch it; raises if their shapes differ"
@@ -110,20 +110,20 @@ def stage(self:_Encoder,
     return torch.stack(xs, out=room[:len(xs)])
 
 # %% ../nbs/00d_encoding.ipynb #07387839
-def _parts(folder)->dict:
+def finished_parts(folder)->dict:
     "Chunk number -> (folder, row where it starts, line of the journal), for all that lie in `folder/part-*`"
-    return {line['chunk']: (part, start, line) for part in sorted(folder.glob('part-*')) for line,start,_ in _lines(part)}
+    return {line['chunk']: (part, start, line) for part in sorted(folder.glob('part-*')) for line,start,_ in journal_lines(part)}
 
 def _replay(found:tuple, chunk)->tuple:
     "What `Rows.commit` wants of a chunk that is in one of the parts"
     part,start,line = found
     d,skip,same = line['d'] or 0,dict(line['skip']),dict(line['same'])
-    X = np.fromfile(part/'features.npy', '<f4', (line['rows']-start)*d, offset=_HEADER+start*d*4).reshape(line['rows']-start, d)
+    X = np.fromfile(part/'features.npy', '<f4', (line['rows']-start)*d, offset=NPY_HEADER+start*d*4).reshape(line['rows']-start, d)
     fresh = [p for p in chunk if p not in skip and p not in same]
     return X, fresh, skip, same, dict(line['digests']), line['s']
 
 # %% ../nbs/00d_encoding.ipynb #5dadcc52
-def _sort_out(read:_Reader, todo, items)->tuple:
+def _sort_out(read:Reader, todo, items)->tuple:
     "Positions and tensors to encode, and the images to skip, the copies and the digests, of one chunk that was read"
     fresh,xs,skip,same,digests = [],[],{},{},{}
     for p,(x,digest,reason) in zip(todo, items):
@@ -135,7 +135,7 @@ def _sort_out(read:_Reader, todo, items)->tuple:
     return fresh, xs, skip, same, digests
 
 # %% ../nbs/00d_encoding.ipynb #e03b4a89
-class _Plan:
+class Plan:
     "What to do for each chunk: `known` positions have a row or a reason already, `copies` are copies of others, `parts` are done"
     def __init__(self, n:int, size:int, known=None, copies:dict|None=None, digests:dict|None=None, parts:dict|None=None):
         self.n,self.size,self.known,self.copies,self.digests,self.parts = n,size,known,copies or {},digests or {},parts or {}
@@ -148,7 +148,7 @@ class _Plan:
         return [p for p in self.chunk(j) if p not in self.copies and (self.known is None or self.known(p) is None)]
 
 # %% ../nbs/00d_encoding.ipynb #82d3dda6
-def _add(plan:_Plan, sink:Rows, j:int, z, fresh, skip, same, digests, seconds):
+def _add(plan:Plan, sink:Rows, j:int, z, fresh, skip, same, digests, seconds):
     "Put away chunk `j`, with what was known of it before"
     chunk,rows = plan.chunk(j),dict(zip(fresh, z))
     for p in chunk if plan.known or plan.copies else ():
@@ -163,7 +163,7 @@ def _add(plan:_Plan, sink:Rows, j:int, z, fresh, skip, same, digests, seconds):
     sink.commit(j, chunk, X, fresh, skip, same, digests, seconds)
 
 # %% ../nbs/00d_encoding.ipynb #d971c5d6
-def _one_chunk(plan:_Plan, sink:Rows, read:_Reader, encode:_Encoder):
+def _one_chunk(plan:Plan, sink:Rows, read:Reader, encode:Encoder):
     "Function that does all that follows the reading of a chunk"
     then,names,failed = [time.perf_counter()],read.images.names,[]
     def lap():
@@ -186,9 +186,9 @@ def _one_chunk(plan:_Plan, sink:Rows, read:_Reader, encode:_Encoder):
     return do, replay
 
 # %% ../nbs/00d_encoding.ipynb #056df3e9
-def _fill(sink:Rows, plan:_Plan, numbers, read:_Reader, encode:_Encoder, n_workers=None, processes=False, progress=True)->None:
+def fill_rows(sink:Rows, plan:Plan, numbers, read:Reader, encode:Encoder, n_workers=None, processes=False, progress=True)->None:
     "Do the chunks `numbers` of `plan`, and hand them to `sink` in order"
-    read.first,read.turns = sink.first,_Turns(encode.backbone.device.type=='cpu' and not processes)
+    read.first,read.turns = sink.first,Turns(encode.backbone.device.type=='cpu' and not processes)
     do,replay = _one_chunk(plan, sink, read, encode)
     pool,waiting = ThreadPoolExecutor(1, thread_name_prefix='scp-encode'),deque()
     before = plan.n-sum(len(plan.chunk(j)) for j in numbers)
@@ -199,7 +199,7 @@ def _fill(sink:Rows, plan:_Plan, numbers, read:_Reader, encode:_Encoder, n_worke
                 future.result()
                 bar.update(len(plan.chunk(j)))
         try:
-            for j,(todo,items) in zip(numbers, _read_chunks(read, [plan.todo(j) for j in numbers], n_workers, processes)):
+            for j,(todo,items) in zip(numbers, read_chunks(read, [plan.todo(j) for j in numbers], n_workers, processes)):
                 for p in plan.chunk(j) if plan.known else ():        # copies of files that need not be read again
                     if p in plan.digests: read.earlier(plan.digests[p], p)
                 fresh,xs,*rest = _sort_out(read, todo, items)

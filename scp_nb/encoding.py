@@ -9,6 +9,7 @@ __all__ = []
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 import numpy as np
 import torch
 from fastcore.basics import patch
@@ -19,7 +20,9 @@ from .reading import Reader, Turns, read_chunks
 from .journal import Rows, NPY_HEADER, journal_lines
 
 # %% ../nbs/00d_encoding.ipynb #e3d835a0
-def choose_precision(precision:str, device:torch.device)->str:
+def choose_precision(precision:str,          # "auto", "float32", "float16" or "bfloat16"
+                     device:torch.device     # where the network runs
+                    )->str:                  # "float32", "float16" or "bfloat16"
     "Turn \"auto\" into the precision for `device`, and refuse half precision where it is not used"
     known = ('auto','float32','float16','bfloat16')
     if precision not in known: raise ValueError(f'precision must be one of {", ".join(known)}; got {precision!r}.')
@@ -40,8 +43,9 @@ def _widest(backbone:Backbone)->int:
         for h in hooks: h.remove()
     return max(most)
 
-def auto_batch(backbone:Backbone)->int:
-    "A power of two: what is in use stays near 60 MB on a CPU, under a sixteenth of the memory on a GPU"
+def auto_batch(backbone:Backbone    # any backbone; one grey picture is encoded to see how wide its layers are
+              )->int:               # images, a power of two: 4 to 64 on a CPU, 16 to 512 on a GPU
+    "Choose a batch with which no layer takes over 60 MB on a CPU, or a sixteenth of the memory of a GPU, within bounds"
     if backbone.d is None: return 64                                                   # `pixels`, before it is fitted
     room,least,most = 60e6,4,64
     if backbone.device.type=='cuda': room,least,most = torch.cuda.get_device_properties(backbone.device).total_memory/16,16,512
@@ -58,7 +62,10 @@ def _out_of_memory(e:BaseException)->bool:
 # %% ../nbs/00d_encoding.ipynb #e341a2c1
 class Encoder:
     "Encode images in batches of at most `size`, which is halved when memory runs out"
-    def __init__(self, backbone:Backbone, precision:str, size:int):
+    def __init__(self, backbone:Backbone,    # any backbone
+                 precision:str,              # "float32", "float16" or "bfloat16"
+                 size:int                    # images per batch, to begin with
+                ):
         self.backbone,self.precision,self.size,self._room = backbone,precision,size,deque()
 
     def __call__(self, xs, names:list)->np.ndarray:
@@ -110,8 +117,9 @@ def stage(self:Encoder,
     return torch.stack(xs, out=room[:len(xs)])
 
 # %% ../nbs/00d_encoding.ipynb #07387839
-def finished_parts(folder)->dict:
-    "Chunk number -> (folder, row where it starts, line of the journal), for all that lie in `folder/part-*`"
+def finished_parts(folder:Path    # of an unfinished run
+                  )->dict:        # chunk number -> (folder, row where it starts, line of the journal)
+    "Find the chunks that lie in `folder/part-*`"
     return {line['chunk']: (part, start, line) for part in sorted(folder.glob('part-*')) for line,start,_ in journal_lines(part)}
 
 def _replay(found:tuple, chunk)->tuple:
@@ -136,13 +144,23 @@ def _sort_out(read:Reader, todo, items)->tuple:
 
 # %% ../nbs/00d_encoding.ipynb #e03b4a89
 class Plan:
-    "What to do for each chunk: `known` positions have a row or a reason already, `copies` are copies of others, `parts` are done"
-    def __init__(self, n:int, size:int, known=None, copies:dict|None=None, digests:dict|None=None, parts:dict|None=None):
+    "What to do for each chunk of a list"
+    def __init__(self, n:int,             # images in the list
+                 size:int,                # images per chunk; the last one may have fewer
+                 known=None,              # function: position -> row or reason of an earlier run, None if it has neither
+                 copies:dict|None=None,   # position -> position of the earlier image it is a copy of
+                 digests:dict|None=None,  # position -> digest of its file, where that is known without reading it
+                 parts:dict|None=None     # chunks that are done, from `finished_parts`
+                ):
         self.n,self.size,self.known,self.copies,self.digests,self.parts = n,size,known,copies or {},digests or {},parts or {}
     def __len__(self): return -(-self.n//self.size)
-    def chunk(self, j): return range(j*self.size, min(self.n, (j+1)*self.size))
-    def todo(self, j):
-        "Positions of chunk `j` that must be read"
+    def chunk(self, j:int    # number of a chunk, 0, 1, ...
+             )->range:       # positions in the list
+        "Give the images of chunk `j`"
+        return range(j*self.size, min(self.n, (j+1)*self.size))
+    def todo(self, j:int     # number of a chunk
+            ):               # positions in the list, ascending
+        "Give the images of chunk `j` that must be read"
         if j in self.parts: return ()
         if self.known is None and not self.copies: return self.chunk(j)
         return [p for p in self.chunk(j) if p not in self.copies and (self.known is None or self.known(p) is None)]
@@ -186,7 +204,15 @@ def _one_chunk(plan:Plan, sink:Rows, read:Reader, encode:Encoder):
     return do, replay
 
 # %% ../nbs/00d_encoding.ipynb #056df3e9
-def fill_rows(sink:Rows, plan:Plan, numbers, read:Reader, encode:Encoder, n_workers=None, processes=False, progress=True)->None:
+def fill_rows(sink:Rows,                   # where the rows go, in order
+              plan:Plan,                   # what to do for each chunk
+              numbers,                     # chunks to do, ascending
+              read:Reader,                 # reads one image
+              encode:Encoder,              # encodes those of a chunk
+              n_workers:int|None=None,     # threads or processes that read, as in `read_chunks`
+              processes:bool=False,        # read in processes, not threads
+              progress:bool=True           # show a progress bar
+             )->None:
     "Do the chunks `numbers` of `plan`, and hand them to `sink` in order"
     read.first,read.turns = sink.first,Turns(encode.backbone.device.type=='cpu' and not processes)
     do,replay = _one_chunk(plan, sink, read, encode)

@@ -17,8 +17,10 @@ try: import fcntl
 except ImportError: fcntl = None    # Windows: two runs on one directory are not told apart there
 
 # %% ../nbs/00c_journal.ipynb #e86b8215
-def check_out(out, force:bool=False)->Path:
-    "`out` as an absolute path if we may write a directory there"
+def check_out(out,                   # directory to write; may be missing
+              force:bool=False       # allow one that is not empty
+             )->Path:                # `out` as an absolute path
+    "Refuse `out` if we may not write a directory there"
     said,out = out,Path(out).absolute()
     if out.exists() and not out.is_dir(): raise FileExistsError(f'"{said}" is a file; wanted a directory to write into. Give another name.')
     if not force and out.is_dir() and any(out.iterdir()):
@@ -46,8 +48,10 @@ _REFUSED = {errno.EROFS: 'it is on a read-only file system', errno.EACCES: 'perm
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, 'EDQUOT', errno.ENOSPC)}
 
 @contextmanager
-def tell_disk_errors(out, kept:str=''):
-    "Turn a full disk and a directory that cannot be written into one line; `kept` says what is not lost"
+def tell_disk_errors(out,            # the directory to name in the error
+                     kept:str=''     # what to add about a full disk: a sentence that says what is not lost, after a space
+                    ):               # context to write in
+    "Turn a full disk and a directory that cannot be written into one line"
     try: yield
     except OSError as e:
         if e.errno in _FULL:
@@ -58,8 +62,11 @@ def tell_disk_errors(out, kept:str=''):
 
 # %% ../nbs/00c_journal.ipynb #b30ca805
 @contextmanager
-def out_dir(out, force:bool=False, files:set=frozenset()):
-    "A directory to write into that takes the place of `out` at the end, or vanishes on an error; `files` are the names that are ours"
+def out_dir(out,                       # directory to write; may be missing
+            force:bool=False,          # allow one that is not empty; only what is named in `files` is replaced in it
+            files:set=frozenset()      # names of the files that are ours
+           ):                          # context of a new directory beside `out`
+    "Give a directory to write into that takes the place of `out` at the end, or vanishes on an error"
     said,out = out,check_out(out, force)
     made = [p for p in out.parents if not p.exists()]
     tmp = out.parent/f'.{out.name}.{uuid4().hex[:8]}.tmp'
@@ -76,7 +83,9 @@ def out_dir(out, force:bool=False, files:set=frozenset()):
 
 # %% ../nbs/00c_journal.ipynb #8cf83905
 @contextmanager
-def lock_folder(folder:Path, name:str='.lock'):
+def lock_folder(folder:Path,           # made if missing
+                name:str='.lock'       # of the file in it that tells who holds it; removed at the end
+               ):                      # context in which no other process can hold it
     "Hold `folder` for this process alone"
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder/name, 'a+') as f:
@@ -154,13 +163,17 @@ def _count(self:Rows, line:dict):
 
 # %% ../nbs/00c_journal.ipynb #2754cd68
 NPY_HEADER = 128
-def npy_header(n:int, d:int)->bytes:
-    "The first 128 bytes of an .npy file of float32 `[n, d]`, of the same length whatever `n`"
+def npy_header(n:int,      # rows
+               d:int       # numbers per row
+              )->bytes:    # `NPY_HEADER` of them, whatever `n` and `d`
+    "Give what an .npy file of float32 `[n, d]` begins with"
     text = repr(dict(descr='<f4', fortran_order=False, shape=(n, d)))
     return b'\x93NUMPY\x01\x00' + struct.pack('<H', NPY_HEADER-10) + text.ljust(NPY_HEADER-11).encode() + b'\n'
 
 # %% ../nbs/00c_journal.ipynb #70ccdcb7
-def write_json(path:Path, content:dict)->None:
+def write_json(path:Path,       # file to write; replaced if there
+               content:dict     # anything that JSON holds
+              )->None:
     "Write `path` whole or not at all"
     part = path.with_name(path.name+'.part')
     with open(part, 'w', encoding='utf-8') as f:
@@ -169,8 +182,9 @@ def write_json(path:Path, content:dict)->None:
     os.replace(part, path)
 
 # %% ../nbs/00c_journal.ipynb #4a026aa3
-def journal_lines(folder:Path):
-    "Yield (line, rows before it, bytes of the journal up to its end) as long as journal, rows and checksums agree"
+def journal_lines(folder:Path    # holds `features.npy` and `journal.jsonl`; nothing comes if it does not
+                 ):              # triples: line as a dict, rows before it, bytes of the journal up to its end
+    "Yield the lines of a journal as long as journal, rows and checksums agree"
     if not (folder/'journal.jsonl').is_file() or not (folder/'features.npy').is_file(): return
     at = rows = 0
     with open(folder/'journal.jsonl', 'rb') as journal, open(folder/'features.npy', 'rb') as data:
@@ -234,7 +248,8 @@ def _put(self:Work, block:np.ndarray, line:dict):
 FEATURE_FILES = {'features.npy', 'index.jsonl', 'meta.json', 'projection.safetensors', 'skipped.csv', 'timing.json'}
 UNFINISHED = 'unfinished'
 
-def publish_files(out:Path)->None:
+def publish_files(out:Path    # directory of features; what it holds of an earlier run is replaced
+                 )->None:
     "Move the finished files from `out/unfinished` to `out`; may be interrupted and repeated"
     work = out/UNFINISHED
     if (work/'meta.json').is_file():

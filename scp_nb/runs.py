@@ -15,19 +15,25 @@ from .backbones import Backbone, PixelProjection, nothing_read
 from .reading import file_stamps, sample_digest, weights_digest, Reader, same_sized
 from .journal import Rows, Work, UNFINISHED, journal_lines, npy_header, publish_files, write_json
 from .encoding import Encoder, Plan, fill_rows, finished_parts
-from .collection import EarlierRows, image_entries, read_run_record, run_identity, compare_run, check_place, hold_out, set_aside_run, remove_leftovers, write_image_list, write_tables
+from .collection import EarlierRows, check_place, compare_run, hold_out, image_entries, read_run_record, remove_leftovers
+from .collection import run_identity, set_aside_run, write_image_list, write_tables
 from .shards import find_copies, do_share, hash_share
 
 # %% ../nbs/00h_runs.ipynb #4ad5555d
-def features_record(images:Images, backbone:Backbone, precision:str)->dict:
-    "How features were made; the root is where pictures can be found again"
+def features_record(images:Images,         # any source; its root is where pictures can be found again
+                    backbone:Backbone,     # any backbone
+                    precision:str          # "float32", "float16" or "bfloat16"
+                   )->dict:                # facts that JSON holds
+    "Say how features were made"
     gpu = f' ({torch.cuda.get_device_name(backbone.device)})' if backbone.device.type=='cuda' else ''
     return dict(spec=backbone.spec, backbone=backbone.provenance, precision=precision, device=f'{backbone.device.type}{gpu}',
                 root=str(images.root) if hasattr(images, 'root') else None, what=images.what)
 
 # %% ../nbs/00h_runs.ipynb #33ad5a53
-def run_timing(rows:Rows, n:int)->dict:
-    "Seconds of all runs together, and images per second"
+def run_timing(rows:Rows,    # all rows, with the time they took
+               n:int         # images in the list
+              )->dict:       # seconds of all runs together, and images per second
+    "Say how long it took"
     return dict(seconds=round(rows.seconds, 3), images_per_second=round(n/max(rows.seconds, 1e-9), 1))
 
 # %% ../nbs/00h_runs.ipynb #0c1a177b
@@ -136,8 +142,17 @@ def _work(out:Path, me, images, stamps, backbone, precision, **kwargs)->None:
     me.wait()
 
 # %% ../nbs/00h_runs.ipynb #cd919fd6
-def run_extraction(out, me, images, backbone, precision, size, force, update, **kwargs)->None:
-    "Extract into a directory, as one of the processes of `me`"
+def run_extraction(out,                   # directory to write or to go on in
+                   me,                    # this process, from `process_group`
+                   images:Images,         # any source
+                   backbone:Backbone,     # any backbone
+                   precision:str,         # "float32", "float16" or "bfloat16"
+                   size:int,              # images per chunk
+                   force:bool,            # replace what is of something else
+                   update:bool,           # take over the rows of files that have not changed
+                   **kwargs               # `n_workers`, `processes` and `progress` of `fill_rows`
+                  )->None:
+    "Extract into a directory, as one of several processes or alone"
     said,out,stamps = out,check_place(out, force),file_stamps(images)
     identity = run_identity(images, stamps, backbone, precision)
     if not force and (out/'meta.json').is_file() and compare_run(out, said, identity, images, stamps, update)=='same':

@@ -47,7 +47,12 @@ def process_group():
     finally: dist.destroy_process_group(group)
 
 # %% ../nbs/00g_shards.ipynb #e1886b6b
-def hash_share(work:Path, images:Images, twins, rank:int, world:int)->None:
+def hash_share(work:Path,              # folder of the unfinished run
+               images:Images,          # files
+               twins:np.ndarray,       # bool `[n]` from `same_sized`: which of them may be copies
+               rank:int,               # number of the share, from 0
+               world:int               # number of shares
+              )->None:
     "Hash the files of one share that may be copies, and leave the result in `work`"
     at = np.flatnonzero(twins)
     at = at[len(at)*rank//world:len(at)*(rank+1)//world]
@@ -61,8 +66,10 @@ def hash_share(work:Path, images:Images, twins, rank:int, world:int)->None:
     os.replace(part, work/f'hashes-{rank}-of-{world}.npz')
 
 # %% ../nbs/00g_shards.ipynb #9e1b8632
-def find_copies(work:Path, world:int)->tuple:
-    "Position -> first position with the same bytes, and position -> digest, from all shares"
+def find_copies(work:Path,     # folder of the unfinished run
+                world:int      # number of shares; each has been through `hash_share`
+               )->tuple:       # position -> first position with the same bytes, of copies; and position -> digest, of the others
+    "Put together what was found in all shares"
     first,copies,digests = {},{},{}
     for r in range(world):
         with np.load(work/f'hashes-{r}-of-{world}.npz', allow_pickle=False) as z: at,found = z['at'].tolist(),z['digest'].tolist()
@@ -72,7 +79,14 @@ def find_copies(work:Path, world:int)->tuple:
     return copies, digests
 
 # %% ../nbs/00g_shards.ipynb #c626f28a
-def do_share(work:Path, me, plan:Plan, done:set, read:Reader, encode:Encoder, **kwargs)->None:
+def do_share(work:Path,           # folder of the unfinished run
+             me,                  # this process, from `process_group`
+             plan:Plan,           # of the whole list
+             done:set,            # numbers of the chunks in the journal of the whole
+             read:Reader,         # reads one image
+             encode:Encoder,      # encodes those of a chunk
+             **kwargs             # `n_workers`, `processes` and `progress` of `fill_rows`
+            )->None:
     "Do this process's share of the chunks that nobody has done"
     todo = [j for j in range(len(plan)) if j not in done and j not in plan.parts]
     mine = todo[len(todo)*me.rank//me.world:len(todo)*(me.rank+1)//me.world]

@@ -9,6 +9,7 @@ __all__ = []
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
 import torch
@@ -131,8 +132,17 @@ def _replay(found:tuple, chunk)->tuple:
     return X, fresh, skip, same, dict(line['digests']), line['s']
 
 # %% ../nbs/00d_encoding.ipynb #5dadcc52
-def _sort_out(read:Reader, todo, items)->tuple:
-    "Positions and tensors to encode, and the images to skip, the copies and the digests, of one chunk that was read"
+@dataclass
+class _Sorted:
+    "One chunk that was read"
+    fresh:list      # positions of the images to encode, ascending
+    xs:list         # their tensors, or all of them as one
+    skip:dict       # position -> why it could not be read
+    same:dict       # position -> position of the earlier image it is a copy of
+    digests:dict    # position -> digest of its file, where one was needed
+
+def _sort_out(read:Reader, todo, items)->_Sorted:
+    "Tell apart what to encode, what to skip and what is a copy"
     fresh,xs,skip,same,digests = [],[],{},{},{}
     for p,(x,digest,reason) in zip(todo, items):
         first = read.earlier(digest, p) if digest else None
@@ -140,7 +150,7 @@ def _sort_out(read:Reader, todo, items)->tuple:
         elif first is not None: same[p] = first
         else: fresh.append(p); xs.append(x)
         if digest and first is None: digests[p] = digest
-    return fresh, xs, skip, same, digests
+    return _Sorted(fresh, xs, skip, same, digests)
 
 # %% ../nbs/00d_encoding.ipynb #e03b4a89
 class Plan:
@@ -166,9 +176,9 @@ class Plan:
         return [p for p in self.chunk(j) if p not in self.copies and (self.known is None or self.known(p) is None)]
 
 # %% ../nbs/00d_encoding.ipynb #82d3dda6
-def _add(plan:Plan, sink:Rows, j:int, z, fresh, skip, same, digests, seconds):
-    "Put away chunk `j`, with what was known of it before"
-    chunk,rows = plan.chunk(j),dict(zip(fresh, z))
+def _add(plan:Plan, sink:Rows, j:int, found:_Sorted, z, seconds:float)->None:
+    "Put away chunk `j`, whose fresh images became the rows `z`, with what was known of it before"
+    chunk,rows,skip,same,digests = plan.chunk(j),dict(zip(found.fresh, z)),found.skip,found.same,found.digests
     for p in chunk if plan.known or plan.copies else ():
         if p in plan.copies: same[p] = plan.copies[p]
         elif p in plan.digests and p not in digests: digests[p] = plan.digests[p]
@@ -194,9 +204,9 @@ def _one_chunk(plan:Plan, sink:Rows, read:Reader, encode:Encoder):
             except BaseException: failed.append(True); raise
         return run
     @in_order
-    def do(j, fresh, xs, *rest):
-        with read.turns.alone(): z = encode(xs, [names[p] for p in fresh]) if fresh else ()
-        _add(plan, sink, j, z, fresh, *rest, lap())
+    def do(j, found):
+        with read.turns.alone(): z = encode(found.xs, [names[p] for p in found.fresh]) if found.fresh else ()
+        _add(plan, sink, j, found, z, lap())
     @in_order
     def replay(j):
         sink.commit(j, plan.chunk(j), *_replay(plan.parts[j], plan.chunk(j)))
@@ -204,32 +214,39 @@ def _one_chunk(plan:Plan, sink:Rows, read:Reader, encode:Encoder):
     return do, replay
 
 # %% ../nbs/00d_encoding.ipynb #056df3e9
-def fill_rows(sink:Rows,                   # where the rows go, in order
-              plan:Plan,                   # what to do for each chunk
-              numbers,                     # chunks to do, ascending
-              read:Reader,                 # reads one image
-              encode:Encoder,              # encodes those of a chunk
-              n_workers:int|None=None,     # threads or processes that read, as in `read_chunks`
-              processes:bool=False,        # read in processes, not threads
-              progress:bool=True           # show a progress bar
+@dataclass(frozen=True)
+class LoopSettings:
+    "What decides how fast the loop runs and what it shows, but not what comes out"
+    n_workers:int|None = None    # threads or processes that read; None: one per core, up to 8 threads or 16 processes
+    processes:bool = False       # read in processes, not threads
+    progress:bool = True         # show a progress bar
+
+def fill_rows(sink:Rows,                             # where the rows go, in order
+              plan:Plan,                             # what to do for each chunk
+              numbers,                               # chunks to do, ascending
+              read:Reader,                           # reads one image
+              encode:Encoder,                        # encodes those of a chunk
+              how:LoopSettings=LoopSettings()        # workers and progress bar
              )->None:
     "Do the chunks `numbers` of `plan`, and hand them to `sink` in order"
-    read.first,read.turns = sink.first,Turns(encode.backbone.device.type=='cpu' and not processes)
+    read.first,read.turns = sink.first,Turns(encode.backbone.device.type=='cpu' and not how.processes)
     do,replay = _one_chunk(plan, sink, read, encode)
     pool,waiting = ThreadPoolExecutor(1, thread_name_prefix='scp-encode'),deque()
     before = plan.n-sum(len(plan.chunk(j)) for j in numbers)
-    with tqdm(total=plan.n, initial=before, unit='img', desc='Features', disable=not progress) as bar:
+    with tqdm(total=plan.n, initial=before, unit='img', desc='Features', disable=not how.progress) as bar:
         def wait(most):
             while len(waiting)>most:
                 j,future = waiting.popleft()
                 future.result()
                 bar.update(len(plan.chunk(j)))
         try:
-            for j,(todo,items) in zip(numbers, read_chunks(read, [plan.todo(j) for j in numbers], n_workers, processes)):
+            todos = [plan.todo(j) for j in numbers]
+            for j,(todo,items) in zip(numbers, read_chunks(read, todos, how.n_workers, how.processes)):
                 for p in plan.chunk(j) if plan.known else ():        # copies of files that need not be read again
                     if p in plan.digests: read.earlier(plan.digests[p], p)
-                fresh,xs,*rest = _sort_out(read, todo, items)
-                job = (replay, j) if j in plan.parts else (do, j, fresh, encode.stage(xs), *rest)
+                found = _sort_out(read, todo, items)
+                found.xs = encode.stage(found.xs)
+                job = (replay, j) if j in plan.parts else (do, j, found)
                 waiting.append((j, pool.submit(*job)))
                 wait(2)
             wait(0)

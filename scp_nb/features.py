@@ -18,12 +18,12 @@ from .data import Images, as_images, as_labels, numbered_names, to_numpy
 from .backbones import Backbone, default_backbone, default_device, load_backbone, PixelProjection, n_cores, nothing_read
 from .reading import file_stamps, Reader, same_sized
 from .journal import Rows, FEATURE_FILES, UNFINISHED, tell_disk_errors, out_dir
-from .encoding import Encoder, Plan, auto_batch, fill_rows, choose_precision
+from .encoding import Encoder, LoopSettings, Plan, auto_batch, fill_rows, choose_precision
 from .collection import check_place
 from .shards import process_group
 from .arrays import check_rank, leading_column, is_odd_scale, array_parts, rescaled, largest_number, rows_of_zeros
 from .formats import read_embeddings, write_parquet
-from .runs import features_record, run_extraction, run_timing
+from .runs import RunSettings, features_record, run_extraction, run_timing
 
 # %% ../nbs/01_features.ipynb #8ba85ad8
 _all_ = ['Backbone', 'default_backbone', 'default_device', 'load_backbone']   # people look for them here
@@ -310,15 +310,15 @@ def _made(out, images:Images, backbone:Backbone)->Features:
     return f
 
 # %% ../nbs/01_features.ipynb #996e3741
-def _in_memory(images:Images, backbone:Backbone, precision:str, size:int, **kwargs)->Features:
+def _in_memory(images:Images, backbone:Backbone, how:RunSettings)->Features:
     "Extract without leaving anything on disk"
-    backbone.fit(images, kwargs.get('n_workers'))
-    sink,plan = Rows(len(images)),Plan(len(images), size)
+    backbone.fit(images, how.loop.n_workers)
+    sink,plan = Rows(len(images)),Plan(len(images), how.size)
     read = Reader(images, backbone.first, same_sized(file_stamps(images)))
-    fill_rows(sink, plan, range(len(plan)), read, Encoder(backbone, precision, size), **kwargs)
+    fill_rows(sink, plan, range(len(plan)), read, Encoder(backbone, how.precision, how.size), how.loop)
     if not sink.rows: raise ValueError(nothing_read(images))
     m,kept = backbone.model,_read_ones(images, {images.names[p] for p in sink.skipped})
-    meta = {**features_record(images, backbone, precision), **run_timing(sink, len(images))}
+    meta = {**features_record(images, backbone, how.precision), **run_timing(sink, len(images))}
     projection = dict(mean=m.mean, components=m.components) if isinstance(m, PixelProjection) else None
     return Features(sink.array(), kept.names, kept.labels, kept.classes, meta, kept, images.skipped, projection)
 
@@ -341,10 +341,10 @@ def extract_features(images,                     # anything `as_images` takes
     if batch_size is not None and batch_size<1: raise ValueError(f'batch_size must be at least 1; got {batch_size}.')
     if n_workers is not None and n_workers<1: raise ValueError(f'n_workers must be at least 1; got {n_workers}.')
     precision,size = choose_precision(precision, backbone.device),batch_size or auto_batch(backbone)
-    kwargs = dict(n_workers=n_workers, processes=backbone.device.type=='cuda' if processes is None else processes, progress=progress)
-    if out is None: return _in_memory(images, backbone, precision, size, **kwargs)
+    if processes is None: processes = backbone.device.type=='cuda'
+    if out is None: return _in_memory(images, backbone, RunSettings(precision, size, loop=LoopSettings(n_workers, processes, progress)))
     with process_group() as me, tell_disk_errors(out, ' What is done is kept.'):
-        if me.world>1 and n_workers is None: kwargs['n_workers'] = max(1, n_cores()//int(os.environ.get('LOCAL_WORLD_SIZE', me.world)))
-        kwargs['progress'] = progress and not me.rank
-        run_extraction(out, me, images, backbone, precision, size, force, update, **kwargs)
+        if me.world>1 and n_workers is None: n_workers = max(1, n_cores()//int(os.environ.get('LOCAL_WORLD_SIZE', me.world)))
+        loop = LoopSettings(n_workers, processes, progress and not me.rank)
+        run_extraction(out, me, images, backbone, RunSettings(precision, size, force, update, loop))
     return _made(out, images, backbone)

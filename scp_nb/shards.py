@@ -18,7 +18,7 @@ from .backbones import n_cores
 from .reading import Reader, file_digest, image_path, open_regular
 from .journal import Work, lock_folder
 from .parallel import ranks
-from .encoding import Encoder, Plan, fill_rows
+from .encoding import Encoder, LoopSettings, Plan, fill_rows
 
 # %% ../nbs/00g_shards.ipynb #99e27bc0
 class _Alone:
@@ -85,7 +85,7 @@ def do_share(work:Path,           # folder of the unfinished run
              done:set,            # numbers of the chunks in the journal of the whole
              read:Reader,         # reads one image
              encode:Encoder,      # encodes those of a chunk
-             **kwargs             # `n_workers`, `processes` and `progress` of `fill_rows`
+             how:LoopSettings     # workers and progress bar
             )->None:
     "Do this process's share of the chunks that nobody has done"
     todo = [j for j in range(len(plan)) if j not in done and j not in plan.parts]
@@ -93,5 +93,5 @@ def do_share(work:Path,           # folder of the unfinished run
     folder = work/f'part-{me.rank:05d}-of-{me.world:05d}'
     with lock_folder(folder):
         share = Work(folder, plan.n, copies=False)
-        fill_rows(share, plan, mine, read, encode, **kwargs)
+        fill_rows(share, plan, mine, read, encode, how)
         share.close()

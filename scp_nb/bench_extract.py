@@ -17,8 +17,8 @@ from sklearn.datasets import load_sample_images
 from .data import ImageFiles
 from .sets import shared_folder
 from .backbones import Backbone, n_cores
-from .reading import _Reader, _read_chunks
-from .encoding import _auto_batch, _precision
+from .reading import Reader, read_chunks
+from .encoding import auto_batch, choose_precision
 from .features import extract_features, load_backbone
 from .bench import process_memory, replace_file, versions
 
@@ -53,14 +53,14 @@ def _ready(backbone, picture, size): return torch.stack([backbone.transform(pict
 
 def _parts_of(images, backbone:Backbone, n_workers, processes:bool)->dict:
     "Name -> function that does that part for all images"
-    n,size = len(images),_auto_batch(backbone)
+    n,size = len(images),auto_batch(backbone)
     chunks = [range(i, min(i+size, n)) for i in range(0, n, size)]
-    x,precision = _ready(backbone, images[0], size),_precision('auto', backbone.device)
+    x,precision = _ready(backbone, images[0], size),choose_precision('auto', backbone.device)
     args = () if precision=='float32' else (precision,)
     def forward():
         for c in chunks: backbone.encode(x[:len(c)], *args)
     def reading():
-        for _ in _read_chunks(_Reader(images, backbone.first), chunks, n_workers, processes): pass
+        for _ in read_chunks(Reader(images, backbone.first), chunks, n_workers, processes): pass
     def whole():
         with tempfile.TemporaryDirectory() as d:
             extract_features(images, backbone, out=Path(d)/'f', n_workers=n_workers, processes=processes, progress=False)
@@ -83,7 +83,7 @@ def bench_parts(images,                      # files to read
     m = {k: median(v) for k,v in rates.items()}
     in_turns = [w/min(f, r) for f,r,w in zip(rates['forward'], rates['reading'], rates['whole'])]
     bound = 1/(1/m['forward']+1/m['reading'])/min(m['forward'], m['reading']) if backbone.device.type=='cpu' else 1.
-    return dict(backbone=backbone.spec, device=backbone.device.type, images=len(images), batch=_auto_batch(backbone),
+    return dict(backbone=backbone.spec, device=backbone.device.type, images=len(images), batch=auto_batch(backbone),
                 threads=torch.get_num_threads(), workers='processes' if processes else 'threads',
                 **{k: round(v, 1) for k,v in m.items()}, share=round(median(in_turns), 3), bound=round(bound, 3))
 
@@ -96,7 +96,7 @@ def _other(backbone, **changes):
 
 def _choices(backbone)->dict:
     "Name -> (backbone, precision); the first is what extraction does"
-    gpu,usual = backbone.device.type=='cuda',_precision('auto', backbone.device)
+    gpu,usual = backbone.device.type=='cuda',choose_precision('auto', backbone.device)
     found = {usual: (backbone, usual)} | {p: (backbone, p) for p in ('bfloat16', 'float32') if gpu}
     found[f'{usual}, compiled'] = _other(backbone, embed=torch.compile(backbone.embed)),usual
     if backbone.channels_last:                           # the last one: it moves the weights
@@ -115,7 +115,7 @@ def bench_choices(backbone:Backbone,    # network to time
                   size:int|None=None    # images in a batch; None: as in `extract_features`
                  )->list:               # a record per choice: images per second, `times` that of the first, seconds that it took to `start`
     "Time a forward pass in several ways"
-    size,rows = size or _auto_batch(backbone),[]
+    size,rows = size or auto_batch(backbone),[]
     x = _ready(backbone, Image.new('RGB', (64,64), 'grey'), size)
     for name,(b,precision) in _choices(backbone).items():
         args = () if precision=='float32' else (precision,)

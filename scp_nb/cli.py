@@ -14,8 +14,8 @@ import numpy as np
 from fastcore.script import call_parse
 from tqdm import tqdm
 from .data import as_images, digits
-from .features import default_backbone, extract_features, load_backbone, _out_dir
-from .collection import _look
+from .features import default_backbone, extract_features, load_backbone, out_dir
+from .collection import check_place
 from .clusters import check_one_fraction
 from .parallel import ranks
 from .train import Callback, fit_head, check_prior
@@ -130,7 +130,7 @@ def _cluster(images, k, out, force, seed, title, command, spec, checkpoint=None,
     "Cluster `images` and write everything to the directory `out`"
     _one_process(command)
     k = _whole(k, len(images))
-    with _out_dir(out, force, _FILES) as tmp:
+    with out_dir(out, force, _FILES) as tmp:
         feats = (_stored if store else _features)(images, spec, checkpoint, device, batch_size, store or tmp/'features')
         _whole(k, len(feats), 'images that could be read')
         k,found = _estimate(feats, seed) if k=='auto' else (k, None)
@@ -189,7 +189,7 @@ def scp_features(
     "Extract the features of a folder of images with a frozen backbone, and keep them; a stopped run goes on when started again"
     images = as_images(folder)
     out = out or f'{Path(folder).resolve().name}-features'
-    _look(out, force)
+    check_place(out, force)
     file = Path(out)/'features.npy'
     before = file.stat().st_mtime_ns if file.is_file() else None
     _features(images, backbone, checkpoint, device, batch_size, out, n_workers=workers, force=force, update=update)
@@ -219,7 +219,7 @@ def scp_cluster(
     check_prior(prior, 'k' if k=='auto' else k)
     if outliers is not None: check_one_fraction(outliers=outliers, min_confidence=None)
     words = None if caption is None else vocabulary(caption)
-    try: features is None or _look(features, False)
+    try: features is None or check_place(features, False)
     except FileExistsError as e:
         raise FileExistsError(f'--features "{features}" holds other things. Give what scp_features made, or a new directory.') from e
     images = as_images(folder, labels='folder' if evaluate else None)

@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
 from torch import nn
 from .data import Images, NumberedNames
-from .features import Features, as_features, _out_dir
+from .features import Features, as_features, out_dir
 from .parallel import blocks, gather, my_part
 from .pairs import knn, unit_rows
 from .head import ClusterHead
@@ -202,7 +202,7 @@ def save(self:Clusters,
     tensors |= dict(probs=torch.from_numpy(self.probs), labels=torch.from_numpy(self.labels))
     if self.embedding is not None: tensors['embedding'] = torch.from_numpy(self.embedding)
     shape = dict(kind=type(self.head).__name__, **head_settings(self.head))
-    with _out_dir(path, force, {'head.safetensors', 'config.json', 'assignments.csv'}) as tmp:
+    with out_dir(path, force, {'head.safetensors', 'config.json', 'assignments.csv'}) as tmp:
         save_file(tensors, tmp/'head.safetensors')
         config = dict(format=1, head=shape, fit=self.config, names=list(self.names), captions=self.captions)
         (tmp/'config.json').write_text(json.dumps(config, indent=1), encoding='utf-8')

@@ -15,7 +15,7 @@ from PIL import Image
 from .data import Images
 from .backbones import Backbone
 from .reading import list_digest, sample_digest, weights_digest
-from .journal import Work, _UNFINISHED, _check_out, _lines, _lock, _npy_header, _write_json
+from .journal import Work, UNFINISHED, check_out, journal_lines, lock_folder, npy_header, write_json
 
 # %% ../nbs/00e_collection.ipynb #9226b87b
 _LEARNED = 'learned from these images'
@@ -27,8 +27,12 @@ def _transform_digest(backbone:Backbone)->str:
     except Exception as e: return f'{type(e).__name__} on 64x64 pixels'      # a transform may be choosy; that is no reason to stop here
     return hashlib.sha256(f'{x.shape}'.encode() + x.tobytes()).hexdigest()[:16]
 
-def _identity(images:Images, stamps, backbone:Backbone, precision:str)->dict:
-    "All that decides what the features will be, but for the pictures of an array or data set"
+def run_identity(images:Images,              # any source
+                 stamps:np.ndarray|None,     # from `file_stamps`
+                 backbone:Backbone,          # any backbone, with its weights
+                 precision:str               # "float32", "float16" or "bfloat16"
+                )->dict:                     # facts that JSON holds; they are equal for runs that give the same features
+    "Gather all that decides what the features will be, but for the pictures of an array or data set"
     return dict(backbone=backbone.spec, weights=weights_digest(backbone) or _LEARNED, transform=f'{backbone.provenance["transform"]}',
                 probe=_transform_digest(backbone), precision=precision, images=len(images), list=list_digest(images, stamps))
 
@@ -57,24 +61,34 @@ def _differences(old:dict, new:dict, listing)->tuple:
     return found, '' if old.get('list')==new['list'] else listing()
 
 # %% ../nbs/00e_collection.ipynb #a233292e
-def _entries(images:Images, stamps):
-    "Yield (name, label, bytes and time) of every image"
+def image_entries(images:Images,             # any source
+                  stamps:np.ndarray|None     # from `file_stamps`
+                 ):                          # triples: name, label or None, `[bytes, time]` or None
+    "Yield what is known of every image, in order"
     for i,name in enumerate(images.names):
         yield name, None if images.labels is None else int(images.labels[i]), None if stamps is None else stamps[i].tolist()
 
-def _write_list(path:Path, images:Images, stamps)->None:
+def write_image_list(path:Path,                 # file to write, one line of JSON per image
+                     images:Images,             # any source
+                     stamps:np.ndarray|None     # from `file_stamps`
+                    )->None:
     "Keep the list of a run that is under way"
     with open(path, 'w', encoding='utf-8') as f:
-        for e in _entries(images, stamps): f.write(json.dumps(e)+'\n')
+        for e in image_entries(images, stamps): f.write(json.dumps(e)+'\n')
 
 def _read_list(path:Path):
-    "Yield what `_write_list` wrote"
+    "Yield what `write_image_list` wrote"
     with open(path, encoding='utf-8') as f:
         for line in f: yield json.loads(line)
 
 # %% ../nbs/00e_collection.ipynb #911432a0
-def _write_tables(folder:Path, entries, lines, size:int, more:tuple=())->tuple:
-    "Write index.jsonl and skipped.csv of the chunks in `lines`, and `more` to skip; gives name -> reason and name -> bytes and time"
+def write_tables(folder:Path,       # where they go
+                 entries,           # all images in order, as `image_entries` gives them
+                 lines,             # of the journal, as `journal_lines` gives them
+                 size:int,          # images per chunk
+                 more:tuple=()      # (path, reason) of what was skipped without being in the list, such as folders
+                )->tuple:           # name -> reason of all that is skipped, and name -> bytes and time of the images among it
+    "Write index.jsonl and skipped.csv of the chunks in a journal"
     row,skipped,stamps,entries = 0,{},{},iter(entries)
     with open(folder/'index.jsonl', 'w', encoding='utf-8') as index, \
          open(folder/'skipped.csv', 'w', newline='', encoding='utf-8', errors='surrogateescape') as bad:
@@ -96,9 +110,10 @@ def _write_tables(folder:Path, entries, lines, size:int, more:tuple=())->tuple:
     return {**skipped, **dict(more)}, stamps
 
 # %% ../nbs/00e_collection.ipynb #7e61a37e
-class _Before:
+class EarlierRows:
     "Rows and reasons of earlier runs, by file name"
-    def __init__(self, folders:list):
+    def __init__(self, folders:list    # finished directories, or what `set_aside_run` leaves; of equal names the last one counts
+                ):
         self.files,self.X,self.digest = {},[],{}
         for k,folder in enumerate(folders):
             told = next(p for p in (folder/'partial.json', folder/'meta.json') if p.is_file())
@@ -111,66 +126,78 @@ class _Before:
                 if 'digest' in r: self.digest[r['name']] = r['digest']
             self.X.append(np.load(folder/'features.npy', mmap_mode='r') if meta['n'] else None)
 
-    def listing(self)->dict: return {name: stamp for name,(stamp,_,_) in self.files.items()}
+    def listing(self)->dict:    # name -> (bytes, time)
+        "Give the files of the earlier runs"
+        return {name: stamp for name,(stamp,_,_) in self.files.items()}
 
-    def known(self, images:Images, stamps):
-        "Function of a position: its row, the reason why it has none, or None if it is new"
+    def known(self, images:Images,    # files as they are now
+              stamps:np.ndarray       # from `file_stamps`
+             ):                       # function: position -> its row, the reason why it has none, or None if it is new or has changed
+        "Give what looks up one of the images"
         def look(p):
             stamp,k,found = self.files.get(images.names[p], (None,0,0))
             if stamp!=tuple(stamps[p].tolist()) or stamp==(-1,-1): return None
             return found if isinstance(found, str) else self.X[k][found]
         return look
 
-    def digests(self, images:Images, stamps)->dict:
-        "Position -> digest of the files that have not changed"
+    def digests(self, images:Images,    # files as they are now
+                stamps:np.ndarray       # from `file_stamps`
+               )->dict:                 # position -> digest, where one is known
+        "Give the digests of the files that have not changed"
         return {p: self.digest[n] for p,n in enumerate(images.names) if n in self.digest and self.files[n][0]==tuple(stamps[p].tolist())}
 
 # %% ../nbs/00e_collection.ipynb #d854ac12
-def _set_aside(out:Path)->None:
-    "Turn what a stopped run has done into a folder that `_Before` reads"
-    work = out/_UNFINISHED
+def set_aside_run(out:Path    # directory with a stopped run: its `unfinished` becomes `before-...`
+                 )->None:
+    "Turn what a stopped run has done into a folder that `EarlierRows` reads"
+    work = out/UNFINISHED
     head = json.loads((work/'head.json').read_text(encoding='utf-8'))
     w = Work(work, head['identity']['images'])
     w.close()
     if w.rows:
-        with open(work/'features.npy', 'rb+') as f: f.write(_npy_header(w.rows, w.d))
-    skipped,stamps = _write_tables(work, _read_list(work/'list.jsonl'), _lines(work), head['size'])
-    _write_json(work/'partial.json', dict(n=w.rows, skipped=skipped, skipped_files=stamps))
+        with open(work/'features.npy', 'rb+') as f: f.write(npy_header(w.rows, w.d))
+    skipped,stamps = write_tables(work, _read_list(work/'list.jsonl'), journal_lines(work), head['size'])
+    write_json(work/'partial.json', dict(n=w.rows, skipped=skipped, skipped_files=stamps))
     os.replace(work, out/f'before-{uuid4().hex[:8]}')
 
 # %% ../nbs/00e_collection.ipynb #bb940555
-def _head(folder:Path)->dict|None:
-    "Record of the run in `folder`: head.json of one under way, else what meta.json of a finished one holds; None if there is none"
+def read_run_record(folder:Path    # of a finished run, or of one under way
+                   )->dict|None:   # head.json of one under way, else meta.json of a finished one; None if there is none
+    "Read of what the run in `folder` is"
     for name in ('head.json', 'meta.json'):
         try: found = json.loads((folder/name).read_text(encoding='utf-8'))
         except (OSError, ValueError): continue
         if isinstance(found, dict) and isinstance(found.get('identity'), dict): return found
     return None
 
-def _tidy(out:Path)->None:
+def remove_leftovers(out:Path    # a finished directory; one in which somebody is at work is left alone
+                    )->None:
     "Remove what a kill in the very last step has left behind"
-    work = out/_UNFINISHED
+    work = out/UNFINISHED
     if not (out/'.lock').exists() and (not work.is_dir() or (work/'features.npy').is_file() or any(work.glob('part-*'))): return
     try:
-        with _lock(out):
+        with lock_folder(out):
             if not (work/'features.npy').is_file() and not any(work.glob('part-*')): shutil.rmtree(work, ignore_errors=True)
     except (RuntimeError, OSError): pass      # somebody is at work there, or it cannot be written
 
-def _look(out, force:bool)->Path:
-    "`out` as a path, or an error if it holds things that we have not written"
+def check_place(out,            # directory to write or to go on in; may be missing
+                force:bool      # allow one that holds other things
+               )->Path:         # `out` as an absolute path
+    "Refuse `out` if it holds things that we have not written"
     path = Path(out).absolute()
-    if path.is_dir() and (_head(path) or _head(path/_UNFINISHED)): return path
+    if path.is_dir() and (read_run_record(path) or read_run_record(path/UNFINISHED)): return path
     left = {p.name for p in path.iterdir()} if path.is_dir() else {'x'}
-    return path if left <= {_UNFINISHED, '.lock'} else _check_out(out, force)
+    return path if left <= {UNFINISHED, '.lock'} else check_out(out, force)
 
 # %% ../nbs/00e_collection.ipynb #81bcf63d
 @contextmanager
-def _open_out(out:Path):
+def hold_out(out:Path    # made if missing
+            ):           # context in which no other process can hold it
     "Hold `out` for this process; if nothing came of it, nothing stays"
     made = [p for p in (out, *out.parents) if not p.exists()]
-    work = out/_UNFINISHED
+    work = out/UNFINISHED
     try:
-        with _lock(out):
+        with lock_folder(out):
             try: yield
             finally:       # only who holds the lock may clean up
                 journal = work/'journal.jsonl'
@@ -191,12 +218,18 @@ def _same_content(old:dict, images:Images)->bool:
     "Do the sixteen pictures of an array or data set look as they did?"
     return old.get('content')==sample_digest(images)
 
-def _judge(folder:Path, said, identity:dict, images:Images, stamps, update:bool)->str|None:
-    "\"same\", \"update\" or None (nothing there) for the run in `folder`; an error if it is of something else"
-    head = _head(folder)
+def compare_run(folder:Path,                # of a finished run, or of one under way
+                said,                       # the directory as the user wrote it, for the error
+                identity:dict,              # of this run, from `run_identity`
+                images:Images,              # any source
+                stamps:np.ndarray|None,     # from `file_stamps`
+                update:bool                 # may rows of files that have not changed be taken over?
+               )->str|None:                 # "same"; "update" if `update` helps; None if there is no run
+    "Compare the run in `folder` with this one; an error if it is of something else"
+    head = read_run_record(folder)
     if head is None: return None
     def listing():
-        if not (folder/'list.jsonl').is_file(): return _Before([folder]).listing()
+        if not (folder/'list.jsonl').is_file(): return EarlierRows([folder]).listing()
         return {n: tuple(s or (None,None)) for n,_,s in _read_list(folder/'list.jsonl')}
     found,listed = _differences(head['identity'], identity, lambda: _list_changes(listing(), images, stamps))
     if not found and not listed and not _same_content(head['identity'], images): found = ['the pictures themselves differ']

@@ -9,17 +9,21 @@ __all__ = []
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 import numpy as np
 import torch
 from fastcore.basics import patch
 from PIL import Image
 from tqdm.auto import tqdm
 from .backbones import Backbone
-from .reading import _Reader, _Turns, _read_chunks
-from .journal import Rows, _HEADER, _lines
+from .reading import Reader, Turns, read_chunks
+from .journal import Rows, NPY_HEADER, journal_lines
 
 # %% ../nbs/00d_encoding.ipynb #e3d835a0
-def _precision(precision:str, device:torch.device)->str:
+def choose_precision(precision:str,          # "auto", "float32", "float16" or "bfloat16"
+                     device:torch.device     # where the network runs
+                    )->str:                  # "float32", "float16" or "bfloat16"
     "Turn \"auto\" into the precision for `device`, and refuse half precision where it is not used"
     known = ('auto','float32','float16','bfloat16')
     if precision not in known: raise ValueError(f'precision must be one of {", ".join(known)}; got {precision!r}.')
@@ -40,8 +44,9 @@ def _widest(backbone:Backbone)->int:
         for h in hooks: h.remove()
     return max(most)
 
-def _auto_batch(backbone:Backbone)->int:
-    "A power of two: what is in use stays near 60 MB on a CPU, under a sixteenth of the memory on a GPU"
+def auto_batch(backbone:Backbone    # any backbone; one grey picture is encoded to see how wide its layers are
+              )->int:               # images, a power of two: 4 to 64 on a CPU, 16 to 512 on a GPU
+    "Choose a batch with which no layer takes over 60 MB on a CPU, or a sixteenth of the memory of a GPU, within bounds"
     if backbone.d is None: return 64                                                   # `pixels`, before it is fitted
     room,least,most = 60e6,4,64
     if backbone.device.type=='cuda': room,least,most = torch.cuda.get_device_properties(backbone.device).total_memory/16,16,512
@@ -56,9 +61,12 @@ def _out_of_memory(e:BaseException)->bool:
     return isinstance(e, (MemoryError, torch.OutOfMemoryError)) or 'out of memory' in text or "can't allocate memory" in text
 
 # %% ../nbs/00d_encoding.ipynb #e341a2c1
-class _Encoder:
+class Encoder:
     "Encode images in batches of at most `size`, which is halved when memory runs out"
-    def __init__(self, backbone:Backbone, precision:str, size:int):
+    def __init__(self, backbone:Backbone,    # any backbone
+                 precision:str,              # "float32", "float16" or "bfloat16"
+                 size:int                    # images per batch, to begin with
+                ):
         self.backbone,self.precision,self.size,self._room = backbone,precision,size,deque()
 
     def __call__(self, xs, names:list)->np.ndarray:
@@ -74,7 +82,7 @@ class _Encoder:
 
 # %% ../nbs/00d_encoding.ipynb #3df7110e
 @patch
-def _batch(self:_Encoder, x:torch.Tensor, names:list)->np.ndarray:
+def _batch(self:Encoder, x:torch.Tensor, names:list)->np.ndarray:
     "float32 `[b, d]`, all finite; what overflows in half precision is computed again in full"
     out = self.backbone.encode(x) if self.precision=='float32' else self.backbone.encode(x, self.precision)
     if self.precision!='float32' and not out.isfinite().all(): out = self.backbone.encode(x)
@@ -85,7 +93,7 @@ def _batch(self:_Encoder, x:torch.Tensor, names:list)->np.ndarray:
     return out.numpy()
 
 @patch
-def _halve(self:_Encoder, had:int):
+def _halve(self:Encoder, had:int):
     "Take half of `had` images from now on"
     if had<=1:
         raise RuntimeError(f'memory of {self.backbone.device} does not suffice for "{self.backbone.spec}" even one image at a time. '
@@ -95,7 +103,7 @@ def _halve(self:_Encoder, had:int):
 
 # %% ../nbs/00d_encoding.ipynb #271478b5
 @patch
-def stage(self:_Encoder,
+def stage(self:Encoder,
           xs:list    # tensors of one shape, one per image
          ):          # on CUDA a tensor in memory of the host that the card reads by itself; else the list
     "All images as one batch, on CUDA where the card can fetch it; raises if their shapes differ"
@@ -110,21 +118,31 @@ def stage(self:_Encoder,
     return torch.stack(xs, out=room[:len(xs)])
 
 # %% ../nbs/00d_encoding.ipynb #07387839
-def _parts(folder)->dict:
-    "Chunk number -> (folder, row where it starts, line of the journal), for all that lie in `folder/part-*`"
-    return {line['chunk']: (part, start, line) for part in sorted(folder.glob('part-*')) for line,start,_ in _lines(part)}
+def finished_parts(folder:Path    # of an unfinished run
+                  )->dict:        # chunk number -> (folder, row where it starts, line of the journal)
+    "Find the chunks that lie in `folder/part-*`"
+    return {line['chunk']: (part, start, line) for part in sorted(folder.glob('part-*')) for line,start,_ in journal_lines(part)}
 
 def _replay(found:tuple, chunk)->tuple:
     "What `Rows.commit` wants of a chunk that is in one of the parts"
     part,start,line = found
     d,skip,same = line['d'] or 0,dict(line['skip']),dict(line['same'])
-    X = np.fromfile(part/'features.npy', '<f4', (line['rows']-start)*d, offset=_HEADER+start*d*4).reshape(line['rows']-start, d)
+    X = np.fromfile(part/'features.npy', '<f4', (line['rows']-start)*d, offset=NPY_HEADER+start*d*4).reshape(line['rows']-start, d)
     fresh = [p for p in chunk if p not in skip and p not in same]
     return X, fresh, skip, same, dict(line['digests']), line['s']
 
 # %% ../nbs/00d_encoding.ipynb #5dadcc52
-def _sort_out(read:_Reader, todo, items)->tuple:
-    "Positions and tensors to encode, and the images to skip, the copies and the digests, of one chunk that was read"
+@dataclass
+class _Sorted:
+    "One chunk that was read"
+    fresh:list      # positions of the images to encode, ascending
+    xs:list         # their tensors, or all of them as one
+    skip:dict       # position -> why it could not be read
+    same:dict       # position -> position of the earlier image it is a copy of
+    digests:dict    # position -> digest of its file, where one was needed
+
+def _sort_out(read:Reader, todo, items)->_Sorted:
+    "Tell apart what to encode, what to skip and what is a copy"
     fresh,xs,skip,same,digests = [],[],{},{},{}
     for p,(x,digest,reason) in zip(todo, items):
         first = read.earlier(digest, p) if digest else None
@@ -132,25 +150,35 @@ def _sort_out(read:_Reader, todo, items)->tuple:
         elif first is not None: same[p] = first
         else: fresh.append(p); xs.append(x)
         if digest and first is None: digests[p] = digest
-    return fresh, xs, skip, same, digests
+    return _Sorted(fresh, xs, skip, same, digests)
 
 # %% ../nbs/00d_encoding.ipynb #e03b4a89
-class _Plan:
-    "What to do for each chunk: `known` positions have a row or a reason already, `copies` are copies of others, `parts` are done"
-    def __init__(self, n:int, size:int, known=None, copies:dict|None=None, digests:dict|None=None, parts:dict|None=None):
+class Plan:
+    "What to do for each chunk of a list"
+    def __init__(self, n:int,             # images in the list
+                 size:int,                # images per chunk; the last one may have fewer
+                 known=None,              # function: position -> row or reason of an earlier run, None if it has neither
+                 copies:dict|None=None,   # position -> position of the earlier image it is a copy of
+                 digests:dict|None=None,  # position -> digest of its file, where that is known without reading it
+                 parts:dict|None=None     # chunks that are done, from `finished_parts`
+                ):
         self.n,self.size,self.known,self.copies,self.digests,self.parts = n,size,known,copies or {},digests or {},parts or {}
     def __len__(self): return -(-self.n//self.size)
-    def chunk(self, j): return range(j*self.size, min(self.n, (j+1)*self.size))
-    def todo(self, j):
-        "Positions of chunk `j` that must be read"
+    def chunk(self, j:int    # number of a chunk, 0, 1, ...
+             )->range:       # positions in the list
+        "Give the images of chunk `j`"
+        return range(j*self.size, min(self.n, (j+1)*self.size))
+    def todo(self, j:int     # number of a chunk
+            ):               # positions in the list, ascending
+        "Give the images of chunk `j` that must be read"
         if j in self.parts: return ()
         if self.known is None and not self.copies: return self.chunk(j)
         return [p for p in self.chunk(j) if p not in self.copies and (self.known is None or self.known(p) is None)]
 
 # %% ../nbs/00d_encoding.ipynb #82d3dda6
-def _add(plan:_Plan, sink:Rows, j:int, z, fresh, skip, same, digests, seconds):
-    "Put away chunk `j`, with what was known of it before"
-    chunk,rows = plan.chunk(j),dict(zip(fresh, z))
+def _add(plan:Plan, sink:Rows, j:int, found:_Sorted, z, seconds:float)->None:
+    "Put away chunk `j`, whose fresh images became the rows `z`, with what was known of it before"
+    chunk,rows,skip,same,digests = plan.chunk(j),dict(zip(found.fresh, z)),found.skip,found.same,found.digests
     for p in chunk if plan.known or plan.copies else ():
         if p in plan.copies: same[p] = plan.copies[p]
         elif p in plan.digests and p not in digests: digests[p] = plan.digests[p]
@@ -163,7 +191,7 @@ def _add(plan:_Plan, sink:Rows, j:int, z, fresh, skip, same, digests, seconds):
     sink.commit(j, chunk, X, fresh, skip, same, digests, seconds)
 
 # %% ../nbs/00d_encoding.ipynb #d971c5d6
-def _one_chunk(plan:_Plan, sink:Rows, read:_Reader, encode:_Encoder):
+def _one_chunk(plan:Plan, sink:Rows, read:Reader, encode:Encoder):
     "Function that does all that follows the reading of a chunk"
     then,names,failed = [time.perf_counter()],read.images.names,[]
     def lap():
@@ -176,9 +204,9 @@ def _one_chunk(plan:_Plan, sink:Rows, read:_Reader, encode:_Encoder):
             except BaseException: failed.append(True); raise
         return run
     @in_order
-    def do(j, fresh, xs, *rest):
-        with read.turns.alone(): z = encode(xs, [names[p] for p in fresh]) if fresh else ()
-        _add(plan, sink, j, z, fresh, *rest, lap())
+    def do(j, found):
+        with read.turns.alone(): z = encode(found.xs, [names[p] for p in found.fresh]) if found.fresh else ()
+        _add(plan, sink, j, found, z, lap())
     @in_order
     def replay(j):
         sink.commit(j, plan.chunk(j), *_replay(plan.parts[j], plan.chunk(j)))
@@ -186,24 +214,39 @@ def _one_chunk(plan:_Plan, sink:Rows, read:_Reader, encode:_Encoder):
     return do, replay
 
 # %% ../nbs/00d_encoding.ipynb #056df3e9
-def _fill(sink:Rows, plan:_Plan, numbers, read:_Reader, encode:_Encoder, n_workers=None, processes=False, progress=True)->None:
+@dataclass(frozen=True)
+class LoopSettings:
+    "What decides how fast the loop runs and what it shows, but not what comes out"
+    n_workers:int|None = None    # threads or processes that read; None: one per core, up to 8 threads or 16 processes
+    processes:bool = False       # read in processes, not threads
+    progress:bool = True         # show a progress bar
+
+def fill_rows(sink:Rows,                             # where the rows go, in order
+              plan:Plan,                             # what to do for each chunk
+              numbers,                               # chunks to do, ascending
+              read:Reader,                           # reads one image
+              encode:Encoder,                        # encodes those of a chunk
+              how:LoopSettings=LoopSettings()        # workers and progress bar
+             )->None:
     "Do the chunks `numbers` of `plan`, and hand them to `sink` in order"
-    read.first,read.turns = sink.first,_Turns(encode.backbone.device.type=='cpu' and not processes)
+    read.first,read.turns = sink.first,Turns(encode.backbone.device.type=='cpu' and not how.processes)
     do,replay = _one_chunk(plan, sink, read, encode)
     pool,waiting = ThreadPoolExecutor(1, thread_name_prefix='scp-encode'),deque()
     before = plan.n-sum(len(plan.chunk(j)) for j in numbers)
-    with tqdm(total=plan.n, initial=before, unit='img', desc='Features', disable=not progress) as bar:
+    with tqdm(total=plan.n, initial=before, unit='img', desc='Features', disable=not how.progress) as bar:
         def wait(most):
             while len(waiting)>most:
                 j,future = waiting.popleft()
                 future.result()
                 bar.update(len(plan.chunk(j)))
         try:
-            for j,(todo,items) in zip(numbers, _read_chunks(read, [plan.todo(j) for j in numbers], n_workers, processes)):
+            todos = [plan.todo(j) for j in numbers]
+            for j,(todo,items) in zip(numbers, read_chunks(read, todos, how.n_workers, how.processes)):
                 for p in plan.chunk(j) if plan.known else ():        # copies of files that need not be read again
                     if p in plan.digests: read.earlier(plan.digests[p], p)
-                fresh,xs,*rest = _sort_out(read, todo, items)
-                job = (replay, j) if j in plan.parts else (do, j, fresh, encode.stage(xs), *rest)
+                found = _sort_out(read, todo, items)
+                found.xs = encode.stage(found.xs)
+                job = (replay, j) if j in plan.parts else (do, j, found)
                 waiting.append((j, pool.submit(*job)))
                 wait(2)
             wait(0)

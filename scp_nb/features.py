@@ -16,14 +16,14 @@ from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
 from .data import Images, as_images, as_labels, numbered_names, to_numpy
 from .backbones import Backbone, default_backbone, default_device, load_backbone, PixelProjection, n_cores, nothing_read
-from .reading import file_stamps, _Reader, _twins
-from .journal import Rows, _FILES, _UNFINISHED, _on_disk, _out_dir
-from .encoding import _Encoder, _Plan, _auto_batch, _fill, _precision
-from .collection import _look
-from .shards import _company
+from .reading import file_stamps, Reader, same_sized
+from .journal import Rows, FEATURE_FILES, UNFINISHED, tell_disk_errors, out_dir
+from .encoding import Encoder, LoopSettings, Plan, auto_batch, fill_rows, choose_precision
+from .collection import check_place
+from .shards import process_group
 from .arrays import check_rank, leading_column, is_odd_scale, array_parts, rescaled, largest_number, rows_of_zeros
 from .formats import read_embeddings, write_parquet
-from .runs import _record, _run, _timing
+from .runs import RunSettings, features_record, run_extraction, run_timing
 
 # %% ../nbs/01_features.ipynb #8ba85ad8
 _all_ = ['Backbone', 'default_backbone', 'default_device', 'load_backbone']   # people look for them here
@@ -240,7 +240,7 @@ def save(self:Features,
          force:bool=False      # replace our own files in a directory that is not empty
         )->Path:               # that directory
     "Write the features as a directory"
-    with _out_dir(out, force, _FILES) as tmp:
+    with out_dir(out, force, FEATURE_FILES) as tmp:
         np.save(tmp/'features.npy', np.asarray(self.X), allow_pickle=False)
         _write_rest(self, tmp)
     return Path(out)
@@ -253,7 +253,7 @@ def load(cls:Features,
     "Open a features directory"
     p = Path(folder)
     missing = [n for n in ('features.npy','index.jsonl','meta.json') if not (p/n).is_file()]
-    if missing and (p/_UNFINISHED).is_dir(): raise FileNotFoundError(f'"{p}" is not finished yet. Run the same extraction again to go on.')
+    if missing and (p/UNFINISHED).is_dir(): raise FileNotFoundError(f'"{p}" is not finished yet. Run the same extraction again to go on.')
     if missing: raise FileNotFoundError(f'"{p}" has no {", ".join(missing)}. Give a directory made by extract_features(..., out=...).')
     meta = json.loads((p/'meta.json').read_text(encoding='utf-8'))
     kind = meta.get('format'), meta.get('format_version')
@@ -310,15 +310,15 @@ def _made(out, images:Images, backbone:Backbone)->Features:
     return f
 
 # %% ../nbs/01_features.ipynb #996e3741
-def _in_memory(images:Images, backbone:Backbone, precision:str, size:int, **kwargs)->Features:
+def _in_memory(images:Images, backbone:Backbone, how:RunSettings)->Features:
     "Extract without leaving anything on disk"
-    backbone.fit(images, kwargs.get('n_workers'))
-    sink,plan = Rows(len(images)),_Plan(len(images), size)
-    read = _Reader(images, backbone.first, _twins(file_stamps(images)))
-    _fill(sink, plan, range(len(plan)), read, _Encoder(backbone, precision, size), **kwargs)
+    backbone.fit(images, how.loop.n_workers)
+    sink,plan = Rows(len(images)),Plan(len(images), how.size)
+    read = Reader(images, backbone.first, same_sized(file_stamps(images)))
+    fill_rows(sink, plan, range(len(plan)), read, Encoder(backbone, how.precision, how.size), how.loop)
     if not sink.rows: raise ValueError(nothing_read(images))
     m,kept = backbone.model,_read_ones(images, {images.names[p] for p in sink.skipped})
-    meta = {**_record(images, backbone, precision), **_timing(sink, len(images))}
+    meta = {**features_record(images, backbone, how.precision), **run_timing(sink, len(images))}
     projection = dict(mean=m.mean, components=m.components) if isinstance(m, PixelProjection) else None
     return Features(sink.array(), kept.names, kept.labels, kept.classes, meta, kept, images.skipped, projection)
 
@@ -336,15 +336,15 @@ def extract_features(images,                     # anything `as_images` takes
                     )->Features:                 # float32 `[n, d]`, one row per readable image, not normalised
     "Run every image through a frozen backbone; images that cannot be read are listed in `.skipped`"
     images = as_images(images)
-    if out is not None: _look(out, force)
+    if out is not None: check_place(out, force)
     if not isinstance(backbone, Backbone): backbone = load_backbone(backbone)
     if batch_size is not None and batch_size<1: raise ValueError(f'batch_size must be at least 1; got {batch_size}.')
     if n_workers is not None and n_workers<1: raise ValueError(f'n_workers must be at least 1; got {n_workers}.')
-    precision,size = _precision(precision, backbone.device),batch_size or _auto_batch(backbone)
-    kwargs = dict(n_workers=n_workers, processes=backbone.device.type=='cuda' if processes is None else processes, progress=progress)
-    if out is None: return _in_memory(images, backbone, precision, size, **kwargs)
-    with _company() as me, _on_disk(out, ' What is done is kept.'):
-        if me.world>1 and n_workers is None: kwargs['n_workers'] = max(1, n_cores()//int(os.environ.get('LOCAL_WORLD_SIZE', me.world)))
-        kwargs['progress'] = progress and not me.rank
-        _run(out, me, images, backbone, precision, size, force, update, **kwargs)
+    precision,size = choose_precision(precision, backbone.device),batch_size or auto_batch(backbone)
+    if processes is None: processes = backbone.device.type=='cuda'
+    if out is None: return _in_memory(images, backbone, RunSettings(precision, size, loop=LoopSettings(n_workers, processes, progress)))
+    with process_group() as me, tell_disk_errors(out, ' What is done is kept.'):
+        if me.world>1 and n_workers is None: n_workers = max(1, n_cores()//int(os.environ.get('LOCAL_WORLD_SIZE', me.world)))
+        loop = LoopSettings(n_workers, processes, progress and not me.rank)
+        run_extraction(out, me, images, backbone, RunSettings(precision, size, force, update, loop))
     return _made(out, images, backbone)

@@ -17,8 +17,10 @@ try: import fcntl
 except ImportError: fcntl = None    # Windows: two runs on one directory are not told apart there
 
 # %% ../nbs/00c_journal.ipynb #e86b8215
-def _check_out(out, force:bool=False)->Path:
-    "`out` as an absolute path if we may write a directory there"
+def check_out(out,                   # directory to write; may be missing
+              force:bool=False       # allow one that is not empty
+             )->Path:                # `out` as an absolute path
+    "Refuse `out` if we may not write a directory there"
     said,out = out,Path(out).absolute()
     if out.exists() and not out.is_dir(): raise FileExistsError(f'"{said}" is a file; wanted a directory to write into. Give another name.')
     if not force and out.is_dir() and any(out.iterdir()):
@@ -46,8 +48,10 @@ _REFUSED = {errno.EROFS: 'it is on a read-only file system', errno.EACCES: 'perm
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, 'EDQUOT', errno.ENOSPC)}
 
 @contextmanager
-def _on_disk(out, kept:str=''):
-    "Turn a full disk and a directory that cannot be written into one line; `kept` says what is not lost"
+def tell_disk_errors(out,            # the directory to name in the error
+                     kept:str=''     # what to add about a full disk: a sentence that says what is not lost, after a space
+                    ):               # context to write in
+    "Turn a full disk and a directory that cannot be written into one line"
     try: yield
     except OSError as e:
         if e.errno in _FULL:
@@ -58,14 +62,17 @@ def _on_disk(out, kept:str=''):
 
 # %% ../nbs/00c_journal.ipynb #b30ca805
 @contextmanager
-def _out_dir(out, force:bool=False, files:set=frozenset()):
-    "A directory to write into that takes the place of `out` at the end, or vanishes on an error; `files` are the names that are ours"
-    said,out = out,_check_out(out, force)
+def out_dir(out,                       # directory to write; may be missing
+            force:bool=False,          # allow one that is not empty; only what is named in `files` is replaced in it
+            files:set=frozenset()      # names of the files that are ours
+           ):                          # context of a new directory beside `out`
+    "Give a directory to write into that takes the place of `out` at the end, or vanishes on an error"
+    said,out = out,check_out(out, force)
     made = [p for p in out.parents if not p.exists()]
     tmp = out.parent/f'.{out.name}.{uuid4().hex[:8]}.tmp'
-    with _on_disk(said): tmp.mkdir(parents=True)
+    with tell_disk_errors(said): tmp.mkdir(parents=True)
     try:
-        with _on_disk(said):
+        with tell_disk_errors(said):
             yield tmp
             _move_in(tmp, out, files)
     except BaseException:   # KeyboardInterrupt too
@@ -76,7 +83,9 @@ def _out_dir(out, force:bool=False, files:set=frozenset()):
 
 # %% ../nbs/00c_journal.ipynb #8cf83905
 @contextmanager
-def _lock(folder:Path, name:str='.lock'):
+def lock_folder(folder:Path,           # made if missing
+                name:str='.lock'       # of the file in it that tells who holds it; removed at the end
+               ):                      # context in which no other process can hold it
     "Hold `folder` for this process alone"
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder/name, 'a+') as f:
@@ -153,14 +162,18 @@ def _count(self:Rows, line:dict):
     for p,digest in line['digests']: self.first.setdefault(digest, p)
 
 # %% ../nbs/00c_journal.ipynb #2754cd68
-_HEADER = 128
-def _npy_header(n:int, d:int)->bytes:
-    "The first 128 bytes of an .npy file of float32 `[n, d]`, of the same length whatever `n`"
+NPY_HEADER = 128
+def npy_header(n:int,      # rows
+               d:int       # numbers per row
+              )->bytes:    # `NPY_HEADER` of them, whatever `n` and `d`
+    "Give what an .npy file of float32 `[n, d]` begins with"
     text = repr(dict(descr='<f4', fortran_order=False, shape=(n, d)))
-    return b'\x93NUMPY\x01\x00' + struct.pack('<H', _HEADER-10) + text.ljust(_HEADER-11).encode() + b'\n'
+    return b'\x93NUMPY\x01\x00' + struct.pack('<H', NPY_HEADER-10) + text.ljust(NPY_HEADER-11).encode() + b'\n'
 
 # %% ../nbs/00c_journal.ipynb #70ccdcb7
-def _write_json(path:Path, content:dict)->None:
+def write_json(path:Path,       # file to write; replaced if there
+               content:dict     # anything that JSON holds
+              )->None:
     "Write `path` whole or not at all"
     part = path.with_name(path.name+'.part')
     with open(part, 'w', encoding='utf-8') as f:
@@ -169,12 +182,13 @@ def _write_json(path:Path, content:dict)->None:
     os.replace(part, path)
 
 # %% ../nbs/00c_journal.ipynb #4a026aa3
-def _lines(folder:Path):
-    "Yield (line, rows before it, bytes of the journal up to its end) as long as journal, rows and checksums agree"
+def journal_lines(folder:Path    # holds `features.npy` and `journal.jsonl`; nothing comes if it does not
+                 ):              # triples: line as a dict, rows before it, bytes of the journal up to its end
+    "Yield the lines of a journal as long as journal, rows and checksums agree"
     if not (folder/'journal.jsonl').is_file() or not (folder/'features.npy').is_file(): return
     at = rows = 0
     with open(folder/'journal.jsonl', 'rb') as journal, open(folder/'features.npy', 'rb') as data:
-        data.seek(_HEADER)
+        data.seek(NPY_HEADER)
         for text in journal:
             try: line = json.loads(text) if text.endswith(b'\n') else None
             except ValueError: line = None
@@ -195,20 +209,20 @@ class Work(Rows):
         super().__init__(n, copies)
         self.folder,end,self.done = Path(folder),0,set()
         self.folder.mkdir(parents=True, exist_ok=True)
-        for line,_,at in _lines(self.folder):
+        for line,_,at in journal_lines(self.folder):
             if copies and line['chunk']!=self.next: break       # a gap: what comes behind it is not believed
             self._count(line); self.done.add(line['chunk'])
             end = at
         self.data,self.journal = (open(self.folder/name, 'ab+', buffering=0) for name in ('features.npy', 'journal.jsonl'))
         self.journal.truncate(end)
-        self.data.truncate(_HEADER+self.rows*4*(self.d or 0) if self.d else 0)
+        self.data.truncate(NPY_HEADER+self.rows*4*(self.d or 0) if self.d else 0)
         self._synced = time.monotonic()
 
-    def _start(self): self.data.write(_npy_header(self.n, self.d))
-    def _get(self, row): return np.frombuffer(os.pread(self.data.fileno(), 4*self.d, _HEADER+row*4*self.d), dtype='<f4')
+    def _start(self): self.data.write(npy_header(self.n, self.d))
+    def _get(self, row): return np.frombuffer(os.pread(self.data.fileno(), 4*self.d, NPY_HEADER+row*4*self.d), dtype='<f4')
     def array(self):
         "All rows, `[rows, d]`, as a memory map"
-        return np.memmap(self.folder/'features.npy', '<f4', 'r', _HEADER, (self.rows, self.d))
+        return np.memmap(self.folder/'features.npy', '<f4', 'r', NPY_HEADER, (self.rows, self.d))
 
     def close(self):
         "Close the files; what is in them stays"
@@ -231,16 +245,17 @@ def _put(self:Work, block:np.ndarray, line:dict):
         self._synced = time.monotonic()
 
 # %% ../nbs/00c_journal.ipynb #d24a4aad
-_FILES = {'features.npy', 'index.jsonl', 'meta.json', 'projection.safetensors', 'skipped.csv', 'timing.json'}
-_UNFINISHED = 'unfinished'
+FEATURE_FILES = {'features.npy', 'index.jsonl', 'meta.json', 'projection.safetensors', 'skipped.csv', 'timing.json'}
+UNFINISHED = 'unfinished'
 
-def _publish(out:Path)->None:
+def publish_files(out:Path    # directory of features; what it holds of an earlier run is replaced
+                 )->None:
     "Move the finished files from `out/unfinished` to `out`; may be interrupted and repeated"
-    work = out/_UNFINISHED
+    work = out/UNFINISHED
     if (work/'meta.json').is_file():
         (out/'meta.json').unlink(missing_ok=True)
         if (work/'features.npy').is_file() and not (work/'projection.safetensors').is_file():      # `out` may hold an old one
             (out/'projection.safetensors').unlink(missing_ok=True)
-        for name in sorted(_FILES-{'meta.json', 'features.npy'}) + ['features.npy', 'meta.json']:
+        for name in sorted(FEATURE_FILES-{'meta.json', 'features.npy'}) + ['features.npy', 'meta.json']:
             if (work/name).is_file(): os.replace(work/name, out/name)
     for p in [work, *out.glob('before-*')]: shutil.rmtree(p, ignore_errors=True)

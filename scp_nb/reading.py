@@ -22,7 +22,11 @@ def _plain_files(images:Images)->bool:
     "Are these files that are read as they are? A class that opens its files in its own way must be asked for each picture"
     return isinstance(images, ImageFiles) and type(images)._open is ImageFiles._open
 
-def _path(images:ImageFiles, i:int)->str: return os.path.join(images.root, images._source[images._rows[i]])
+def image_path(images:ImageFiles,    # files that are read as they are
+               i:int                 # position in the list
+              )->str:                # where the file lies
+    "Give the path of the file of one image"
+    return os.path.join(images.root, images._source[images._rows[i]])
 
 # %% ../nbs/00b_reading.ipynb #06f47a11
 def file_stamps(images:Images      # any source
@@ -31,14 +35,15 @@ def file_stamps(images:Images      # any source
     if not _plain_files(images): return None
     stamps = np.full((len(images), 2), -1, dtype=np.int64)
     for i in range(len(images)):
-        try: info = os.stat(_path(images, i))
+        try: info = os.stat(image_path(images, i))
         except (OSError, ValueError): continue     # gone, a link to nothing or to itself: the reader will say so
         stamps[i] = info.st_size, info.st_mtime_ns
     return stamps
 
 # %% ../nbs/00b_reading.ipynb #85827870
-def _twins(stamps:np.ndarray|None)->np.ndarray|None:
-    "True for every file that shares its size with another one"
+def same_sized(stamps:np.ndarray|None    # from `file_stamps`
+              )->np.ndarray|None:        # bool `[n]`; None if there are no stamps
+    "Mark every file that shares its size with another one, but for empty and missing ones"
     if stamps is None: return None
     order = np.argsort(stamps[:,0], kind='stable')
     sizes = stamps[order,0]
@@ -102,7 +107,8 @@ def weights_digest(backbone:Backbone    # any backbone
 
 # %% ../nbs/00b_reading.ipynb #c9a4dae8
 @contextmanager
-def _regular(path:str):
+def open_regular(path:str    # a file that may be missing, empty or no file at all
+                ):           # context of the open file, in bytes
     "Open `path` for reading if it is an ordinary file with something in it"
     fd = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_CLOEXEC', 0) | getattr(os, 'O_BINARY', 0))
     try:
@@ -114,17 +120,19 @@ def _regular(path:str):
         raise
     with open(fd, 'rb') as f: yield f
 
-def _digest(f)->str:
-    "First half of the SHA-256 of an open file, which is then at its start again"
+def file_digest(f           # a file that is open for reading in bytes, at its start
+               )->str:      # 32 hex digits, the first half of the SHA-256
+    "Describe the bytes of an open file in one number, and go back to its start"
     h = hashlib.sha256()
     while block := f.read(1<<20): h.update(block)
     f.seek(0)
     return h.hexdigest()[:32]
 
 # %% ../nbs/00b_reading.ipynb #3da7f5fd
-class _Turns:
-    "Many readers at a time (`with turns:`), or one that is alone (`with turns.alone():`); does nothing unless `on`"
-    def __init__(self, on:bool=True): self.on,self.readers,self.busy,self.free = on,0,False,threading.Condition()
+class Turns:
+    "Many readers at a time (`with turns:`), or one that is alone (`with turns.alone():`)"
+    def __init__(self, on:bool=True    # False: nobody ever waits
+                ): self.on,self.readers,self.busy,self.free = on,0,False,threading.Condition()
     def __enter__(self):
         if not self.on: return
         with self.free:
@@ -137,6 +145,7 @@ class _Turns:
             self.free.notify_all()
     @contextmanager
     def alone(self):
+        "Wait until nobody reads, and keep readers out as long as this lasts"
         if not self.on: yield; return
         with self.free:
             self.busy = True                            # no new readers, and those that are there finish
@@ -148,37 +157,42 @@ class _Turns:
                 self.free.notify_all()
 
 # %% ../nbs/00b_reading.ipynb #bcbf8252
-class _Reader:
+class Reader:
     "Read and transform image `i`: gives (tensor, digest, reason); all but the digest None means a copy of an earlier image"
-    def __init__(self, images:Images, transform, twins=None):
+    def __init__(self, images:Images,             # any source
+                 transform,                       # function: RGB picture -> tensor
+                 twins:np.ndarray|None=None       # bool `[n]` from `same_sized`: the files to hash; None hashes none
+                ):
         self.images,self.transform,self.twins,self.plain = images,transform,twins,_plain_files(images)
-        self.first,self.lock,self.turns = {},threading.Lock(),_Turns(False)
+        self.first,self.lock,self.turns = {},threading.Lock(),Turns(False)
 
     def __getstate__(self): return {**self.__dict__, 'lock': None, 'first': {}, 'turns': None}
-    def __setstate__(self, state): self.__dict__.update(state, lock=threading.Lock(), turns=_Turns(False))
+    def __setstate__(self, state): self.__dict__.update(state, lock=threading.Lock(), turns=Turns(False))
 
-    def earlier(self, digest:str, i:int)->int|None:
-        "The first image with these bytes if it comes before `i`; remembers `i` if not"
+    def earlier(self, digest:str,    # of the file of image `i`, from `file_digest`
+                i:int                # position in the list
+               )->int|None:          # position of the first image with these bytes; None if that is `i` itself
+        "Find the first image with the bytes of image `i`; remember `i` if none comes before it"
         with self.lock:
             first = self.first.get(digest, i)
             if first>=i: self.first[digest] = i
         return first if first<i else None
 
 # %% ../nbs/00b_reading.ipynb #8ba8030c
-def _picture(self:_Reader, i:int)->tuple:
+def _picture(self:Reader, i:int)->tuple:
     "RGB picture `i`, None if it is a copy, or why it is damaged; and the digest of its file, if one was needed"
     if not self.plain: return to_rgb(self.images._open(int(self.images._rows[i]))), None
     digest = None
-    with _regular(_path(self.images, i)) as f:
+    with open_regular(image_path(self.images, i)) as f:
         if self.twins is not None and self.twins[i]:
-            digest = _digest(f)
+            digest = file_digest(f)
             if self.earlier(digest, i) is not None: return None, digest
         try:
             with Image.open(f, formats=PILLOW_FORMATS) as im: return to_rgb(im), digest
         except Exception as e: return reading_error(e), digest   # Pillow's readers raise errors of a dozen kinds on damaged files
 
 @patch
-def __call__(self:_Reader, i:int)->tuple:
+def __call__(self:Reader, i:int)->tuple:
     try: im,digest = _picture(self, i)
     except Exception as e: return None, None, reading_error(e)
     if not isinstance(im, Image.Image): return None, digest, im
@@ -187,7 +201,7 @@ def __call__(self:_Reader, i:int)->tuple:
         return None, digest, f'transform failed on {im.size[0]}x{im.size[1]} pixels: {str(e)[:100]}'
 
 # %% ../nbs/00b_reading.ipynb #15ee86d3
-def _by_threads(read:_Reader, chunks:list, n_workers:int):
+def _by_threads(read:Reader, chunks:list, n_workers:int):
     "Yield (chunk, results of its images) in order; about two chunks per worker are read ahead"
     pool,queue = ThreadPoolExecutor(n_workers, thread_name_prefix='scp-read'),deque()
     ahead,turns = max(2, min(2*n_workers, 1024//max(1, len(chunks[0])))) if len(chunks) else 2,getattr(read, 'turns', nullcontext())
@@ -217,7 +231,7 @@ class _Pieces(torch.utils.data.Dataset):
 
 def _as_is(x): return x
 
-def _by_processes(read:_Reader, chunks:list, n_workers:int, most:int=32):
+def _by_processes(read:Reader, chunks:list, n_workers:int, most:int=32):
     "As `_by_threads`, with processes; each is given `most` images at a time, so that all of them work on the first chunk"
     pieces = [c[i:i+most] for c in chunks for i in range(0, len(c), most)]
     fork = 'fork' if sys.platform.startswith('linux') else None      # elsewhere the transform must be one that can be pickled
@@ -232,7 +246,11 @@ def _by_processes(read:_Reader, chunks:list, n_workers:int, most:int=32):
         yield chunk, items
 
 # %% ../nbs/00b_reading.ipynb #879c985d
-def _read_chunks(read:_Reader, chunks:list, n_workers:int|None=None, processes:bool=False):
+def read_chunks(read:Reader,                  # reads one image
+                chunks:list,                  # positions of the images of each chunk
+                n_workers:int|None=None,      # threads or processes; None: one per core, up to 8 threads or 16 processes
+                processes:bool=False          # read in processes, not threads
+               ):                             # pairs of a chunk and the list of what `read` gives for its images
     "Yield (chunk, results of its images) in order, read ahead by threads or processes"
     if n_workers is not None and n_workers<1: raise ValueError(f'n_workers must be at least 1; got {n_workers}.')
     n_workers = n_workers or min(16 if processes else 8, n_cores())

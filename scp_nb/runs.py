@@ -7,28 +7,60 @@ __all__ = []
 
 # %% ../nbs/00h_runs.ipynb #441e3186
 import os
+from dataclasses import dataclass
 from pathlib import Path
+import numpy as np
 import torch
+from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
 from .data import Images
 from .backbones import Backbone, PixelProjection, nothing_read
-from .reading import file_stamps, sample_digest, weights_digest, _Reader, _twins
-from .journal import Rows, Work, _UNFINISHED, _lines, _npy_header, _publish, _write_json
-from .encoding import _Encoder, _Plan, _fill, _parts
-from .collection import _Before, _entries, _head, _identity, _judge, _look, _open_out, _set_aside, _tidy, _write_list, _write_tables
-from .shards import _copies, _do_share, _hash_share
+from .reading import file_stamps, sample_digest, weights_digest, Reader, same_sized
+from .journal import Rows, Work, UNFINISHED, journal_lines, npy_header, publish_files, write_json
+from .encoding import Encoder, LoopSettings, Plan, fill_rows, finished_parts
+from .collection import EarlierRows, check_place, compare_run, hold_out, image_entries, read_run_record, remove_leftovers
+from .collection import run_identity, set_aside_run, write_image_list, write_tables
+from .shards import find_copies, do_share, hash_share
 
 # %% ../nbs/00h_runs.ipynb #4ad5555d
-def _record(images:Images, backbone:Backbone, precision:str)->dict:
-    "How features were made; the root is where pictures can be found again"
+def features_record(images:Images,         # any source; its root is where pictures can be found again
+                    backbone:Backbone,     # any backbone
+                    precision:str          # "float32", "float16" or "bfloat16"
+                   )->dict:                # facts that JSON holds
+    "Say how features were made"
     gpu = f' ({torch.cuda.get_device_name(backbone.device)})' if backbone.device.type=='cuda' else ''
     return dict(spec=backbone.spec, backbone=backbone.provenance, precision=precision, device=f'{backbone.device.type}{gpu}',
                 root=str(images.root) if hasattr(images, 'root') else None, what=images.what)
 
 # %% ../nbs/00h_runs.ipynb #33ad5a53
-def _timing(rows:Rows, n:int)->dict:
-    "Seconds of all runs together, and images per second"
+def run_timing(rows:Rows,    # all rows, with the time they took
+               n:int         # images in the list
+              )->dict:       # seconds of all runs together, and images per second
+    "Say how long it took"
     return dict(seconds=round(rows.seconds, 3), images_per_second=round(n/max(rows.seconds, 1e-9), 1))
+
+# %% ../nbs/00h_runs.ipynb #f5646305
+@dataclass(frozen=True)
+class RunSettings:
+    "How one extraction is to be done"
+    precision:str                          # "float32", "float16" or "bfloat16"
+    size:int                               # images per chunk; a run that goes on keeps the size it began with
+    force:bool = False                     # replace what is of something else
+    update:bool = False                    # take over the rows of files that have not changed
+    loop:LoopSettings = LoopSettings()     # workers and progress bar
+
+class _Run:
+    "One extraction into a directory, as one of several processes or alone"
+    def __init__(self, out,                # directory to write or to go on in
+                 me,                       # this process, from `process_group`
+                 images:Images,            # any source
+                 backbone:Backbone,        # any backbone
+                 settings:RunSettings      # how it is to be done
+                ):
+        self.said,self.out,self.stamps = out,check_place(out, settings.force),file_stamps(images)
+        self.me,self.images,self.backbone,self.settings = me,images,backbone,settings
+        self.folder = self.out/UNFINISHED
+        self.identity = run_identity(images, self.stamps, backbone, settings.precision)
 
 # %% ../nbs/00h_runs.ipynb #0c1a177b
 def _restore(backbone:Backbone, folder:Path)->bool:
@@ -51,23 +83,25 @@ def _check_room(out:Path, n:int, d:int|None)->None:
                       f'{room/unit:.2f} {name} left. Make room, or give a directory on another disk.')
 
 # %% ../nbs/00h_runs.ipynb #5f2a3e73
-def _begin(out:Path, identity:dict, images:Images, stamps, backbone:Backbone, size:int, update:bool, n_workers)->None:
+@patch
+def begin(self:_Run)->None:
     "Write down what is to be done"
-    work = out/_UNFINISHED
-    work.mkdir(exist_ok=True)
-    earlier = [*out.glob('before-*'), out] if update else []
-    if not any(_restore(backbone, p) for p in earlier): backbone.fit(images, n_workers)
+    images,backbone,how,folder = self.images,self.backbone,self.settings,self.folder
+    folder.mkdir(exist_ok=True)
+    update = how.update and not how.force
+    earlier = [*self.out.glob('before-*'), self.out] if update else []
+    if not any(_restore(backbone, p) for p in earlier): backbone.fit(images, how.loop.n_workers)
     if isinstance(backbone.model, PixelProjection):
-        save_file({k: getattr(backbone.model, k).contiguous() for k in ('mean', 'components')}, work/'projection.safetensors')
-    _check_room(out, len(images), backbone.d)
-    _write_list(work/'list.jsonl', images, stamps)
-    identity = dict(identity, projection=weights_digest(backbone), content=sample_digest(images))
-    _write_json(work/'head.json', dict(identity=identity, size=size, update=update))
+        save_file({k: getattr(backbone.model, k).contiguous() for k in ('mean', 'components')}, folder/'projection.safetensors')
+    _check_room(self.out, len(images), backbone.d)
+    write_image_list(folder/'list.jsonl', images, self.stamps)
+    identity = dict(self.identity, projection=weights_digest(backbone), content=sample_digest(images))
+    write_json(folder/'head.json', dict(identity=identity, size=how.size, update=update))
 
 # %% ../nbs/00h_runs.ipynb #b3e6ceaa
 def _same_run(work:Path, identity:dict)->bool:
     "Is the run in `work` of these very things? With `force`, anything else is thrown away"
-    head = _head(work)
+    head = read_run_record(work)
     return bool(head) and all(head['identity'].get(k)==v for k,v in identity.items())
 
 def _clear(work:Path)->None:
@@ -75,82 +109,104 @@ def _clear(work:Path)->None:
     for p in sorted(work.rglob('*'), reverse=True): p.rmdir() if p.is_dir() and not p.is_symlink() else p.unlink()
 
 # %% ../nbs/00h_runs.ipynb #f9b4e240
-def _settle(out:Path, said, identity:dict, images:Images, stamps, backbone:Backbone, force:bool, update:bool)->bool:
-    "Look at what a locked `out` holds; True if a run in it goes on, False if one must begin"
-    work = out/_UNFINISHED
-    state = _judge(work, said, identity, images, stamps, update) if not force or _same_run(work, identity) else None
+@patch
+def compare(self:_Run,
+            folder:Path     # the directory, or its `unfinished`
+           )->str|None:     # as `compare_run`
+    "Compare the run in `folder` with this one"
+    return compare_run(folder, self.said, self.identity, self.images, self.stamps, self.settings.update)
+
+@patch
+def settle(self:_Run)->bool:    # True if a run that is there goes on, False if one must begin
+    "Look at what the directory holds, which must be locked, and put what is not needed out of the way"
+    state = self.compare(self.folder) if not self.settings.force or _same_run(self.folder, self.identity) else None
     if state=='same': return True
-    if state=='update': _set_aside(out)
-    elif work.is_dir(): _clear(work)
+    if state=='update': set_aside_run(self.out)
+    elif self.folder.is_dir(): _clear(self.folder)
     return False
 
 # %% ../nbs/00h_runs.ipynb #1fcda4ef
-def _finish(out:Path, work:Work, head:dict, images:Images, stamps, backbone:Backbone, precision:str)->None:
+@patch
+def finish(self:_Run,
+           work:Work,    # all rows
+           head:dict     # head.json of this run
+          )->None:
     "Complete the files and put them in their place"
+    images,stamps,record = self.images,self.stamps,features_record(self.images, self.backbone, self.settings.precision)
     if not work.rows:
         work.close(); _clear(work.folder)
         raise ValueError(nothing_read(images))
     with open(work.folder/'features.npy', 'rb+') as f:
-        f.write(_npy_header(work.rows, work.d))
+        f.write(npy_header(work.rows, work.d))
         os.fsync(f.fileno())
     listed = set(images.names) if images.skipped else ()
     folders = sorted((n,r) for n,r in images.skipped.items() if n not in listed)         # those that could not be listed
-    skipped,files = _write_tables(work.folder, _entries(images, stamps), _lines(work.folder), head['size'], folders)
-    _write_json(work.folder/'timing.json', _timing(work, len(images)))
-    meta = {'format': 'scp_nb.features', 'format_version': 1, **_record(images, backbone, precision), 'n': work.rows, 'd': work.d,
+    skipped,files = write_tables(work.folder, image_entries(images, stamps), journal_lines(work.folder), head['size'], folders)
+    write_json(work.folder/'timing.json', run_timing(work, len(images)))
+    meta = {'format': 'scp_nb.features', 'format_version': 1, **record, 'n': work.rows, 'd': work.d,
             'dtype': 'float32', 'classes': images.classes, 'skipped': skipped, 'skipped_files': files if stamps is not None else {},
             'batch_size': head['size'], 'identity': head['identity']}
-    _write_json(work.folder/'meta.json', meta)
+    write_json(work.folder/'meta.json', meta)
     work.close()
-    _publish(out)
+    publish_files(self.out)
 
 # %% ../nbs/00h_runs.ipynb #b7c81277
-def _shares(folder:Path, me, plan:_Plan, images:Images, twins, backbone:Backbone, encode:_Encoder, **kwargs)->None:
-    "What all processes do together"
-    done = {line['chunk'] for line,_,_ in _lines(folder)}
-    if twins is not None: _hash_share(folder, images, twins, me.rank, me.world)
+@patch
+def share(self:_Run,
+          plan:Plan,                  # of the whole list; gets what the processes find and do
+          twins:np.ndarray|None,      # from `same_sized`
+          encode:Encoder              # encodes the images of a chunk
+         )->None:
+    "Do, with all processes together, what is left to do"
+    folder,me,images = self.folder,self.me,self.images
+    done = {line['chunk'] for line,_,_ in journal_lines(folder)}
+    if twins is not None: hash_share(folder, images, twins, me.rank, me.world)
     me.wait()
     if twins is not None:
-        plan.copies,digests = _copies(folder, me.world)
+        plan.copies,digests = find_copies(folder, me.world)
         plan.digests.update(digests)
-    _do_share(folder, me, plan, done, _Reader(images, backbone.first), encode, **kwargs)
+    do_share(folder, me, plan, done, Reader(images, self.backbone.first), encode, self.settings.loop)
     me.wait()
-    plan.parts = _parts(folder)
+    plan.parts = finished_parts(folder)
 
 # %% ../nbs/00h_runs.ipynb #22fe3aad
-def _work(out:Path, me, images, stamps, backbone, precision, **kwargs)->None:
-    "Do what is left to do"
-    folder,twins = out/_UNFINISHED,_twins(stamps)
+@patch
+def go_on(self:_Run)->None:
+    "Do what is left to do, and finish"
+    out,folder,images,backbone,stamps = self.out,self.folder,self.images,self.backbone,self.stamps
     if not (folder/'head.json').is_file(): return                    # it was done, and only had to be put in its place
-    head = _head(folder)
+    head = read_run_record(folder)
     _restore(backbone, folder)
     old = [*([out] if (out/'meta.json').is_file() else []), *out.glob('before-*')] if head['update'] else []
-    plan = _Plan(len(images), head['size'], parts=_parts(folder))
-    if old: before = _Before(old); plan.known,plan.digests = before.known(images, stamps),before.digests(images, stamps)
-    encode = _Encoder(backbone, precision, head['size'])
-    if me.world>1: _shares(folder, me, plan, images, twins, backbone, encode, **kwargs)
-    if not me.rank:
+    plan,twins = Plan(len(images), head['size'], parts=finished_parts(folder)),same_sized(stamps)
+    if old: before = EarlierRows(old); plan.known,plan.digests = before.known(images, stamps),before.digests(images, stamps)
+    encode = Encoder(backbone, self.settings.precision, head['size'])
+    if self.me.world>1: self.share(plan, twins, encode)
+    if not self.me.rank:
         work = Work(folder, len(images))
-        _fill(work, plan, range(work.next, len(plan)), _Reader(images, backbone.first, twins), encode, **kwargs)
-        _finish(out, work, head, images, stamps, backbone, precision)
-    me.wait()
+        fill_rows(work, plan, range(work.next, len(plan)), Reader(images, backbone.first, twins), encode, self.settings.loop)
+        self.finish(work, head)
+    self.me.wait()
 
 # %% ../nbs/00h_runs.ipynb #cd919fd6
-def _run(out, me, images, backbone, precision, size, force, update, **kwargs)->None:
-    "Extract into a directory, as one of the processes of `me`"
-    said,out,stamps = out,_look(out, force),file_stamps(images)
-    identity = _identity(images, stamps, backbone, precision)
-    if not force and (out/'meta.json').is_file() and _judge(out, said, identity, images, stamps, update)=='same':
-        _tidy(out); _restore(backbone, out)
+def run_extraction(out,                   # directory to write or to go on in
+                   me,                    # this process, from `process_group`
+                   images:Images,         # any source
+                   backbone:Backbone,     # any backbone
+                   how:RunSettings        # how it is to be done
+                  )->None:
+    "Extract into a directory, as one of several processes or alone"
+    run = _Run(out, me, images, backbone, how)
+    if not how.force and (run.out/'meta.json').is_file() and run.compare(run.out)=='same':
+        remove_leftovers(run.out); _restore(backbone, run.out)
         return
-    run = dict(out=out, me=me, images=images, stamps=stamps, backbone=backbone, precision=precision, **kwargs)
     if me.rank:
         me.wait()
-        return _work(**run)
-    with _open_out(out):
-        if _settle(out, said, identity, images, stamps, backbone, force, update):
-            _restore(backbone, out/_UNFINISHED)
-            if (out/_UNFINISHED/'meta.json').is_file(): _publish(out)
-        else: _begin(out, identity, images, stamps, backbone, size, update and not force, kwargs.get('n_workers'))
+        return run.go_on()
+    with hold_out(run.out):
+        if run.settle():
+            _restore(backbone, run.folder)
+            if (run.folder/'meta.json').is_file(): publish_files(run.out)
+        else: run.begin()
         me.wait()
-        _work(**run)
+        run.go_on()

@@ -15,10 +15,10 @@ import numpy as np
 import torch.distributed as dist
 from .data import Images
 from .backbones import n_cores
-from .reading import _Reader, _digest, _path, _regular
-from .journal import Work, _lock
+from .reading import Reader, file_digest, image_path, open_regular
+from .journal import Work, lock_folder
 from .parallel import ranks
-from .encoding import _Encoder, _Plan, _fill
+from .encoding import Encoder, LoopSettings, Plan, fill_rows
 
 # %% ../nbs/00g_shards.ipynb #99e27bc0
 class _Alone:
@@ -39,7 +39,7 @@ class _Together(_Alone):
 
 # %% ../nbs/00g_shards.ipynb #5a31b45d
 @contextmanager
-def _company():
+def process_group():
     "The group of processes that work on this, which may be one"
     if ranks()[1]==1: yield _Alone(); return
     group = dist.new_group(backend='gloo', timeout=timedelta(days=14))     # the slowest may take days longer than the fastest
@@ -47,13 +47,18 @@ def _company():
     finally: dist.destroy_process_group(group)
 
 # %% ../nbs/00g_shards.ipynb #e1886b6b
-def _hash_share(work:Path, images:Images, twins, rank:int, world:int)->None:
+def hash_share(work:Path,              # folder of the unfinished run
+               images:Images,          # files
+               twins:np.ndarray,       # bool `[n]` from `same_sized`: which of them may be copies
+               rank:int,               # number of the share, from 0
+               world:int               # number of shares
+              )->None:
     "Hash the files of one share that may be copies, and leave the result in `work`"
     at = np.flatnonzero(twins)
     at = at[len(at)*rank//world:len(at)*(rank+1)//world]
     def digest(p):
         try:
-            with _regular(_path(images, int(p))) as f: return _digest(f)
+            with open_regular(image_path(images, int(p))) as f: return file_digest(f)
         except Exception: return ''     # the reader will find out why
     with ThreadPoolExecutor(min(8, n_cores())) as pool: found = list(pool.map(digest, at))
     part = work/f'hashes-{rank}.part.npz'
@@ -61,8 +66,10 @@ def _hash_share(work:Path, images:Images, twins, rank:int, world:int)->None:
     os.replace(part, work/f'hashes-{rank}-of-{world}.npz')
 
 # %% ../nbs/00g_shards.ipynb #9e1b8632
-def _copies(work:Path, world:int)->tuple:
-    "Position -> first position with the same bytes, and position -> digest, from all shares"
+def find_copies(work:Path,     # folder of the unfinished run
+                world:int      # number of shares; each has been through `hash_share`
+               )->tuple:       # position -> first position with the same bytes, of copies; and position -> digest, of the others
+    "Put together what was found in all shares"
     first,copies,digests = {},{},{}
     for r in range(world):
         with np.load(work/f'hashes-{r}-of-{world}.npz', allow_pickle=False) as z: at,found = z['at'].tolist(),z['digest'].tolist()
@@ -72,12 +79,19 @@ def _copies(work:Path, world:int)->tuple:
     return copies, digests
 
 # %% ../nbs/00g_shards.ipynb #c626f28a
-def _do_share(work:Path, me, plan:_Plan, done:set, read:_Reader, encode:_Encoder, **kwargs)->None:
+def do_share(work:Path,           # folder of the unfinished run
+             me,                  # this process, from `process_group`
+             plan:Plan,           # of the whole list
+             done:set,            # numbers of the chunks in the journal of the whole
+             read:Reader,         # reads one image
+             encode:Encoder,      # encodes those of a chunk
+             how:LoopSettings     # workers and progress bar
+            )->None:
     "Do this process's share of the chunks that nobody has done"
     todo = [j for j in range(len(plan)) if j not in done and j not in plan.parts]
     mine = todo[len(todo)*me.rank//me.world:len(todo)*(me.rank+1)//me.world]
     folder = work/f'part-{me.rank:05d}-of-{me.world:05d}'
-    with _lock(folder):
+    with lock_folder(folder):
         share = Work(folder, plan.n, copies=False)
-        _fill(share, plan, mine, read, encode, **kwargs)
+        fill_rows(share, plan, mine, read, encode, how)
         share.close()

@@ -15,7 +15,7 @@ from timm.data import ImageNetInfo
 from tqdm.auto import tqdm
 from .backbones import Backbone, default_backbone, fetching_weights, split_spec
 from .reading import weights_digest
-from .journal import _out_dir
+from .journal import out_dir
 
 # %% ../nbs/07z_vocabulary.ipynb #82f43928
 _LONGEST = 200    # characters of a name; the text side of CLIP reads about 75 tokens and drops the rest unseen
@@ -225,7 +225,7 @@ def text_features(words,                  # anything `vocabulary` takes
     T = encode_texts(backbone, [p.replace('{}', w) for w in v for p in prompts], size, progress)
     T = torch.nn.functional.normalize(torch.from_numpy(T).view(len(v), len(prompts), -1).mean(1), dim=-1).numpy()
     if place:
-        with _out_dir(place, True, {'texts.npy', 'about.json'}) as tmp:
+        with out_dir(place, True, {'texts.npy', 'about.json'}) as tmp:
             np.save(tmp/'texts.npy', T, allow_pickle=False)
             about = dict(backbone=backbone.spec, prompts=prompts, source=v.source, words=len(v))
             (tmp/'about.json').write_text(json.dumps(about), encoding='utf-8')

@@ -384,7 +384,7 @@ def test_one_of_two_dies(tmp_path, big, dead, goes_on):
     r = torchrun(tmp_path/'s.py', Path(__file__).parent, big, tmp_path/'two', DIES=dead)
     assert r.returncode!=0 and not (tmp_path/'two'/'meta.json').exists()
     parts = sorted((tmp_path/'two'/'unfinished').glob('part-*'))
-    done = sum(max((line['rows'] for line,_,_ in journal._lines(p)), default=0) for p in parts)
+    done = sum(max((line['rows'] for line,_,_ in journal.journal_lines(p)), default=0) for p in parts)
     assert done>=12
     if goes_on=='alone': again = alone(tmp_path, big, tmp_path/'two')
     else:

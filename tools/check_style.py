@@ -9,8 +9,6 @@ from pathlib import Path
 root = Path(__file__).resolve().parent.parent
 limits = dict(line_width=140, page_width=80, code_per_prose=4)
 exported = {'export', 'exporti', 'exports'}
-# private names of these may still be imported; delete this when they have public ones
-being_rewritten = {'journal', 'collection', 'reading', 'encoding', 'runs', 'shards', 'features'}
 machine_path = re.compile(r'(?<![\w.:/])/(root|home|tmp|work|Users|var|private|mnt)/')
 
 def notebooks():
@@ -76,7 +74,7 @@ def private_imports(code)->list[tuple]:
     found = [(n, (n.module or '').split('.')[-1]) for n in ast.walk(ast.parse(code)) if isinstance(n, ast.ImportFrom)
              and (n.level or (n.module or '').split('.')[0]=='scp_nb')]
     return [(module or 'scp_nb', a.name) for n,module in found for a in n.names
-            if re.match(r'_(?!_.*__$)', a.name) and module not in being_rewritten]
+            if re.match(r'_(?!_.*__$)', a.name)]
 
 def check_private(path, cells):
     "Exported cells import public names alone"

@@ -9,6 +9,7 @@ __all__ = ['HEADER', 'PAPER_SETS', 'paper_methods', 'bench_papers']
 import hashlib, importlib, json, re, time, warnings
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 import numpy as np, pandas as pd, torch
 from fastcore.basics import patch
 from sklearn.cluster import KMeans
@@ -98,12 +99,19 @@ def _usual(info):
     return ['mobilenetv1'] if info.views=='photo' and _mobilenet() else ['pixels']
 
 # %% ../nbs/14f_bench_papers.ipynb #1a651846
+class _Set(NamedTuple):
+    "A set to measure on"
+    key:str         # as results know it
+    info:SetInfo    # what is known of it
+    name:str        # as it was asked for
+
 def _describe(name):
-    "Key and description of a set"
+    "Find out which set is called `name`"
     path = Path(name)
-    if path.suffix=='.npz' and path.is_file(): return path.stem,SetInfo(path.stem, None, dict(all=0), 'all', 'all', 'features', 'a file')
-    if path.is_dir(): return path.name,SetInfo(path.name, None, dict(all=0), 'all', 'all', 'folder', 'a folder')
-    return set_key(name),SETS[set_key(name)]
+    if path.suffix=='.npz' and path.is_file():
+        return _Set(path.stem, SetInfo(path.stem, None, dict(all=0), 'all', 'all', 'features', 'a file'), name)
+    if path.is_dir(): return _Set(path.name, SetInfo(path.name, None, dict(all=0), 'all', 'all', 'folder', 'a folder'), name)
+    return _Set(set_key(name), SETS[set_key(name)], name)
 
 def _given(name):
     "Learning and scoring features of an `.npz` file, with the labels of the latter"
@@ -123,11 +131,11 @@ def _some(n, limit):
 # %% ../nbs/14f_bench_papers.ipynb #90a13f82
 class _Arrays:
     "Features of one set and backbone: to learn from, to score on, labels of the latter, views when asked for"
-    def __init__(self, name, key, info, backbone, folder, limit=None, n_views=4, root=None, device=None):
-        self.info,self.folder,self.slug,self.limit,self.n_views = info,folder,file_slug(key, backbone),limit,n_views
+    def __init__(self, of:_Set, backbone, folder, limit=None, n_views=4, root=None, device=None):
+        self.info,self.folder,self.slug,self.limit,self.n_views = of.info,folder,file_slug(of.key, backbone),limit,n_views
         self.extractions = []
-        if info.how=='features': self.X,self.S,self.y = _given(name)
-        else: self._read(name, backbone, root, device)
+        if of.info.how=='features': self.X,self.S,self.y = _given(of.name)
+        else: self._read(of.name, backbone, root, device)
         self.digest = hashlib.sha256(self.X.tobytes()+self.S.tobytes()).hexdigest()[:16]
         self.k = None if self.y is None else len(np.unique(self.y))
 
@@ -271,16 +279,16 @@ def _command(sets, backbones, methods, seeds, quick, limit, n_views):
     return ' '.join(['scp_bench papers', *words, *(['--quick'] if quick else []), '--out DIR'])
 
 # %% ../nbs/14f_bench_papers.ipynb #c0a93d74
-def _on_one(book, name, key, info, backbone, methods, seeds, say, **where):
+def _on_one(book, of:_Set, backbone, methods, seeds, say, **where):
     "Everything on one set and backbone; what is in its way is written down"
-    what = dict(set=key, backbone=backbone)
-    try: a = _Arrays(name, key, info, backbone, book.out/'features', **where)
+    info,what = of.info,dict(set=of.key, backbone=backbone)
+    try: a = _Arrays(of, backbone, book.out/'features', **where)
     except Exception as e:                                # whatever is in the way of one set must not cost the others
         why = _public(e, book.out, where['root'])
         book.add('failed', **what, why=why)
-        return say(f'{key:14s} {file_slug(backbone)[:26]:26s} left out: {why}')
-    book.new['sets'][key] = dict(name=info.name, k=a.k, source=info.source, note=info.note, learn=f'{info.fit} ({len(a.X):,} images)',
-                                 score=f'{info.score} ({len(a.S):,} images)')
+        return say(f'{of.key:14s} {file_slug(backbone)[:26]:26s} left out: {why}')
+    book.new['sets'][of.key] = dict(name=info.name, k=a.k, source=info.source, note=info.note,
+                                    learn=f'{info.fit} ({len(a.X):,} images)', score=f'{info.score} ({len(a.S):,} images)')
     for e in a.extractions: book.add('extractions', **what, **e)
     for method in methods: _measure(book, a, what, method, seeds, say)
 
@@ -304,11 +312,12 @@ def bench_papers(out:Path,                    # directory for `papers.json`, `.m
     if seeds is not None and seeds<1: raise ValueError(f'seeds must be 1 or more; got {seeds}.')
     out,command = Path(out),_command(sets, backbones, methods, seeds, quick, limit, n_views)
     seeds,limit,n_views = (seeds or 2, limit or 300, 2) if quick else (seeds or 5, limit, n_views)
-    known = {n: _describe(n) for n in sets or (offline_sets() if quick else PAPER_SETS)}      # a wrong name is told before hours of work
+    # a wrong name is told before hours of work
+    known = {n: _describe(n) for n in sets or (offline_sets() if quick else PAPER_SETS)}.values()
     book = _Book(out, dict(command=command, seeds=seeds, limit=limit, n_views=n_views), force)
-    for name,(key,info) in known.items():
-        for backbone in ['features'] if info.how=='features' else backbones or _usual(info):
-            _on_one(book, name, key, info, backbone, methods or list(paper_methods()), seeds, say, limit=limit, n_views=n_views, root=root,
+    for of in known:
+        for backbone in ['features'] if of.info.how=='features' else backbones or _usual(of.info):
+            _on_one(book, of, backbone, methods or list(paper_methods()), seeds, say, limit=limit, n_views=n_views, root=root,
                     device=device)
     book.write()
     found = book.everything()

@@ -11,6 +11,7 @@ import html, math
 from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np, pandas as pd, torch
+from fastcore.basics import patch
 from PIL import Image
 from scipy.optimize import linear_sum_assignment
 from scipy.special import ndtri
@@ -259,39 +260,60 @@ def _check_naming(f, T, sizes, v, distinct, method):
         raise ValueError('one cluster has no others to be compared with. Use method="votes", or more clusters.')
 
 # %% ../nbs/08_caption.ipynb #3d84649d
-def _by_contrast(X, labels, sizes, M, T, top, alpha):
-    "Best words, their scores in spreads, the scores needed, and the share of images that agree, for every cluster"
-    center = M[sizes>0].mean(0)
-    short,scores,middle,spread = _best(M-center, T, _SHORT)
-    z = (scores-middle[:,None])/spread[:,None]
-    agree = _votes(X, labels, T, short, top, center)[1]/np.maximum(sizes, 1)[:,None]
-    return short, z, _thresholds(X, labels, sizes, T, spread, alpha), agree
+@dataclass
+class _Naming:
+    "Images, their clusters, and the words that may name them"
+    X:object            # features `[n, d]`, rows of any length
+    labels:np.ndarray   # cluster of each image, -1 for none
+    k:int               # clusters, empty ones too
+    v:Vocabulary        # the words
+    T:np.ndarray        # their vectors, unit rows `[V, d]`
+    top:int             # words that each image votes for, and runners-up that are told
+    alpha:float         # chance that random words, or images, pass for a name
 
-def _by_votes(X, labels, sizes, M, T, top, alpha, draws=20, most=1000):
-    "The same by CPP's votes; a score is votes per image, and random groups say how many are needed"
-    short = _best(M, T, _SHORT)[0]
-    votes,voters = _votes(X, labels, T, short, top)
-    size,rows = np.maximum(sizes, 1)[:,None],np.flatnonzero(labels>=0)
-    g,m = np.random.default_rng(0),min(most, len(rows), max(1, int(np.median(sizes[sizes>0]))))
-    picked = np.stack([g.choice(rows, m, replace=False) for _ in range(draws)])
-    G = np.asarray(X[picked.ravel()], dtype=np.float32)
-    of = np.repeat(np.arange(draws), m)
-    chance = _votes(G, of, T, _best(_means(G, of, draws), T, _SHORT)[0], top)[0].max(1)/m
-    order = np.argsort(-votes, axis=1, kind='stable')
-    short,votes,voters = (np.take_along_axis(a, order, 1) for a in (short, votes, voters))
-    return short, votes/size, np.full(len(M), np.quantile(chance, 1-alpha)), voters/size
+    def __post_init__(self):
+        self.sizes,self.M = np.bincount(self.labels[self.labels>=0], minlength=self.k),_means(self.X, self.labels, self.k)
+
+    def by_contrast(self):
+        "Best words, their scores in spreads, the scores needed, and the share of images that agree, for every cluster"
+        center = self.M[self.sizes>0].mean(0)
+        short,scores,middle,spread = _best(self.M-center, self.T, _SHORT)
+        z = (scores-middle[:,None])/spread[:,None]
+        agree = _votes(self.X, self.labels, self.T, short, self.top, center)[1]/np.maximum(self.sizes, 1)[:,None]
+        return short, z, _thresholds(self.X, self.labels, self.sizes, self.T, spread, self.alpha), agree
+
+    def by_votes(self, draws=20, most=1000):
+        "The same by CPP's votes; a score is votes per image, and random groups say how many are needed"
+        short = _best(self.M, self.T, _SHORT)[0]
+        votes,voters = _votes(self.X, self.labels, self.T, short, self.top)
+        size,rows = np.maximum(self.sizes, 1)[:,None],np.flatnonzero(self.labels>=0)
+        g,m = np.random.default_rng(0),min(most, len(rows), max(1, int(np.median(self.sizes[self.sizes>0]))))
+        picked = np.stack([g.choice(rows, m, replace=False) for _ in range(draws)])
+        G = np.asarray(self.X[picked.ravel()], dtype=np.float32)
+        of = np.repeat(np.arange(draws), m)
+        chance = _votes(G, of, self.T, _best(_means(G, of, draws), self.T, _SHORT)[0], self.top)[0].max(1)/m
+        order = np.argsort(-votes, axis=1, kind='stable')
+        short,votes,voters = (np.take_along_axis(a, order, 1) for a in (short, votes, voters))
+        return short, votes/size, np.full(self.k, np.quantile(chance, 1-self.alpha)), voters/size
 
 # %% ../nbs/08_caption.ipynb #db409758
-def _captions(v, sizes, short, scores, needed, agree, top, distinct):
-    "One `Caption` per cluster"
-    good = np.flatnonzero((scores[:,0]>needed) & (sizes>0))
+@patch
+def captions(self:_Naming,
+    short:np.ndarray,     # best words of each cluster, as numbers `[k, m]`
+    scores:np.ndarray,    # theirs `[k, m]`
+    needed:np.ndarray,    # a score has to pass this `[k]`
+    agree:np.ndarray,     # share of the images that agree `[k, m]`
+    distinct:bool         # give no name twice
+)->Captions:              # one per cluster
+    "Choose the names"
+    good = np.flatnonzero((scores[:,0]>needed) & (self.sizes>0))
     c = min(_CHOICES, short.shape[1])
-    got = _one_to_one(short[:,:c], scores[:,:c], good) if distinct else np.where(np.isin(np.arange(len(sizes)), good), 0, -1)
-    out = Captions()
-    for i,n in enumerate(sizes):
+    got = _one_to_one(short[:,:c], scores[:,:c], good) if distinct else np.where(np.isin(np.arange(self.k), good), 0, -1)
+    v,out = self.v,Captions()
+    for i,n in enumerate(self.sizes):
         at = max(got[i], 0)
         name = v[short[i,at]] if got[i]>=0 and scores[i,at]>needed[i] else None
-        others = [(v[short[i,j]], float(scores[i,j])) for j in range(min(top+1, short.shape[1])) if j!=at][:top]
+        others = [(v[short[i,j]], float(scores[i,j])) for j in range(min(self.top+1, short.shape[1])) if j!=at][:self.top]
         if n: out.append(Caption(i, int(n), name, v[short[i,at]], float(scores[i,at]), float(needed[i]), float(agree[i,at]), others))
         else: out.append(Caption(i, 0, None, None, math.nan, math.nan, math.nan))
     return out
@@ -320,10 +342,9 @@ def caption_clusters(clusters,                  # `Clusters`, or the cluster of 
     labels,k = _as_labels(clusters, len(f))
     if texts is None: f,backbone = _seen_with_words(f, backbone, images, naming)
     v,T = _words_and_texts(vocabulary, texts, backbone, prompts, cache, progress)
-    sizes = np.bincount(labels[labels>=0], minlength=k)
-    _check_naming(f, T, sizes, v, distinct, method)
-    by = _by_contrast if method=='contrast' else _by_votes
-    return _captions(v, sizes, *by(f.X, labels, sizes, _means(f.X, labels, k), T, top, alpha), top, distinct)
+    _check_naming(f, T, np.bincount(labels[labels>=0]), v, distinct, method)
+    work = _Naming(f.X, labels, k, v, T, top, alpha)
+    return work.captions(*(work.by_contrast() if method=='contrast' else work.by_votes()), distinct)
 
 # %% ../nbs/08_caption.ipynb #7a8025ec
 def _query(query, backbone, prompts):

@@ -8,6 +8,7 @@ __all__ = ['scp_demo', 'scp_features', 'scp_cluster']
 # %% ../nbs/13_cli.ipynb #cfbcea7d
 import csv, os, sys
 from copy import copy
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 import numpy as np
@@ -66,24 +67,34 @@ def _say(what, text):
     if not int(os.environ.get('RANK', 0)): print(f'{what:11s} {text}', flush=True)
 
 # %% ../nbs/13_cli.ipynb #404c860e
-def _features(images, spec, checkpoint, device, batch_size, out, **kwargs):
-    "Extract features into `out` and say what was read"
-    backbone = load_backbone(spec, checkpoint=checkpoint, device=device)
-    _say('Backbone', f'{backbone.spec} on {backbone.device}')
-    feats = extract_features(images, backbone, out=out, batch_size=batch_size, progress=sys.stderr.isatty(), **kwargs)
-    _say('Images', f'{len(feats):,} read, {len(feats.skipped):,} skipped')
-    _say('Features', f'{len(feats):,} × {feats.shape[1]} in {feats.meta["seconds"]:.1f} s')
-    return feats
+@dataclass
+class _Network:
+    "The network that a command asks for"
+    spec:str                     # as `load_backbone` takes it
+    checkpoint:str|None=None     # local weights
+    device:str|None=None         # None: the best one there is
+    batch_size:int|None=None     # images per forward pass; None: worked out
 
-def _stored(images, spec, checkpoint, device, batch_size, store):
-    "Features of `images` from the directory `store`, which serves runs with labels and without"
-    plain = copy(images)
-    plain.labels,plain.classes = None,None
-    feats = _features(plain, spec, checkpoint, device, batch_size, store)
-    if images.labels is not None:
-        label = dict(zip(images.names, images.labels))
-        feats.labels,feats.classes = np.array([label[n] for n in feats.names]),images.classes
-    return feats
+    def load(self): return load_backbone(self.spec, checkpoint=self.checkpoint, device=self.device)
+
+    def features(self, images, out, **kwargs):
+        "Extract features into `out` and say what was read"
+        backbone = self.load()
+        _say('Backbone', f'{backbone.spec} on {backbone.device}')
+        feats = extract_features(images, backbone, out=out, batch_size=self.batch_size, progress=sys.stderr.isatty(), **kwargs)
+        _say('Images', f'{len(feats):,} read, {len(feats.skipped):,} skipped')
+        _say('Features', f'{len(feats):,} × {feats.shape[1]} in {feats.meta["seconds"]:.1f} s')
+        return feats
+
+    def stored(self, images, store):
+        "Features of `images` from the directory `store`, which serves runs with labels and without"
+        plain = copy(images)
+        plain.labels,plain.classes = None,None
+        feats = self.features(plain, store)
+        if images.labels is not None:
+            label = dict(zip(images.names, images.labels))
+            feats.labels,feats.classes = np.array([label[n] for n in feats.names]),images.classes
+        return feats
 
 def _write_skipped(feats, path):
     "List the files that could not be read"
@@ -109,9 +120,9 @@ def _estimate(feats, seed):
     return k,found
 
 # %% ../nbs/13_cli.ipynb #cfb2093e
-def _name(clusters, feats, images, words, spec, checkpoint, device):
+def _name(clusters, feats, images, words, network:_Network):
     "Give the clusters names from the vocabulary `words`; clusters stay usable where that fails"
-    backbone = load_backbone(spec, checkpoint=checkpoint, device=device)
+    backbone = network.load()
     try: names = caption_clusters(clusters, feats, backbone, words, images=images, progress=sys.stderr.isatty())
     except (RuntimeError, OSError, ValueError) as e: return _say('Names', f'none: {e}')
     clusters.captions = [c.name for c in names]
@@ -125,28 +136,42 @@ def _one_process(command:str):
                            f'`torchrun --standalone --nproc-per-node {n} $(which scp_features) FOLDER --out DIR`, '
                            'and then run `scp_cluster FOLDER --features DIR` without torchrun.')
 
-def _cluster(images, k, out, force, seed, title, command, spec, checkpoint=None, device=None, batch_size=None,
-             prior='auto', outliers=None, words=None, store=None):
-    "Cluster `images` and write everything to the directory `out`"
-    _one_process(command)
-    k = _whole(k, len(images))
-    with out_dir(out, force, _FILES) as tmp:
-        feats = (_stored if store else _features)(images, spec, checkpoint, device, batch_size, store or tmp/'features')
+@dataclass
+class _Job:
+    "What a command is asked for, to be done by `_cluster`"
+    command:str                  # its name
+    title:str                    # of the report
+    network:_Network             # makes the features
+    k:str|int                    # number of clusters, or auto
+    out:str                      # directory to make
+    force:bool                   # replace what an earlier run wrote there?
+    seed:int                     # of the fit
+    prior:str='auto'             # sizes to expect
+    outliers:float|None=None     # share of images to mark
+    words:object=None            # vocabulary of names for the clusters; None gives none
+    store:str|None=None          # directory of features; None: in `out`
+
+def _cluster(images, job:_Job):
+    "Cluster `images` and write everything to a directory"
+    _one_process(job.command)
+    k = _whole(job.k, len(images))
+    with out_dir(job.out, job.force, _FILES) as tmp:
+        feats = job.network.stored(images, job.store) if job.store else job.network.features(images, tmp/'features')
         _whole(k, len(feats), 'images that could be read')
-        k,found = _estimate(feats, seed) if k=='auto' else (k, None)
-        clusters = fit_head(feats, k, prior=prior, outliers=outliers, seed=seed, device=device, callbacks=[_Bar()])
+        k,found = _estimate(feats, job.seed) if k=='auto' else (k, None)
+        clusters = fit_head(feats, k, prior=job.prior, outliers=job.outliers, seed=job.seed, device=job.network.device, callbacks=[_Bar()])
         tried,chosen,seconds = (clusters.config[w] for w in ('scores', 'chosen', 'seconds'))
         _say('Training', f'one head learns the best of {len(tried)} partitions, "{chosen}": {seconds:.1f} s')
-        if words is not None: _name(clusters, feats, images, words, spec, checkpoint, device)
+        if job.words is not None: _name(clusters, feats, images, job.words, job.network)
         scores = None if feats.labels is None else evaluate(feats.labels, clusters)
         _write_skipped(feats, tmp/'skipped.csv')
         if found: clusters.config['k_estimate'] = dict(k=found.k, interval=list(found.interval), note=found.note)
         clusters.save(tmp/'head')
         clusters.to_frame().rename(columns=dict(name='path')).drop(columns='runner_up').to_csv(
             tmp/'assignments.csv', index=False, errors='surrogateescape')
-        report(clusters, images, feats, tmp, scores=scores, provenance=_provenance(feats, clusters, command, found), title=title,
+        report(clusters, images, feats, tmp, scores=scores, provenance=_provenance(feats, clusters, job.command, found), title=job.title,
                k_estimate=found)
-    _tell(clusters, scores, out, store)
+    _tell(clusters, scores, job.out, job.store)
     return clusters
 
 # %% ../nbs/13_cli.ipynb #8ba4caec
@@ -170,7 +195,7 @@ def scp_demo(
     force:bool=False,       # replace what an earlier run wrote to `out`; other files there are left alone
 ):
     "Cluster the 1,797 digits that scikit-learn bundles, offline, and write a report"
-    _cluster(digits(), k, out, force, seed, 'Digits', 'scp_demo', 'pixels?size=8')
+    _cluster(digits(), _Job('scp_demo', 'Digits', _Network('pixels?size=8'), k, out, force, seed))
 
 # %% ../nbs/13_cli.ipynb #5f8265f7
 @call_parse
@@ -192,7 +217,7 @@ def scp_features(
     check_place(out, force)
     file = Path(out)/'features.npy'
     before = file.stat().st_mtime_ns if file.is_file() else None
-    _features(images, backbone, checkpoint, device, batch_size, out, n_workers=workers, force=force, update=update)
+    _Network(backbone, checkpoint, device, batch_size).features(images, out, n_workers=workers, force=force, update=update)
     _say('Wrote' if file.stat().st_mtime_ns!=before else 'Complete', f'{out}   (Features.load({str(out)!r}) in Python)')
 
 # %% ../nbs/13_cli.ipynb #60f4496f
@@ -224,5 +249,5 @@ def scp_cluster(
         raise FileExistsError(f'--features "{features}" holds other things. Give what scp_features made, or a new directory.') from e
     images = as_images(folder, labels='folder' if evaluate else None)
     name = Path(folder).resolve().name
-    _cluster(images, k, out or f'{name}-clusters', force, seed, name, 'scp_cluster', backbone, checkpoint, device, batch_size,
-             prior, outliers, words, features)
+    network = _Network(backbone, checkpoint, device, batch_size)
+    _cluster(images, _Job('scp_cluster', name, network, k, out or f'{name}-clusters', force, seed, prior, outliers, words, features))

@@ -7,6 +7,7 @@ __all__ = ['CPPHead', 'CPPLoss', 'cpp_loss', 'fit_cpp']
 
 # %% ../nbs/06_cpp.ipynb #748ceb27
 import logging, math, time, warnings
+from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -101,6 +102,30 @@ def cpp_loss(Z:torch.Tensor,               # features of both sides `[2, b, z]`,
 # %% ../nbs/06_cpp.ipynb #1bcac5b2
 _log = logging.getLogger(__name__)
 
+@dataclass
+class _Settings:
+    "How to fit, as asked for by `fit_cpp`; what was left open is filled in before the start"
+    prior:str              # sizes to expect
+    z:int|None             # width of the learned feature
+    hidden:int             # width of the hidden layers
+    two_heads:bool         # a code of its own for the membership?
+    warmup:int             # steps of R alone
+    steps:int              # steps of the full objective
+    batch_size:int|None    # points per step
+    n_columns:int|None     # columns of Π drawn per step; None takes all
+    eta:float              # entropy weight η of Π
+    eps:float              # distortion ε of the rates
+    align:float            # weight of agreement within pairs
+    gamma:float            # weight of ‖Π‖²
+    keep:float             # share of the embedding that is the features themselves
+    lr:float               # largest rate of learning
+    landmarks:int          # points for spectral clustering
+    seed:int               # of everything that is drawn
+
+    def loss(self, Z, C, generator):
+        "The loss of features and codes"
+        return cpp_loss(Z, C, self.eta, self.eps, self.align, self.gamma, self.n_columns, generator)
+
 def _sides(pairs, prepare, X, rows, g, dev):
     "Features ready for the head: of rows and partners `[2b, d]` and how many sides that is"
     if pairs is None: return prepare(X[rows].to(dev)),1
@@ -115,25 +140,25 @@ def _batches(n, b, steps, g):
             if len(rows)==b and done<steps: yield rows; done += 1
 
 # %% ../nbs/06_cpp.ipynb #1457ce4f
-def _learn(head, draw, batches, warmup, steps, lr, settings, run, callbacks):
+def _learn(head, draw, s:_Settings, g, run, callbacks):
     "Warm up and then train on the full objective"
-    opt = torch.optim.AdamW(head.parameters(), lr, weight_decay=1e-4)
+    opt,steps = torch.optim.AdamW(head.parameters(), s.lr, weight_decay=1e-4),s.warmup+s.steps
     def copied(): return head.code is not None and head.code.load_state_dict(head.feature.state_dict())
     with note_ctrl_c() as note:
-        for step,rows in enumerate(batches):
-            if step==warmup: copied()
-            for group in opt.param_groups: group['lr'] = lr*min(1, 10*step/steps+.1)*(1+math.cos(math.pi*step/steps))/2
+        for step,rows in enumerate(_batches(run.n, s.batch_size, steps, g)):
+            if step==s.warmup: copied()
+            for group in opt.param_groups: group['lr'] = s.lr*min(1, 10*step/steps+.1)*(1+math.cos(math.pi*step/steps))/2
             x,sides = draw(rows)
             z,c = head.codes(x)
             Z = z.view(sides, len(rows), -1)
-            C = None if step<warmup else Z if head.code is None else c.view_as(Z)
-            loss = cpp_loss(Z, C, **settings)
+            C = None if step<s.warmup else Z if head.code is None else c.view_as(Z)
+            loss = s.loss(Z, C, g)
             if not loss.total.isfinite():
                 raise FloatingPointError(f'the loss is not finite in step {step+1}. Look for extreme values in the features, or lower lr.')
             opt.zero_grad(); loss.total.backward(); opt.step()
             run.seen += len(rows)
             if (step+1)%20 and step+1<steps and not note.asked: continue
-            run.epoch,run.stage = run.epoch+1,'warmup' if step<warmup else 'full'
+            run.epoch,run.stage = run.epoch+1,'warmup' if step<s.warmup else 'full'
             run.loss,run.rate,run.parts,run.apart = (t.item() for t in loss)
             asked = note.asked
             try: tell_callbacks(callbacks, 'on_epoch_end', run)
@@ -142,7 +167,7 @@ def _learn(head, draw, batches, warmup, steps, lr, settings, run, callbacks):
             if asked:
                 _log.info('stopped in round %d', run.epoch)
                 break
-    if step<warmup: copied()     # stopped early: a code of its own has not begun
+    if step<s.warmup: copied()     # stopped early: a code of its own has not begun
 
 # %% ../nbs/06_cpp.ipynb #95802ebd
 def _centres(codes, labels, k): return unit_rows(one_hot(torch.as_tensor(labels).long(), k).to(codes).T@codes)
@@ -159,21 +184,21 @@ def _shared_out(codes, centres, eta, even, rounds=20):
     return centres,(v/v.mean()).log()
 
 # %% ../nbs/06_cpp.ipynb #09e820b2
-def _starts(codes, F, k, eta, n_landmarks, seed, times=(8,4,4)):
+def _starts(codes, F, k, s:_Settings, times=(8,4,4)):
     "First centres `[k, z]`: spectral on landmarks, k-means of codes, k-means of features"
-    g = torch.Generator().manual_seed(seed)
+    g = torch.Generator().manual_seed(s.seed)
     some = torch.randperm(len(codes), generator=g)[:10_000]
-    marks = some[:max(k, n_landmarks)]
-    E = diffusion_map(sp.csr_matrix(membership(codes[marks], eta, signed=True).numpy()), k, steps=0, seed=seed)
+    marks = some[:max(k, s.landmarks)]
+    E = diffusion_map(sp.csr_matrix(membership(codes[marks], s.eta, signed=True).numpy()), k, steps=0, seed=s.seed)
     for rows,V,n in zip((marks, some, some), (E, codes[some], unit_rows(F[some])), times):
-        for i in range(n): yield _centres(codes[rows], KMeans(k, n_init=1, random_state=(100*seed+i)%2**32).fit_predict(V.numpy()), k)
+        for i in range(n): yield _centres(codes[rows], KMeans(k, n_init=1, random_state=(100*s.seed+i)%2**32).fit_predict(V.numpy()), k)
 
-def _find_clusters(codes, F, graph, k, eta, even, n_landmarks, seed):
+def _find_clusters(codes, F, graph, k, s:_Settings):
     "Centres, log v and modularity of the clusters that fit the graph best"
-    best,some = None,torch.randperm(len(codes), generator=torch.Generator().manual_seed(seed))[:20_000]
-    for centres in _starts(codes, F, k, eta, n_landmarks, seed):
-        c,v = _shared_out(codes[some], centres, eta, even)
-        labels = (codes@c.T/eta+v).argmax(1)
+    best,some = None,torch.randperm(len(codes), generator=torch.Generator().manual_seed(s.seed))[:20_000]
+    for centres in _starts(codes, F, k, s):
+        c,v = _shared_out(codes[some], centres, s.eta, s.prior=='uniform')
+        labels = (codes@c.T/s.eta+v).argmax(1)
         score = modularity(graph, labels.numpy())
         if best is None or score>best[2]: best = c,v,score,torch.bincount(labels, minlength=k)
     order = best[3].argsort(descending=True, stable=True)
@@ -200,7 +225,7 @@ def _width(z, k):
     if z<k: raise ValueError(f'z={z} directions cannot hold {k} orthogonal clusters. Give {k} or more.')
     return int(z)
 
-def _fill_in(s, k, n):
+def _fill_in(s:_Settings, k, n):
     "Check the settings of a fit, and fill in what was left open"
     if s.prior not in ('uniform', 'learned'): raise ValueError(f'prior must be "uniform" or "learned"; got {s.prior!r}.')
     check_counts(**{w: getattr(s, w) for w in ('z', 'hidden', 'steps', 'batch_size', 'n_columns', 'landmarks')})
@@ -217,13 +242,13 @@ def _all_rows(f, X, prepare, dev, block=16384):
     return torch.cat([f(prepare(X[i:i+block].to(dev))).cpu() for i in range(0, len(X), block)])
 
 # %% ../nbs/06_cpp.ipynb #bbc52df3
-def _finish(head, prepare, X, pairs, s, seed, dev, run):
+def _finish(head, prepare, X, graph, s:_Settings, dev, run):
     "Find the clusters and put them into the head; gives probabilities and embedding of all rows"
     head.eval().requires_grad_(False)
     codes,F = _all_rows(lambda x: head.codes(x)[1], X, prepare, dev),_all_rows(lambda x: x, X, prepare, dev)
-    c,v,run.modularity = _find_clusters(codes, F, pairs.graph, head.n_clusters, s.eta, s.prior=='uniform', s.landmarks, seed)
+    c,v,run.modularity = _find_clusters(codes, F, graph, head.n_clusters, s)
     head.w.copy_((c.T/s.eta)[None]); head.b.copy_(v[None,None])
-    some = torch.randperm(len(X), generator=torch.Generator().manual_seed(seed))[:s.landmarks]
+    some = torch.randperm(len(X), generator=torch.Generator().manual_seed(s.seed))[:s.landmarks]
     z = _all_rows(lambda x: head.codes(x)[0], X[some], prepare, dev)
     run.rate,run.parts = coding_rate(z, s.eps).item(),cluster_rate(z, membership(codes[some], s.eta, signed=True), s.eps).item()
     probs = head_probs(head, X, prepare)[0]
@@ -242,30 +267,28 @@ def _look(head, prepare, X, dev, rows):
     return 'codes',codes
 
 # %% ../nbs/06_cpp.ipynb #a57eb46b
-def _fit(X, k, pairs, s, seed, dev, callbacks):
+def _fit(X, k, pairs, s:_Settings, dev, callbacks):
     "Train, find the clusters; gives head, map, probabilities, embedding and the run with all that is worth knowing"
-    n,g,start = len(X),torch.Generator().manual_seed(seed),time.perf_counter()
-    steps = s.warmup+s.steps
-    run = SimpleNamespace(n=n, d=X.shape[1], n_clusters=k, n_heads=1, epochs=math.ceil(steps/20), epoch=0, stopped=False, seen=0,
-                          stage='warmup', device=str(dev))
+    g,start = torch.Generator().manual_seed(s.seed),time.perf_counter()
+    run = SimpleNamespace(n=len(X), d=X.shape[1], n_clusters=k, n_heads=1, epochs=math.ceil((s.warmup+s.steps)/20), epoch=0, stopped=False,
+                          seen=0, stage='warmup', device=str(dev))
     tell_callbacks(callbacks, 'on_fit_begin', run)
     prepare = HalfWhiten.fit(X)
     neighbors = pairs if hasattr(pairs, 'graph') else NeighborPairs(X, device=dev)
     partners = None if pairs is False else pairs or neighbors
-    head = CPPHead(prepare.basis.shape[1], k, s.hidden, s.z, s.two_heads, s.keep, seed)
+    head = CPPHead(prepare.basis.shape[1], k, s.hidden, s.z, s.two_heads, s.keep, s.seed)
     head.even.copy_(1/prepare.basis.norm(dim=0))
     head,prepare = head.to(dev),prepare.to(dev)
     run.look = partial(_look, head, prepare, X, dev)
-    settings = dict(eta=s.eta, eps=s.eps, align=s.align, gamma=s.gamma, n_columns=s.n_columns, generator=g)
     def draw(rows): return _sides(partners, prepare, X, rows, g, dev)
-    _learn(head, draw, _batches(n, s.batch_size, steps, g), s.warmup, steps, s.lr, settings, run, callbacks)
-    probs,embedding = _finish(head, prepare, X, neighbors, s, seed, dev, run)
+    _learn(head, draw, s, g, run, callbacks)
+    probs,embedding = _finish(head, prepare, X, neighbors.graph, s, dev, run)
     run.pairs,run.seconds = type(partners).__name__ if partners is not None else 'none',time.perf_counter()-start
     tell_callbacks(callbacks, 'on_fit_end', run)
     return head.cpu(),prepare.cpu(),probs,embedding,run
 
 # %% ../nbs/06_cpp.ipynb #5ae04809
-def _warn_collapsed(rate, s, n):
+def _warn_collapsed(rate, s:_Settings, n):
     "Warn if the learned features use little of their space"
     m = min(n, s.z)
     most = m/2*math.log(1+s.z/(m*s.eps**2))
@@ -302,16 +325,16 @@ def fit_cpp(
     "Cluster frozen features with CPP: learn an embedding by rate reduction and read the clusters off it"
     feats = as_features(features)
     X = torch.from_numpy(np.require(feats.numpy(), np.float32, ['C', 'W']))
-    s = SimpleNamespace(prior=prior, z=z, hidden=hidden, two_heads=two_heads, warmup=warmup, steps=steps, batch_size=batch_size,
-                        n_columns=n_columns, eta=eta, eps=eps, align=align, gamma=gamma, keep=keep, lr=lr, landmarks=landmarks)
+    s = _Settings(prior=prior, z=z, hidden=hidden, two_heads=two_heads, warmup=warmup, steps=steps, batch_size=batch_size,
+                  n_columns=n_columns, eta=eta, eps=eps, align=align, gamma=gamma, keep=keep, lr=lr, landmarks=landmarks, seed=seed)
     check_rows(X); _check_directions(X, allow_zeros); _fill_in(s, check_n_clusters(n_clusters, len(X)), len(X))
     if pairs not in (None, False) and len(pairs)!=len(X):
         raise ValueError(f'pairs are of {len(pairs):,} images, features of {len(X):,}. Make both from the same images.')
     device = default_device(device)
-    with one_thread(device): head,prepare,probs,embedding,run = _fit(X, int(n_clusters), pairs, s, seed, device, callbacks)
+    with one_thread(device): head,prepare,probs,embedding,run = _fit(X, int(n_clusters), pairs, s, device, callbacks)
     warn_empty_clusters(probs); _warn_collapsed(run.rate, s, len(X))
     known = {w: getattr(run, w) for w in ('rate', 'parts', 'modularity', 'pairs', 'support', 'temperature', 'device', 'seconds')}
-    config = dict(method='CPP', seed=seed, backbone=feats.meta.get('spec'), scp_nb=__version__, **vars(s), **known)
+    config = dict(method='CPP', seed=seed, backbone=feats.meta.get('spec'), scp_nb=__version__)|vars(s)|known
     return Clusters(probs, head, prepare, feats.names, config, feats.images, embedding=embedding)
 
 # %% ../nbs/06_cpp.ipynb #7594fe31

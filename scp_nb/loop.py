@@ -256,13 +256,18 @@ def _optimizer(head, rate, record):
                              fused=head.w.device.type in ('cpu', 'cuda'), capturable=record)
 
 # %% ../nbs/03e_loop.ipynb #916e6b77
-def _epoch(take, batch, n, batch_size, rate, step, steps, g, note, target, shared):
-    "Train for one epoch; gives the last step's losses and the step reached"
+def _batches(batch, n, batch_size, g, target, shared):
+    "All rows once: both sides of their pairs, what is wanted of them, and how many pairs all processes have where they share a batch"
     for rows in torch.randperm(n, generator=g).split(batch_size):
-        t = step/steps
         part = slice(*my_part(len(rows))) if shared else slice(None)
         wanted = None if target is None else target[rows[part].to(target.device)]
-        terms = take(rate*min(1, 10*t+.1)*(1+math.cos(math.pi*t))/2, batch(rows, part), wanted, len(rows) if shared else None)
+        yield batch(rows, part),wanted,len(rows) if shared else None
+
+def _epoch(take, batches, rate, step, steps, note):
+    "Train for one epoch; gives the last step's losses and the step reached"
+    for x,wanted,n_pairs in batches:
+        t = step/steps
+        terms = take(rate*min(1, 10*t+.1)*(1+math.cos(math.pi*t))/2, x, wanted, n_pairs)
         step += 1
         if note.asked and ranks()[1]==1: break
     return terms,step
@@ -304,7 +309,7 @@ def train_heads(
     take = _Steps(head, opt, None if prior is None else prior.to(head.w), weights, min(n, batch_size), record)
     with note_ctrl_c() as note:
         while left>0:
-            terms,step = _epoch(take, batch, n, batch_size, rate, step, epochs*per_epoch, g, note, target, shared)
+            terms,step = _epoch(take, _batches(batch, n, batch_size, g, target, shared), rate, step, epochs*per_epoch, note)
             run.epoch,run.seen,done,left = run.epoch+1,getattr(run, 'seen', 0)+n,done+1,left-1
             if callbacks: run.sizes = _sizes(head, batch, n, g)
             if _end_epoch(terms, run, callbacks, note): left = 0

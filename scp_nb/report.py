@@ -236,24 +236,26 @@ def _static()->dict:
     return dict(style=Markup(read('report.css')), script=Markup(script), script_hash=Markup(f'sha256-{digest}'))
 
 # %% ../nbs/10a_report.ipynb #3bab99e1
-def _render(pages:_Pages, picks:list, features, points:MapPoints|None, scores:Scores|None, curve, made, title:str, head:str)->str:
-    "Fill the template"
+def _parts(pages:_Pages, picks:list, features, points:MapPoints|None, scores:Scores|None, curve:dict|None)->dict:
+    "What the template shows of the clusters"
     names,left_out = _names(pages)
     largest = max(p.size for p in picks)      # the outliers may be more than any cluster
     cards,doubtful = [_card(pages, p, largest) for p in picks[:_CARDS]],_doubtful(pages, min(_DOUBTFUL, pages.n))
     images = pages.thumbs.images
     skipped = {**getattr(features, 'skipped', {}), **{k:v for k,v in images.skipped.items() if k not in pages.thumbs.missing}}
-    env = Environment(loader=PackageLoader('scp_nb', ''), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return env.get_template('report.html').render(
-        **_static(), title=title, version=metadata.version('scp_nb'), facts=_facts(pages, scores, curve), cards=cards,
-        more=len(picks)-len(cards), doubtful=doubtful, names=Markup(names),
+    return dict(
+        facts=_facts(pages, scores, curve), cards=cards, more=len(picks)-len(cards), doubtful=doubtful, names=Markup(names),
         unlisted=f'Names of {pages.n-left_out:,} of {pages.n:,} images are searched; all are in assignments.csv.' if left_out else '',
         map=None if points is None else _svg_map(points, pages), curve=curve,
         central_means='most central images (nearest to the mean of their features)' if features is not None else 'most confident images',
         unsure=f'{int((pages.conf<.5).sum()):,} of {pages.n:,}',
         scores=None if scores is None else dict(rows=scores.rows(), draws=scores.draws, counts=scores._counts()),
-        provenance=_how_made(made, _known(pages.clusters, features)), lists=_lists(skipped, pages.thumbs.missing),
-        code=_again(features, head))
+        lists=_lists(skipped, pages.thumbs.missing))
+
+def _fill_template(**values)->str:
+    "The page that shows `values`"
+    env = Environment(loader=PackageLoader('scp_nb', ''), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return env.get_template('report.html').render(**_static(), version=metadata.version('scp_nb'), **values)
 
 # %% ../nbs/10a_report.ipynb #8f5699fe
 def report(clusters,                          # `Clusters`
@@ -282,7 +284,8 @@ def report(clusters,                          # `Clusters`
     if title is None:
         root = getattr(thumbs.images, 'root', None)
         title = Path(root).resolve().name if root else 'images'
-    page = _render(pages, picks, features, points, scores, curve, provenance, title, head)
+    page = _fill_template(title=title, **_parts(pages, picks, features, points, scores, curve),
+                          provenance=_how_made(provenance, _known(clusters, features)), code=_again(features, head))
     write_picture(out/'report.html', page.encode('utf-8', 'replace'), force)
     save_png(show_clusters(clusters, thumbs, features=features), out/'gallery.png', force)
     if points is not None: save_png(plot_map(features, clusters, points=points).figure, out/'map.png', force)

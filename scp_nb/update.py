@@ -55,18 +55,27 @@ def _check_update(clusters, features, new):
     return old
 
 # %% ../nbs/03f_update.ipynb #5f6a52ab
-def _learn(head, prepare, X, was_old, epochs, batch_size, seed, dev, callbacks):
-    "Train a copy of `head` on what old and new images agree on"
-    head,prepare,n = deepcopy(head).to(dev).requires_grad_(True),prepare.to(dev),len(X)
-    Z = torch.cat([prepare(x.to(dev)).cpu() for x in X.split(65536)])
-    pairs,g,b = NeighborPairs(X, device=dev),torch.Generator().manual_seed(seed),min(n, batch_size)
-    target,there = _spread(pairs.graph, head_probs(head, Z)[0].numpy(), was_old),Z.to(dev)
-    def batch(rows, part): return there[torch.cat([rows[part], pairs.sample(rows, g)[part]]).to(dev)]
-    run = SimpleNamespace(epoch=0, stage='update', n=n, device=str(dev))
-    run.look = lambda rows: ('probs', head_probs(head, there[rows])[0].numpy())
-    train_heads(head, batch, n, epochs or epochs_for(n, b, 300, 1500), b, 1e-3, g, run, callbacks, target.to(dev), shared=True)
-    calibrate_head(head, Z, target, neighbor_graph(knn(Z, min(15, n-1), device=dev)))
-    return head.requires_grad_(False)
+class _Update:
+    "A copy of the head of `clusters`, and what old and new rows agree on for it to learn"
+    def __init__(self, clusters, X, was_old, dev):
+        self.head,self.prepare,self.dev = deepcopy(clusters.head).to(dev).requires_grad_(True),deepcopy(clusters.prepare).to(dev),dev
+        self.Z = torch.cat([self.prepare(x.to(dev)).cpu() for x in X.split(65536)])
+        self.pairs,self.there = NeighborPairs(X, device=dev),self.Z.to(dev)
+        self.target = _spread(self.pairs.graph, head_probs(self.head, self.Z)[0].numpy(), was_old)
+
+    def look(self, rows): return 'probs',head_probs(self.head, self.there[rows])[0].numpy()
+
+    def learn(self, epochs, batch_size, seed, callbacks):
+        "Train the head"
+        n,g = len(self.Z),torch.Generator().manual_seed(seed)
+        b,run = min(n, batch_size),SimpleNamespace(epoch=0, stage='update', n=n, device=str(self.dev), look=self.look)
+        def batch(rows, part): return self.there[torch.cat([rows[part], self.pairs.sample(rows, g)[part]]).to(self.dev)]
+        train_heads(self.head, batch, n, epochs or epochs_for(n, b, 300, 1500), b, 1e-3, g, run, callbacks, self.target.to(self.dev),
+                    shared=True)
+        calibrate_head(self.head, self.Z, self.target, neighbor_graph(knn(self.Z, min(15, n-1), device=self.dev)))
+        self.head.requires_grad_(False)
+
+    def place(self, X): return place_rows(self.head, self.prepare, X, self.dev)
 
 # %% ../nbs/03f_update.ipynb #39ff9541
 @patch
@@ -83,14 +92,14 @@ def update(self:Clusters,
     "Adapt the clusters to new images and add them; every cluster keeps its number"
     new,dev = as_features(new_features),default_device(device)
     old = _check_update(self, features, new)
-    X,was_old = _some(old, new, sample, seed)
-    head = _learn(self.head, deepcopy(self.prepare), X, was_old, epochs, batch_size, seed, dev, callbacks)
-    probs = np.concatenate([place_rows(head, deepcopy(self.prepare), f.X, dev) for f in (old, new)])
+    work = _Update(self, *_some(old, new, sample, seed), dev)
+    work.learn(epochs, batch_size, seed, callbacks)
+    probs = np.concatenate([work.place(f.X) for f in (old, new)])
     before,after = self.probs.argmax(1),probs[:len(old)].argmax(1)
     config = {k:v for k,v in self.config.items() if k!='outliers'}
     large,names = len(old)+len(new)>(sample or 0)>0,[*self.names, *new.names]
     both = None if large else Features(np.concatenate([old.numpy(), new.numpy()]), names, meta=old.meta)
-    return Clusters(probs, head.cpu(), deepcopy(self.prepare).cpu(), names,
+    return Clusters(probs, work.head.cpu(), work.prepare.cpu(), names,
                     config | dict(moved=int((before!=after).sum()), of=len(old), added=len(new)), features=both)
 
 Clusters.moved = property(lambda self: self.config.get('moved', 0), doc='Old images that changed their cluster in the last `update`')

@@ -7,12 +7,10 @@ __all__ = ['FAMILIES', 'centred', 'principal_directions', 'evened', 'Space', 'li
            'refine_partition', 'average_partitions', 'find_candidates']
 
 # %% ../nbs/03i_candidates.ipynb #cafb0196
-import math, warnings
+import math
 from functools import cached_property
 import numpy as np, torch
 from sklearn.cluster import AgglomerativeClustering
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
 from torch.nn.functional import one_hot
 from .clusters import Prepare
 from .pairs import Neighbors, knn, neighbor_graph, unit_rows
@@ -168,15 +166,6 @@ def _starts(space, Z, n_init, n_runs=4):
     n_runs = n_runs if space.k<=200 else 1
     return average_partitions(space, [kmeans_labels(Z, space.k, n_init, space.seed*n_runs+s) for s in range(n_runs)])
 
-def _ward(Z, k): return AgglomerativeClustering(k).fit_predict(Z)
-
-def _mixture(space):
-    "A Gaussian mixture on the embedding: clusters may be wide or narrow, long or round"
-    Y = space.embedding
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', ConvergenceWarning)
-        return GaussianMixture(space.k, reg_covar=1e-3*float(Y.var()), random_state=space.seed % 2**32).fit_predict(Y)
-
 def _merged(space, Z):
     "Partitions that were cut finely and merged: the average of the best quarter, and the best"
     finer,starts = ((1, 1.5, 2, 3, 4, 6, 10), 2) if space.k<=50 else ((1, 1.5, 2, 3, 4), 1) if space.k<=200 else ((1.5, 2), 1)
@@ -188,33 +177,27 @@ def _merged(space, Z):
 
 # %% ../nbs/03i_candidates.ipynb #d1d2f3a3
 FAMILIES = {
-    # name: (a function of a Space that gives partitions, rows at most, clusters at most)
-    'Ward':             (lambda s: [_ward(s.rows.numpy(), s.k)], 5_000, math.inf),
-    'embedded':         (lambda s: [_starts(s, s.embedding, 2)], math.inf, math.inf),
-    'embedded Ward':    (lambda s: [_ward(s.embedding, s.k)], 8_000, math.inf),
-    'mixture':          (lambda s: [_mixture(s)], math.inf, 120),
-    'merged':           (lambda s: _merged(s, s.map), math.inf, 200),
-    'embedded, merged': (lambda s: _merged(s, s.embedding), math.inf, math.inf),
-    'heads':            (lambda s: [] if s.heads is None else [s.heads], math.inf, math.inf),
+    # name: (a function of a Space that gives partitions, clusters at most)
+    'embedded':         (lambda s: [_starts(s, s.embedding, 2)], math.inf),
+    'merged':           (lambda s: _merged(s, s.map), 200),
+    'embedded, merged': (lambda s: _merged(s, s.embedding), math.inf),
+    'heads':            (lambda s: [] if s.heads is None else [s.heads], math.inf),
 }
-_AVERAGED = 'embedded', 'embedded Ward', 'mixture', 'heads'     # their average is one more candidate
 
 # %% ../nbs/03i_candidates.ipynb #b1fe8c1a
 def find_candidates(space:Space,       # what to make them from
-                    families=None,     # names of `FAMILIES`; None takes all that suit the numbers of rows and clusters
+                    families=None,     # names of `FAMILIES`; None takes all that suit the number of clusters
                     refine:bool=True   # whether each is refined
                    )->dict:            # name -> cluster of each row, int64 `[n]`
     "Make a partition of every kind"
-    n,found = len(space),{}
-    if few_per_cluster(space):
-        E = evened(space.directions, .5).numpy()        # without a graph, k-means and Ward need more of it
+    found = {}
+    if few_per_cluster(space):          # without a graph, k-means and Ward need directions that are more even
+        E = evened(space.directions, .5).numpy()
         found['k-means'] = _starts(space, E, 3)
-        if n<=FAMILIES['Ward'][1]: found['Ward'] = _ward(E, space.k)
+        if len(space)<=5_000: found['Ward'] = AgglomerativeClustering(space.k).fit_predict(E).astype(np.int64)
         families = []
-    for name,(make,most_rows,most_k) in FAMILIES.items():
-        if families is not None and name not in families or n>most_rows or space.k>most_k: continue
+    for name,(make,most_k) in FAMILIES.items():
+        if families is not None and name not in families or space.k>most_k: continue
         parts = make(space)
         for i,p in enumerate(parts): found[name if len(parts)==1 else f'{name} {i+1}'] = np.asarray(p, dtype=np.int64)
-    several = [found[f] for f in _AVERAGED if f in found]
-    if len(several)>1 and space.k<=200: found['average'] = average_partitions(space, several)
     return {f: refine_partition(space, p) for f,p in found.items()} if refine else found

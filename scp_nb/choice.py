@@ -14,7 +14,7 @@ from .candidates import Space
 from .pairs import unit_rows
 
 # %% ../nbs/03j_choice.ipynb #4aa7ea32
-WEIGHTS = dict(agreement=1., silhouette=.7, depth=1.3, evenness=1.)
+WEIGHTS = dict(agreement=1., silhouette=1., depth=1.3, evenness=1.)
 
 def agreements(labels:np.ndarray,   # partitions of the same rows, int `[m, n]`
                k:int                # clusters of each

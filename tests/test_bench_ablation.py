@@ -35,11 +35,11 @@ def one(): return ablation.ablate_task('digits@50', None)
 
 def test_a_task_end_to_end(one):
     parts = one['parts']
-    assert set(parts)=={'all', 'taught', 'best candidate', 'without refining', 'without narrowing', *(f'without {w}' for w in (*ablation.PARTS, *WEIGHTS))}
+    assert set(parts)=={'all', 'taught', 'best candidate', 'without refining', 'without narrowing', *(f'without {w}' for w in (*ablation.FAMILIES, *WEIGHTS))}
     assert parts['best candidate']>=parts['all']
     assert parts['best candidate']==max(c['ACC'] for c in one['candidates'].values())
     assert parts['all']==one['candidates'][one['chosen']]['ACC']            # what is scored is what the fit chose
-    assert all(0<v<=1 for v in parts.values()) and set(one['alone'])==set(ablation.PARTS)
+    assert all(0<v<=1 for v in parts.values()) and set(one['alone'])==set(ablation.FAMILIES)
     assert one['alone']['merged']==one['candidates']['merged 1']['ACC']
     assert json.loads(json.dumps(one))==one
 
@@ -54,10 +54,10 @@ def test_what_is_left_out_takes_no_part():
     X = np.random.default_rng(0).standard_normal((90,5)).astype(np.float32)
     X[:30] += 4; X[30:60] -= 4
     _,space,found,_ = ablation.watched_fit(X, 3)
-    for f in ablation.PARTS:
-        assert f not in {ablation.family_of(c) for c in ablation.without_family(space, found, f)}
-    less = ablation.without_family(space, found, 'mixture')
-    again = find_candidates(space, [f for f in ablation.FAMILIES if f!='mixture'], refine=False)
+    for f in ablation.FAMILIES:
+        assert f not in {ablation.family_of(c) for c in ablation.without_family(found, f)}
+    less = ablation.without_family(found, 'heads')
+    again = find_candidates(space, [f for f in ablation.FAMILIES if f!='heads'], refine=False)
     assert less.keys()==again.keys() and all((less[c]==again[c]).all() for c in less)
 
 def test_copies_are_scored_with_what_they_copy(monkeypatch):

@@ -189,10 +189,11 @@ def _newest(checkpoint, name, epochs):
 def epochs_for(n:int,               # rows
                batch_size:int,      # rows per step
                low:int,             # steps wanted; with `high` the least
-               high:int|None=None   # between `low` and this, one step per 10 rows; None: `low` whatever n
+               high:int|None=None,  # between `low` and this, one step per `part` rows; None: `low` whatever n
+               part:int=10          # rows
               )->int:               # 1 or more
     "Choose the epochs that make about as many steps as are wanted"
-    steps = low if high is None else min(high, max(low, n//10))
+    steps = low if high is None else min(high, max(low, n//part))
     return max(1, math.ceil(steps*batch_size/n))
 
 # %% ../nbs/03e_loop.ipynb #07627857

@@ -221,7 +221,7 @@ class _Fit:
         self.prepared = prepared
         self.n,self.g,self.start = len(X),torch.Generator().manual_seed(settings.seed),time.perf_counter()
         self.search_epochs = epochs_for(self.n, settings.batch_size, 300)
-        self.teach_epochs = settings.epochs or epochs_for(self.n, settings.batch_size, 300, 600)
+        self.teach_epochs = settings.epochs or epochs_for(self.n, settings.batch_size, 200, 600, 16)
         self.run = SimpleNamespace(n=self.n, d=X.shape[1], n_clusters=settings.k, n_heads=settings.n_heads, epoch=0, stopped=False,
                                    epochs=self.search_epochs+self.teach_epochs, stage='search', device=str(settings.device), rows=rows,
                                    prior=settings.prior if isinstance(settings.prior, str) else 'given', modularity=[],
@@ -239,7 +239,7 @@ class _Fit:
 
     def search_heads(self, space, sizes):
         "Train heads on the diffusion map; gives the consensus of those of the highest modularity"
-        n_heads = max(1, min(self.s.n_heads, 400//space.k))      # their cost grows with k, and what more of them add does not
+        n_heads = max(1, min(self.s.n_heads, 300//space.k))      # their cost grows with k, and what more of them add does not
         E = (space.map/space.map.std()).to(space.device)
         head,count = _my_heads(E.shape[1], space.k, n_heads, space.seed)
         edges = EdgeSampler(space.graph)
@@ -315,8 +315,8 @@ def fit_head(
     prior:str|np.ndarray='auto',     # sizes to expect: "auto" (as candidates agree), "uniform", "learned" (any), or shares `[k]`
     n_heads:int=12,                  # heads that search, one family of candidates; more are steadier and cost time in proportion
     hidden:int|None=256,             # hidden units of the kept head; None makes it linear, for predictions that are easier to explain
-    epochs:int|None=None,            # epochs of the second round; None makes n/10 steps, at least 300 and at most 600
-    batch_size:int=512,              # pairs per step, n at most; larger ones are steadier and slower
+    epochs:int|None=None,            # epochs of the second round; None makes n/16 steps, from 200 to 600
+    batch_size:int|None=None,        # pairs per step, n at most; None: n/16, from 256 to 512; larger ones are steadier and slower
     outliers:float|None=None,        # share of images to mark as outliers, label -1, the strangest; None marks none
     min_confidence:float|None=None,  # or: mark those whose confidence is below this, 0 to 1
     seed:int=0,                      # the same seed, machine and device give the same clusters
@@ -336,7 +336,7 @@ def fit_head(
     warn_dominant(feats, stacklevel=4)
     prepared,repeats = None,0
     if pairs is None: rows_of,X,prepared,repeats = _once(rows_of, X, k, seed, dev)
-    b = min(len(X), batch_size)
+    b = min(len(X), batch_size or max(256, min(512, len(X)//16)))      # few rows need no large batches, which cost time
     prior,mark = check_prior(prior, k),not (outliers is None and min_confidence is None)
     if mark: check_one_fraction(outliers=outliers, min_confidence=min_confidence)
     if pairs is not None and len(pairs)!=n:

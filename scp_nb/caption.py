@@ -16,10 +16,10 @@ from PIL import Image
 from scipy.optimize import linear_sum_assignment
 from scipy.special import ndtri
 from .data import ImageFiles, to_rgb
-from .backbones import Backbone, default_backbone, load_backbone
-from .parallel import blocks
+from .extract.backbones import Backbone, default_backbone, load_backbone
+from .extract.parallel import blocks
 from .features import Features, as_features, extract_features
-from .vocabulary import PROMPTS, Vocabulary, encode_texts, text_features, vocabulary, has_text_tower, as_prompts
+from .extract.vocabulary import PROMPTS, Vocabulary, encode_texts, text_features, vocabulary, has_text_tower, as_prompts
 
 _all_ = ['PROMPTS', 'Vocabulary', 'encode_texts', 'text_features', 'vocabulary']   # people look for them here
 

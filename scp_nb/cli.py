@@ -15,16 +15,20 @@ import numpy as np
 from fastcore.script import call_parse
 from tqdm import tqdm
 from .data import as_images, digits
-from .features import default_backbone, extract_features, load_backbone, out_dir
-from .collection import check_place
-from .clusters import check_one_fraction
-from .parallel import ranks
-from .train import Callback, fit_head, check_prior
+from .extract.backbones import default_backbone, load_backbone
+from .features import extract_features
+from .extract.journal import out_dir
+from .extract.collection import check_place
+from .cluster.clusters import check_one_fraction
+from .extract.parallel import ranks
+from .cluster.loop import Callback
+from .train import fit_head, check_prior
 from .estimate_k import estimate_k
 from .estimators import number_to_make
-from .caption import caption_clusters, vocabulary
+from .caption import caption_clusters
+from .extract.vocabulary import vocabulary
 from .evaluate import evaluate
-from .report import report
+from .show import report
 
 # %% ../nbs/13_cli.ipynb #84979374
 def one_line_errors(f   # the function of a command; called from Python it raises as ever

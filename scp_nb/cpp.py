@@ -17,12 +17,14 @@ from sklearn.cluster import KMeans
 from torch import nn
 from torch.nn.functional import one_hot
 from . import __version__
-from .features import Features, as_features, default_device
-from .pairs import MixedPairs, NeighborPairs, ViewPairs, knn, neighbor_graph, unit_rows
-from .consensus import diffusion_map, modularity
-from .clusters import Clusters, HalfWhiten, fit_temperature, neighbor_support, features_for_head, head_probs
-from .loop import one_thread, plain_torch, note_ctrl_c, tell_callbacks
-from .train import Callback, StopFit, check_counts, check_n_clusters, check_rows, warn_empty_clusters
+from .features import Features, as_features, unit_rows
+from .extract.backbones import default_device
+from .pairs import MixedPairs, NeighborPairs, ViewPairs
+from .cluster.neighbors import neighbor_graph, knn
+from .cluster.consensus import diffusion_map, modularity
+from .cluster.clusters import Clusters, HalfWhiten, fit_temperature, neighbor_support, features_for_head, head_probs
+from .cluster.loop import one_thread, plain_torch, note_ctrl_c, tell_callbacks, Callback, StopFit
+from .train import check_counts, check_n_clusters, check_rows, warn_empty_clusters
 from .mcr2 import cluster_rate, coding_rate, membership, sampled_cluster_rate
 
 # %% ../nbs/06_cpp.ipynb #68079624

@@ -13,10 +13,10 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Cluster
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from .data import to_numpy
-from .features import Features, as_features
-from .pairs import unit_rows
+from .features import Features, as_features, unit_rows
 from .head import ClusterHead
-from .train import Clusters, HalfWhiten, fit_head
+from .cluster.clusters import Clusters, HalfWhiten
+from .train import fit_head
 from .cpp import fit_cpp
 from .estimate_k import estimate_k
 

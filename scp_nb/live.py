@@ -14,14 +14,15 @@ from fastcore.basics import patch
 from IPython import get_ipython
 from IPython.display import display
 from .features import Features
-from .clusters import Clusters
-from .train import Callback, StopFit, fit_head
+from .cluster.clusters import Clusters
+from .cluster.loop import Callback, StopFit
+from .train import fit_head
 from .evaluate import format_score
-from .pick import cluster_style
-from .panels import SoftMap, ink, style_sheet
-from .follow import Budget, SoftCodes, look_at_rows
-from .editbar import EditBar
-from .board import Board, LOSS_TERMS, match_columns
+from .view.pick import cluster_style
+from .view.panels import SoftMap, ink, style_sheet
+from .view.follow import Budget, SoftCodes, look_at_rows
+from .view.editbar import EditBar
+from .view.board import Board, LOSS_TERMS, match_columns
 
 # %% ../nbs/11_live.ipynb #667f1ae1
 _log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import math
 from typing import NamedTuple
 import torch
 from torch.autograd.function import once_differentiable
-from .pairs import unit_rows
+from .features import unit_rows
 
 # %% ../nbs/05_mcr2.ipynb #857ed13d
 def _finite(Z):

@@ -13,18 +13,21 @@ from types import SimpleNamespace
 import numpy as np, torch
 from torch.nn.functional import one_hot
 from . import __version__
-from .features import Features, as_features, default_device, warn_dominant, warn_zero_rows
-from .parallel import blocks, from_first, gather, my_part, ranks, take_rows, check_stamp, file_stamp
-from .pairs import EdgeSampler, MixedPairs, NeighborPairs, Neighbors, ViewPairs, knn
+from .features import Features, as_features, warn_dominant, warn_zero_rows
+from .extract.backbones import default_device
+from .extract.parallel import blocks, from_first, gather, my_part, ranks, take_rows, check_stamp, file_stamp
+from .cluster.neighbors import EdgeSampler, Neighbors, knn
+from .pairs import MixedPairs, NeighborPairs, ViewPairs
 from .head import ClusterHead
-from .consensus import align, consensus, modularities
-from .clusters import Clusters, HalfWhiten, Prepare, fit_temperature, neighbor_support, check_one_fraction, place_rows, head_probs
-from .density import kmeans_labels
-from .repeats import find_repeats
-from .candidates import FAMILIES, Space, centred, evened, few_per_cluster, find_candidates, principal_directions, refine_partition
-from .choice import choose_partition, expected_accuracy, score_partitions
-from .loop import Callback, Checkpoint, StopFit, kept, one_thread, plain_torch, train_heads, epochs_for, tell_callbacks
-from . import edit as _edit, update as _update     # give Clusters `merge`, `split` and the other edits, and `update`
+from .cluster.consensus import align, consensus, modularities
+from .cluster.clusters import Clusters, HalfWhiten, Prepare, fit_temperature, neighbor_support, check_one_fraction, place_rows, head_probs
+from .cluster.density import kmeans_labels
+from .cluster.repeats import find_repeats
+from .cluster.candidates import FAMILIES, Space, centred, evened, few_per_cluster, find_candidates, principal_directions, refine_partition
+from .cluster.choice import choose_partition, expected_accuracy, score_partitions
+from .cluster.loop import Callback, Checkpoint, StopFit, kept, one_thread, plain_torch, train_heads, epochs_for, tell_callbacks
+from .cluster import edit as _edit     # give Clusters `merge`, `split` and the other edits, and `update`
+from .cluster.update import update as _update
 
 # %% ../nbs/04_train.ipynb #c035b852
 _all_ = ['Callback', 'Checkpoint', 'Clusters', 'HalfWhiten', 'Prepare', 'StopFit']   # people look for them here

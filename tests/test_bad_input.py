@@ -8,7 +8,7 @@ from scp_nb import cli
 from scp_nb.data import digits
 from scp_nb.features import Features, as_features, extract_features, load_backbone
 from scp_nb.features import dominant_column, warn_dominant, warn_zero_rows, zero_rows
-from scp_nb.neighbors import knn, unit_rows
+from scp_nb.cluster.neighbors import knn, unit_rows
 from scp_nb.train import Clusters, fit_head
 
 rng = np.random.default_rng(0)

@@ -1,8 +1,8 @@
 "The benchmark: sets, uneven versions, and a run end to end with wrong and right input"
 import json, sys
 import numpy as np, pytest
-from scp_nb import bench
-from scp_nb.suites import scp_bench
+from scp_nb.bench import quality as bench
+from scp_nb.bench.suites import scp_bench
 
 def blobs(path, k=3, n=40):
     rng = np.random.default_rng(0)

@@ -1,10 +1,10 @@
 "What each part is worth: the arithmetic of what is left out, weights chosen elsewhere, and a run that may be stopped"
 import json
 import numpy as np, pandas as pd, pytest
-from scp_nb import bench_ablation as ablation
-from scp_nb.candidates import find_candidates
-from scp_nb.choice import WEIGHTS
-from scp_nb.suites import scp_bench
+from scp_nb.bench import ablation as ablation
+from scp_nb.cluster.candidates import find_candidates
+from scp_nb.cluster.choice import WEIGHTS
+from scp_nb.bench.suites import scp_bench
 
 def measured(task, **candidates):
     "Rows of candidates: silhouette, depth and ACC of each"

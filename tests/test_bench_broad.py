@@ -1,8 +1,8 @@
 "The broad suite: its tasks, its runner that may be stopped, and the arithmetic of its summary"
 import json, sys
 import numpy as np, pandas as pd, pytest
-from scp_nb import bench_broad as broad, bench_queue as queue
-from scp_nb.suites import scp_bench
+from scp_nb.bench import broad as broad, queue as queue
+from scp_nb.bench.suites import scp_bench
 
 small = dict(say=None, tasks=['digits@50'], only=['k-means'], seeds=2, jobs=0)
 

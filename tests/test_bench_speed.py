@@ -1,7 +1,7 @@
 "The speed benchmark: rows like CLIP's, parts asked for by name, and tiny runs end to end; no time is asserted"
 import json
 import numpy as np, pytest
-from scp_nb import bench_speed as speed
+from scp_nb.bench import speed as speed
 
 def test_rows_like_clips():
     X,y = speed.clip_like(400, 5, 64)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scp_nb.data import ImageFiles
-from scp_nb.report import report
+from scp_nb.show import report
 
 pytestmark = pytest.mark.browser
 root = Path(__file__).resolve().parent.parent

@@ -3,11 +3,11 @@ import os
 import numpy as np, open_clip, pytest, torch
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from scipy.optimize import linear_sum_assignment
-from scp_nb.backbones import Backbone
-from scp_nb.bench_caption import caption_accuracy
+from scp_nb.extract.backbones import Backbone
+from scp_nb.bench.captions import caption_accuracy
 from scp_nb.caption import _best, _one_to_one, caption_clusters, planted_names
 from scp_nb.features import Features
-from scp_nb.vocabulary import encode_texts, text_features, vocabulary
+from scp_nb.extract.vocabulary import encode_texts, text_features, vocabulary
 
 def name(p, **kw): return caption_clusters(p.labels, p.X, vocabulary=p.words, texts=p.T, **kw)
 

@@ -2,7 +2,7 @@
 import numpy as np, pytest, torch
 from sklearn.cluster import KMeans
 from sklearn.preprocessing import normalize
-from scp_nb.bench_cpp import plain_rate, retrieval_precision
+from scp_nb.bench.cpp import plain_rate, retrieval_precision
 from scp_nb.cpp import cpp_loss, fit_cpp
 from scp_nb.evaluate import clustering_accuracy
 from scp_nb.mcr2 import cluster_rate, coding_rate, membership, sampled_cluster_rate

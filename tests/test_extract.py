@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np, pytest, torch
 from PIL import Image
 from torch import nn
-from scp_nb import journal
+from scp_nb.extract import journal
 from scp_nb.data import ImageFiles, as_images, digits, photo_patches
 from scp_nb.features import Features, extract_features, load_backbone
 
@@ -127,7 +127,7 @@ def test_stopped_runs_lose_one_batch_at_most(tmp_path, photos, error):
     assert contents(tmp_path/'f')==contents(tmp_path/'quiet')
 
 def test_a_projection_learned_here_goes_on(tmp_path, photos, monkeypatch):
-    from scp_nb.backbones import Backbone
+    from scp_nb.extract.backbones import Backbone
     extract(photos, 'pixels?size=8', tmp_path/'quiet')
     encode,calls = Backbone.encode,[]
     def stops(self, x):
@@ -409,7 +409,7 @@ whole_program = '''
 import sys, numpy as np
 from scp_nb.data import digits
 from scp_nb.features import extract_features
-from scp_nb.parallel import ranks
+from scp_nb.extract.parallel import ranks
 from scp_nb.train import fit_head
 images,out = digits()[:200],sys.argv[1]
 for i in range(4): feats = extract_features(images, 'pixels', out=f'{out}/feats{i}', progress=False)

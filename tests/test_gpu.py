@@ -3,9 +3,9 @@ from types import SimpleNamespace
 import numpy as np, pytest, torch
 from torch import nn
 from torchvision import transforms as T
-from scp_nb import loop
-from scp_nb.backbones import Backbone
-from scp_nb.bench_extract import write_photos
+from scp_nb.cluster import loop
+from scp_nb.extract.backbones import Backbone
+from scp_nb.bench.extract import write_photos
 from scp_nb.cpp import fit_cpp
 from scp_nb.data import ImageFiles, digits
 from scp_nb.evaluate import clustering_accuracy

@@ -3,7 +3,7 @@ import json, signal, threading, time
 import ipywidgets as W, nbformat, numpy as np, pytest
 from ipywidgets import Widget
 from PIL import Image
-from scp_nb.clusters import Clusters
+from scp_nb.cluster.clusters import Clusters
 from scp_nb.cpp import fit_cpp
 from scp_nb.data import ImageFiles
 from scp_nb.live import LiveClusters

@@ -5,11 +5,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 import numpy as np, pytest
 from torchvision import datasets as tv
-from scp_nb import bench_papers as bp, sets
+from scp_nb.bench import papers as bp, sets
 from scp_nb.data import photo_patches
-from scp_nb.published import papers_table, published, results_card
-from scp_nb.sets import SETS, fetch_file, get_set
-from scp_nb.suites import scp_bench
+from scp_nb.bench.published import papers_table, published, results_card
+from scp_nb.bench.sets import SETS, fetch_file, get_set
+from scp_nb.bench.suites import scp_bench
 
 def quiet(line): pass
 
@@ -77,12 +77,12 @@ from pathlib import Path
 torch.set_num_threads(1)
 import open_clip
 from open_clip import pretrained
-from scp_nb.sets import SETS
+from scp_nb.bench.sets import SETS
 tmp,url,md5,out = sys.argv[1:]
 open_clip.add_model_config(Path(tmp)/'configs')
 pretrained._PRETRAINED['tiny-P'] = dict(test=pretrained._pcfg(hf_hub='scp-nb/tiny/'))
 SETS['tinyimagenet'] = replace(SETS['tinyimagenet'], splits=dict(train=24, val=24), files=((url+'/tiny-imagenet-200.zip', md5),))
-from scp_nb.suites import scp_bench
+from scp_nb.bench.suites import scp_bench
 scp_bench('papers', out=out, sets='Tiny-ImageNet', backbones='open_clip:tiny-P/test', seeds=2,
           methods='SCP, neighbours;SCP, views;k-means;spectral, 10-NN;Ward;random partition', views=2)
 '''

@@ -1,9 +1,9 @@
 "Fits that are killed, shared, larger than memory or given odd input: they end as a plain fit does, or say why not"
 import errno, logging, os, signal, subprocess, sys, textwrap
 import numpy as np, pandas as pd, pytest, scipy.sparse as sp, torch
-from scp_nb.parallel import blocks, take_rows
+from scp_nb.extract.parallel import blocks, take_rows
 from sklearn.datasets import load_digits
-from scp_nb import loop
+from scp_nb.cluster import loop
 from scp_nb.train import Callback, StopFit, fit_head
 
 QUICK = dict(n_heads=4, epochs=6)
@@ -57,7 +57,7 @@ def test_resume_refuses_another_fit(X, tmp_path):
 
 SHARED = '''
 import numpy as np
-from scp_nb.parallel import ranks
+from scp_nb.extract.parallel import ranks
 from scp_nb.train import fit_head
 c = fit_head(np.load({data!r}), 5, n_heads=5, epochs=6, sample={sample})
 np.save({out!r}+str(ranks()[0]), c.probs)
@@ -77,7 +77,7 @@ def test_two_processes_find_what_one_finds(X, tmp_path, sample):
 
 RESUMED = '''
 import numpy as np
-from scp_nb.parallel import ranks
+from scp_nb.extract.parallel import ranks
 from scp_nb.train import fit_head
 np.save({out!r}+str(ranks()[0]), fit_head(np.load({data!r}), 5, n_heads=4, epochs=3, resume={folder!r}).probs)
 '''
@@ -97,9 +97,9 @@ def test_processes_that_kept_different_things_go_on_together(X, tmp_path):
 
 DIES = '''
 import os, numpy as np
-from scp_nb.parallel import ranks
+from scp_nb.extract.parallel import ranks
 from scp_nb.train import Callback, fit_head
-import scp_nb.loop as loop
+import scp_nb.cluster.loop as loop
 if ranks()[0]==1:
     def die(*a, **k): os._exit(9)
     loop._end_epoch = die

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 from scp_nb.data import ImageArray, ImageFiles, digits
 from scp_nb.evaluate import evaluate
-from scp_nb.pick import Thumbnails, cluster_style, pick_images, tile
-from scp_nb.report import report
-from scp_nb.show import map_points, plot_map, save_png, show_clusters
+from scp_nb.view.pick import Thumbnails, cluster_style, pick_images, tile
+from scp_nb.show import report
+from scp_nb.view.pictures import map_points, plot_map, save_png, show_clusters
 
 NASTY = '<img src=x onerror=alert(1)>.png'
 

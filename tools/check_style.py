@@ -1,8 +1,8 @@
 """Hold the habits of the house: `python tools/check_style.py` prints what breaks them and exits 1 if anything does.
 
 Checked: prose between code, saved outputs without tracebacks or paths of a machine, docments on public symbols,
-lines of visible cells that fit a page, that a notebook imports only notebooks with a lower number, and that no module
-imports a private name of another one. The length of cells and modules is left to judgement."""
+lines of visible cells that fit a page, and that no module imports a private name of another one. The length of cells
+and modules is left to judgement; who may import whom is held by tools/house.py."""
 import ast, json, re, sys
 from pathlib import Path
 
@@ -24,11 +24,6 @@ def is_visible(cell)->bool:
     "Does the page show the code of this cell at once?"
     return cell['cell_type']=='code' and not re.search(
         r'^#\|\s*(hide|export|exporti|exports|default_exp|code-fold|(echo|include)\s*:\s*false)\b', source(cell), flags=re.M)
-def number(path)->str|None:
-    "The number of a module notebook, as text that sorts: 02 < 02a < 03"
-    m = re.match(r'(\d+[a-z]?)_', path.name)
-    return m[1] if m and path.parent==root/'nbs' else None
-
 def check_outputs(path, cells):
     "Saved outputs: present, without errors, stderr or paths of this machine"
     code = [c for c in cells if c['cell_type']=='code' and source(c).strip()]
@@ -51,16 +46,6 @@ def check_cells(path, cells):
     if len(code)>8 and prose*limits['code_per_prose']<len(code): yield f'{prose} prose cells for {len(code)} code cells'
     first = source(cells[0])
     if not first.startswith('# ') or not re.search(r'^> \S', first, flags=re.M): yield 'the first cell must be a title and a line starting with >'
-
-def check_imports(path, cells, modules):
-    "A notebook imports only notebooks with a lower number"
-    mine = number(path)
-    if mine is None: return
-    for c in cells:
-        if c['cell_type']!='code': continue
-        for name in re.findall(r'^\s*(?:from|import)\s+scp_nb\.(\w+)', source(c), flags=re.M):
-            if name not in modules: yield f'imports scp_nb.{name}, which no notebook makes'
-            elif modules[name]>mine: yield f'imports scp_nb.{name} of notebook {modules[name]}, a higher number'
 
 def check_widths(path, cells):
     "Lines of visible cells fit the page, which shows a scroll bar otherwise"
@@ -111,13 +96,10 @@ def check_module(path):
 
 def main():
     found = []
-    modules = {m[1]:number(p) for p in notebooks() if number(p) is not None
-               for c in json.loads(p.read_text(encoding='utf-8'))['cells'] if (m := re.search(r'^#\|\s*default_exp\s+(\w+)', source(c), flags=re.M))}
     for p in notebooks():
         cells = json.loads(p.read_text(encoding='utf-8'))['cells']
         for check in (check_outputs, check_cells, check_widths, check_private): found += [f'{p.relative_to(root)}: {m}' for m in check(p, cells)]
-        found += [f'{p.relative_to(root)}: {m}' for m in check_imports(p, cells, modules)]
-    for p in sorted((root/'scp_nb').glob('*.py')): found += [f'{p.relative_to(root)}: {m}' for m in check_module(p)]
+    for p in sorted((root/'scp_nb').rglob('*.py')): found += [f'{p.relative_to(root)}: {m}' for m in check_module(p)]
     print('\n'.join(found) or 'style: nothing to say')
     sys.exit(bool(found))
 

@@ -1,6 +1,6 @@
 """Render the docs: `python tools/docs.py` makes _site with Sphinx and needs no Quarto; `--quarto` makes _docs, the published site.
 
-Both start from the same processed notebooks. Notebooks can be named (`python tools/docs.py nbs/10_show.ipynb`), `--out DIR` gives
+Both start from the same processed notebooks. Notebooks can be named (`python tools/docs.py nbs/view/01_pictures.ipynb`), `--out DIR` gives
 another folder, which is replaced. Exit code 1 if anything is wrong: a warning of Sphinx, a directive that shows, a link that leads nowhere."""
 import argparse, html.parser, io, os, re, shutil, subprocess, sys, tempfile
 from importlib import import_module
@@ -20,7 +20,7 @@ nbs = Path(cfg.nbs_path)
 class show_docs(Processor):
     "Fill `show_doc` cells from the exported module; nbdev would run every cell that imports something instead, tests included"
     def begin(self):
-        name = _default_exp(self.nb)
+        name = (_default_exp(self.nb) or '').removesuffix('.__init__')
         self.known = vars(import_module(f'{cfg.lib_name}.{name}')) if name else {}
     def __call__(self, cell):
         if not _is_showdoc(cell): return
@@ -101,13 +101,22 @@ def levels(cells:list):
         if last==1: c.source = re.sub(r'^### (?=[\w.]+$)', '## ', c.source, flags=re.M)
         for m in re.findall(r'^(#+) ', re.sub(r'```.*?```', '', c.source, flags=re.S), flags=re.M): last = len(m)
 
+def toctree(pages:list, wanted:list, caption:str='')->str:
+    "What Sphinx makes a part of the sidebar from; nothing where no page is wanted"
+    pages = ['/'+page_name(Path(p)).as_posix() for p in pages if Path(p) in wanted and p!='index.ipynb']
+    return '\n'.join(['```{toctree}', ':hidden:', *([f':caption: {caption}'] if caption else []), '', *pages, '```']) if pages else ''
+
+def is_room(pages:list)->bool: return pages[0].endswith('/index.ipynb')
+
 def tree(wanted:list)->str:
-    "The table of contents, from the sidebar"
-    parts = []
-    for caption,pages in sidebar():
-        pages = [page_name(Path(p)).as_posix() for p in pages if Path(p) in wanted and p!='index.ipynb']
-        if pages: parts.append('\n'.join(['```{toctree}', ':hidden:', f':caption: {caption}', '', *pages, '```']))
-    return '\n\n'.join(parts)
+    "The table of contents, from the sidebar: rooms come last, and their pages are folded into their front doors"
+    parts = [toctree(pages, wanted, caption) for caption,pages in sidebar() if not is_room(pages)]
+    doors = [pages[0] for _,pages in sidebar() if is_room(pages)]
+    return '\n\n'.join(filter(None, [*parts, toctree(doors, wanted, 'Rooms')]))
+
+def room_tree(path:Path, wanted:list)->str:
+    "The pages behind the front door `path`"
+    return next((toctree(pages[1:], wanted) for _,pages in sidebar() if pages[0]==str(path)), '')
 
 def prepare(path:Path, wanted:list, src:Path):
     "Write the notebook `path` (relative to nbs) for myst-nb"
@@ -119,7 +128,8 @@ def prepare(path:Path, wanted:list, src:Path):
     levels(nb.cells)
     nb.metadata.pop('widgets', None)                              # pages show the snapshot and need no script
     nb.metadata['language_info'] = dict(name='python')
-    if path.name=='index.ipynb': nb.cells.append(nbformat.v4.new_markdown_cell(tree(wanted)))
+    if path.name=='index.ipynb':
+        nb.cells.append(nbformat.v4.new_markdown_cell(tree(wanted) if str(path)=='index.ipynb' else room_tree(path, wanted)))
     elif not any(str(path)==p for _,pages in sidebar() for p in pages): nb.metadata['orphan'] = True
     (src/here).parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(nb, src/here)

@@ -4,7 +4,7 @@ import numpy as np, torch
 from PIL import Image
 from scp_nb.data import digits, photo_patches
 from scp_nb.features import extract_features
-from scp_nb.show import save_png, show_clusters
+from scp_nb.view.pictures import save_png, show_clusters
 from scp_nb.train import fit_head
 
 def gallery(images, spec, k, path, **kwargs):

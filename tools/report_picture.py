@@ -9,7 +9,7 @@ from playwright.sync_api import sync_playwright
 from scp_nb.data import digits, photo_patches
 from scp_nb.evaluate import evaluate
 from scp_nb.features import extract_features
-from scp_nb.report import report
+from scp_nb.show import report
 from scp_nb.train import fit_head
 
 def shoot(browser, page:Path, width:int, height:int, scheme:str, script:str='')->Image.Image:

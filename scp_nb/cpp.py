@@ -9,7 +9,6 @@ __all__ = ['CPPHead', 'CPPLoss', 'cpp_loss', 'fit_cpp']
 import logging, math, time, warnings
 from dataclasses import dataclass
 from functools import partial
-from types import SimpleNamespace
 from typing import NamedTuple
 import numpy as np, scipy.sparse as sp, torch
 from fastcore.basics import patch
@@ -23,7 +22,7 @@ from .pairs import MixedPairs, NeighborPairs, ViewPairs
 from .cluster.neighbors import neighbor_graph, knn
 from .cluster.consensus import diffusion_map, modularity
 from .cluster.clusters import Clusters, HalfWhiten, fit_temperature, neighbor_support, features_for_head, head_probs
-from .cluster.loop import one_thread, plain_torch, note_ctrl_c, tell_callbacks, Callback, StopFit
+from .cluster.loop import Run, one_thread, plain_torch, note_ctrl_c, tell_callbacks, Callback, StopFit
 from .train import check_counts, check_n_clusters, check_rows, warn_empty_clusters
 from .mcr2 import cluster_rate, coding_rate, membership, sampled_cluster_rate
 
@@ -269,11 +268,17 @@ def _look(head, prepare, X, dev, rows):
     return 'codes',codes
 
 # %% ../nbs/06_cpp.ipynb #a57eb46b
+@dataclass
+class _Run(Run):
+    "What callbacks of this fit see besides"
+    rate:float|None=None     # of all points, in nats
+    parts:float|None=None    # of the clusters
+    apart:float|None=None    # how far the two sides of pairs are apart
+
 def _fit(X, k, pairs, s:_Settings, dev, callbacks):
     "Train, find the clusters; gives head, map, probabilities, embedding and the run with all that is worth knowing"
     g,start = torch.Generator().manual_seed(s.seed),time.perf_counter()
-    run = SimpleNamespace(n=len(X), d=X.shape[1], n_clusters=k, n_heads=1, epochs=math.ceil((s.warmup+s.steps)/20), epoch=0, stopped=False,
-                          seen=0, stage='warmup', device=str(dev))
+    run = _Run(n=len(X), d=X.shape[1], n_clusters=k, epochs=math.ceil((s.warmup+s.steps)/20), stage='warmup', device=str(dev))
     tell_callbacks(callbacks, 'on_fit_begin', run)
     prepare = HalfWhiten.fit(X)
     neighbors = pairs if hasattr(pairs, 'graph') else NeighborPairs(X, device=dev)

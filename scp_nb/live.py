@@ -8,14 +8,13 @@ __all__ = ['LiveClusters']
 # %% ../nbs/11_live.ipynb #dd08abd3
 import html, logging, math, sys, threading, time
 from pathlib import Path
-from types import SimpleNamespace
 import ipywidgets as W, numpy as np, torch
 from fastcore.basics import patch
 from IPython import get_ipython
 from IPython.display import display
 from .features import Features
 from .cluster.clusters import Clusters
-from .cluster.loop import Callback, StopFit
+from .cluster.loop import Callback, Run, StopFit
 from .train import fit_head
 from .evaluate import format_score
 from .view.pick import cluster_style
@@ -81,7 +80,7 @@ def _note(self:LiveClusters, run):
 def _left(self:LiveClusters, run):
     "Time left in words, or nothing while nobody knows"
     t,e = self.since
-    if run.epoch-e<3 or not hasattr(run, 'epochs'): return ''
+    if run.epoch-e<3 or not run.epochs: return ''
     s = (run.epochs-run.epoch)*(self.budget.elapsed-t)/(run.epoch-e)
     return 'nearly done' if s<1 else f'{s:.0f} s left' if s<100 else f'{s/60:.0f} min left' if s<6000 else f'{s/3600:.1f} h left'
 
@@ -101,7 +100,7 @@ def _facts(self:LiveClusters):
     "What stands under the progress bar"
     run = self.now
     if run is None: return []
-    epoch = f'epoch {run.epoch:,} of {run.epochs:,}' if hasattr(run, 'epochs') else f'epoch {run.epoch:,}'
+    epoch = f'epoch {run.epoch:,} of {run.epochs:,}' if run.epochs else f'epoch {run.epoch:,}'
     if self.state in ('running', 'paused', 'stopping'): words = [_STAGES.get(run.stage, run.stage), epoch, self._left(run)]
     else: words = [f'{self.budget.elapsed if self.took is None else self.took:.1f} s', epoch]
     return [*filter(None, [*words, _device(run.device), self.pace, f'view {self.budget.share:.1%} of the time'])]
@@ -110,7 +109,7 @@ def _facts(self:LiveClusters):
 @patch
 def _measure(self:LiveClusters, run):
     "Note how many images a second were seen so far"
-    seen = getattr(run, 'seen', run.n*run.epoch)
+    seen = run.seen or run.n*run.epoch
     self.pace = f'{float(f"{seen/max(self.budget.elapsed, 1e-9):.2g}"):,.0f} images/s'
 
 # %% ../nbs/11_live.ipynb #a20d8f94
@@ -130,7 +129,7 @@ def _see(self:LiveClusters, run):
 @patch
 def _draw_head(self:LiveClusters):
     run,n = self.now,len(self.features)
-    done = 1 if self.state in ('done', 'stopped') else min(1, run.epoch/run.epochs) if hasattr(run, 'epochs') else 0
+    done = 1 if self.state in ('done', 'stopped') else min(1, run.epoch/run.epochs) if run.epochs else 0
     what = f'{n:,} image{"s"*(n!=1)}' + (f' in {self.k} cluster{"s"*(self.k!=1)}' if self.k else '')
     facts = [*self._facts(), *([f'{self.stamps.missing} could not be read'] if self.stamps and self.stamps.missing else [])]
     wrong = f'<div class="scpl-error">{html.escape(f"{type(self.error).__name__}: {self.error}")}</div>' if self.error else ''
@@ -160,7 +159,7 @@ def _draw(self:LiveClusters, run):
 # %% ../nbs/11_live.ipynb #7dd5faae
 @patch
 def on_fit_begin(self:LiveClusters,
-    run:SimpleNamespace    # see `Callback`
+    run:Run                # see `Callback`
 ):
     "Begin to follow"
     self.budget.begin()
@@ -169,7 +168,7 @@ def on_fit_begin(self:LiveClusters,
         self._reset(run.n_clusters)
         self.show()
     self.now,self.state,self.broken,self.took = run,'stopping' if self._stop.is_set() else 'running',False,None
-    searched = getattr(run, 'rows', None)
+    searched = run.rows
     if searched is not None and len(searched)!=len(self.among):      # of very many images only a sample is searched
         self._choose(np.asarray(searched))
         self.layout = SoftMap(self.plane, self.k)
@@ -177,7 +176,7 @@ def on_fit_begin(self:LiveClusters,
 # %% ../nbs/11_live.ipynb #a3d69001
 @patch
 def on_epoch_end(self:LiveClusters,
-    run:SimpleNamespace    # see `Callback`
+    run:Run                # see `Callback`
 ):
     "Draw if it is time, wait if paused, stop if asked"
     self.now = run
@@ -186,15 +185,15 @@ def on_epoch_end(self:LiveClusters,
     elif not self.broken and self.budget.due():
         with self.budget.drawing(): self._draw(run)
     if not self._go.is_set(): self._hold()
-    if self._stop.is_set() or getattr(run, 'stopped', False): raise StopFit       # of the next round, too, after Ctrl-C
+    if self._stop.is_set() or run.stopped: raise StopFit       # of the next round, too, after Ctrl-C
 
 # %% ../nbs/11_live.ipynb #49da43ca
 @patch
 def on_fit_end(self:LiveClusters,
-    run:SimpleNamespace    # see `Callback`
+    run:Run                # see `Callback`
 ):
     "Note that training is over"
-    self.took,self.state = self.budget.elapsed,'stopped' if getattr(run, 'stopped', False) else 'done'
+    self.took,self.state = self.budget.elapsed,'stopped' if run.stopped else 'done'
     if self.widgets: self._draw_head()
     else: self._say(run, True)
 
@@ -225,11 +224,15 @@ def _button(text, do, tip, icon=''):
     return b
 
 # %% ../nbs/11_live.ipynb #d62690ad
+class _Parts(dict):
+    "The widgets by name"
+    __getattr__ = dict.__getitem__
+
 @patch
 def _build(self:LiveClusters):
     "Make the widgets"
     def piece(flex='0 0 auto'): return W.HTML(layout=W.Layout(flex=flex, min_width='0', margin='0'))
-    self.parts = p = SimpleNamespace(
+    self.parts = p = _Parts(
         head=piece(), map=piece('5 1 340px'), side=piece('3 1 250px'), cards=piece(), says=piece(),
         pause=_button('Pause', self.pause, 'hold training, or let it go on', 'pause'),
         stop=_button('Stop', self.stop, 'end training with the model so far', 'stop'),
@@ -245,11 +248,11 @@ def _build(self:LiveClusters):
 # %% ../nbs/11_live.ipynb #5329f482
 @patch
 def _changed(self:LiveClusters, name, text):
-    if self.box is not None: getattr(self.parts, name).value = f'<div class="scpl">{text}</div>'
+    if self.box is not None: self.parts[name].value = f'<div class="scpl">{text}</div>'
 
 @patch
 def _clear(self:LiveClusters):
-    for name in ('head', 'map', 'side', 'cards', 'says'): getattr(self.parts, name).value = ''
+    for name in ('head', 'map', 'side', 'cards', 'says'): self.parts[name].value = ''
     self.parts.tools.children,self.parts.pause.description = (),'Pause'
     self._chips()
 

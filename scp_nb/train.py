@@ -9,7 +9,6 @@ __all__ = ['fit_head', 'Callback', 'Checkpoint', 'Clusters', 'HalfWhiten', 'Prep
 import hashlib, json, logging, time, warnings
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 import numpy as np, torch
 from torch.nn.functional import one_hot
 from . import __version__
@@ -25,7 +24,7 @@ from .cluster.density import kmeans_labels
 from .cluster.repeats import find_repeats
 from .cluster.candidates import FAMILIES, Space, centred, evened, few_per_cluster, find_candidates, principal_directions, refine_partition
 from .cluster.choice import choose_partition, expected_accuracy, score_partitions
-from .cluster.loop import Callback, Checkpoint, StopFit, kept, one_thread, plain_torch, train_heads, epochs_for, tell_callbacks
+from .cluster.loop import Callback, Checkpoint, Run, StopFit, kept, one_thread, plain_torch, train_heads, epochs_for, tell_callbacks
 from .cluster import edit as _edit     # give Clusters `merge`, `split` and the other edits, and `update`
 from .cluster.update import update as _update
 
@@ -225,10 +224,9 @@ class _Fit:
         self.n,self.g,self.start = len(X),torch.Generator().manual_seed(settings.seed),time.perf_counter()
         self.search_epochs = epochs_for(self.n, settings.batch_size, 300)
         self.teach_epochs = settings.epochs or epochs_for(self.n, settings.batch_size, 200, 600, 16)
-        self.run = SimpleNamespace(n=self.n, d=X.shape[1], n_clusters=settings.k, n_heads=settings.n_heads, epoch=0, stopped=False,
-                                   epochs=self.search_epochs+self.teach_epochs, stage='search', device=str(settings.device), rows=rows,
-                                   prior=settings.prior if isinstance(settings.prior, str) else 'given', modularity=[],
-                                   repeats=settings.repeats)
+        self.run = Run(n=self.n, d=X.shape[1], n_clusters=settings.k, n_heads=settings.n_heads, rows=rows, repeats=settings.repeats,
+                       epochs=self.search_epochs+self.teach_epochs, device=str(settings.device), modularity=[],
+                       prior=settings.prior if isinstance(settings.prior, str) else 'given')
 
     def prepare(self):
         "Find the map for the head and the neighbours"

@@ -1,5 +1,4 @@
 "What only a graphics card shows; skipped where there is none, run by hand where there is: pytest tests/test_gpu.py"
-from types import SimpleNamespace
 import numpy as np, pytest, torch
 from torch import nn
 from torchvision import transforms as T
@@ -28,7 +27,7 @@ def trained(record, monkeypatch, checkpoint=None, callbacks=()):
     monkeypatch.setattr(loop, '_Steps', lambda *args: _Steps(*args[:-1], record))
     monkeypatch.setattr(loop, '_optimizer', lambda head, rate, _: _optimizer(head, rate, record))
     torch.manual_seed(0)
-    X,g,run = torch.randn(1000, 12, device='cuda'),torch.Generator().manual_seed(1),SimpleNamespace(epoch=0, stage='search')
+    X,g,run = torch.randn(1000, 12, device='cuda'),torch.Generator().manual_seed(1),loop.Run()
     head,target = ClusterHead(12, 4, 3, 16, seed=1).cuda(),torch.softmax(torch.randn(1000, 4, device='cuda'), 1)
     def batch(rows, part): return X[torch.cat([rows[part], (rows[part]+1)%1000]).cuda()]
     loop.train_heads(head, batch, 1000, 8, 128, 1e-2, g, run, callbacks, target, checkpoint=checkpoint)

@@ -32,10 +32,10 @@ def pictures(tmp_path):
 
 def follow(view, epochs, seconds, draw, clock):
     "Let a made-up fit of `epochs` pass on a clock of our own, where drawing takes `draw` seconds"
-    from types import SimpleNamespace
+    from scp_nb.cluster.loop import Run
     def drawn(run): clock[0] += draw
     view._draw,view.show = drawn,lambda: None
-    run = SimpleNamespace(n=150, n_clusters=3, device='cpu', epochs=epochs, epoch=0, stage='search')
+    run = Run(n=150, n_clusters=3, epochs=epochs)
     view.on_fit_begin(run)
     for run.epoch in range(1, epochs+1):
         clock[0] += seconds

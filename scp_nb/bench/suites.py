@@ -7,7 +7,7 @@ __all__ = ['scp_bench']
 
 # %% ../../nbs/bench/12_suites.ipynb #92694942
 from pathlib import Path
-from types import SimpleNamespace
+from dataclasses import dataclass
 from fastcore.script import call_parse
 from ..cli import one_line_errors
 from .quality import bench_quality, load_set, earlier_runs
@@ -26,6 +26,24 @@ def _say(line): print(line, flush=True)
 
 # %% ../../nbs/bench/12_suites.ipynb #82ad5198
 def _list(text, by): return [t for t in text.split(by) if t] if text else None
+
+@dataclass
+class _Asked:
+    "What was asked of a suite at the shell: see `scp_bench`"
+    sets:list|None
+    only:list|None
+    backbones:list|None
+    redo:list|None
+    seeds:int|None
+    quick:bool
+    limit:int|None
+    views:int
+    device:str|None
+    add:bool
+    force:bool
+    data:str|None
+    jobs:int
+    priors:bool
 
 def _quality(out, a): bench_quality(out, _say, a.sets or ['digits'], a.seeds or 10, a.only, a.add, a.force)
 
@@ -90,9 +108,8 @@ def scp_bench(
     if name not in ('quality', 'broad', 'papers', 'k', 'ablation'):
         earlier_runs(out, force, add)
         out.mkdir(parents=True, exist_ok=True)
-    asked = SimpleNamespace(sets=_list(sets, ','), only=_list(methods or only, ';'), backbones=_list(backbones, ','),
-                            seeds=seeds, quick=quick, limit=limit, views=views, device=device, add=add,
-                            force=force, data=data, jobs=jobs, redo=_list(redo, ';'), priors=priors)
+    asked = _Asked(_list(sets, ','), _list(methods or only, ';'), _list(backbones, ','), _list(redo, ';'), seeds, quick, limit, views, device,
+                   add, force, data, jobs, priors)
     try: (_broad if suite else _SUITES[what])(out, asked)
     except KeyboardInterrupt: raise SystemExit('scp_bench: stopped; what is done is kept, and the same command goes on.') from None
     print(f'Wrote       {out/name}.md and {name}.json')

@@ -7,7 +7,6 @@ __all__ = []
 
 # %% ../../nbs/cluster/13_update.ipynb #d7587c24
 from copy import deepcopy
-from types import SimpleNamespace
 import numpy as np, scipy.sparse as sp, torch
 from fastcore.basics import patch
 from ..features import Features, as_features
@@ -16,7 +15,7 @@ from ..extract.parallel import take_rows
 from .neighbors import EdgeSampler, knn, neighbor_graph
 from ..head import ClusterHead
 from .clusters import Clusters, HalfWhiten, calibrate_head, place_rows, head_probs
-from .loop import train_heads, epochs_for
+from .loop import Run, train_heads, epochs_for
 
 # %% ../../nbs/cluster/13_update.ipynb #fde89468
 def _spread(graph, probs, old, rounds=30):
@@ -70,7 +69,7 @@ class _Update:
     def learn(self, epochs, batch_size, seed, callbacks):
         "Train the head"
         n,g = len(self.Z),torch.Generator().manual_seed(seed)
-        b,run = min(n, batch_size),SimpleNamespace(epoch=0, stage='update', n=n, device=str(self.dev), look=self.look)
+        b,run = min(n, batch_size),Run(stage='update', n=n, device=str(self.dev), look=self.look)
         def batch(rows, part): return self.there[torch.cat([rows[part], self.edges.sample(rows, g)[part]]).to(self.dev)]
         train_heads(self.head, batch, n, epochs or epochs_for(n, b, 300, 1500), b, 1e-3, g, run, callbacks, self.target.to(self.dev),
                     shared=True)

@@ -51,7 +51,8 @@ def look_at_rows(run,                # what callbacks see of a fit
                  rows:torch.Tensor   # row numbers, int64 `[m]`
                 )->tuple|None:       # 'probs' or 'codes', and float `[m, ...]`; None if the fit offers no look
     "Ask what the head says about some rows now"
-    return run.look(rows) if hasattr(run, 'look') else None
+    look = getattr(run, 'look', None)
+    return None if look is None else look(rows)
 
 # %% ../../nbs/view/03_follow.ipynb #fdf5250e
 class SoftCodes:

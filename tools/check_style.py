@@ -37,7 +37,7 @@ def check_outputs(path, cells):
             text = json.dumps({k:v for k,v in o.get('data', {}).items() if not k.startswith('image/')})+json.dumps(o.get('text', ''))
             text = re.sub(r'data:[\w/]+;base64,[\w+/=]+', '', text)
             if machine_path.search(text): yield f'a saved output shows a path of this machine, in the cell "{first}"'
-        if c.get('execution_count') is not None: yield 'not cleaned: run nbdev_clean'
+        if c.get('execution_count') is not None: yield 'not cleaned: run nbdev-clean'
 
 def check_cells(path, cells):
     "A title, what the page gives, and prose between code"

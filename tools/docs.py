@@ -7,28 +7,36 @@ from importlib import import_module
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 import nbformat, yaml
-from execnb.nbio import nb2str, read_nb
+from fastcore.nbio import nb2str, read_nb
 from nbdev import serve, showdoc
 from nbdev.config import get_config
 from nbdev.process import Processor
-from nbdev.processors import FilterDefaults, _default_exp, _is_showdoc, exec_show_docs
+from nbdev.processors import FilterDefaults, _is_showdoc, exec_show_docs
 
 root = Path(__file__).resolve().parent.parent
 cfg = get_config(path=root)
 nbs = Path(cfg.nbs_path)
 
+def short_types(text:str)->str:
+    "Types in a signature by their last name: Tensor, not torch.Tensor; comments and defaults stay as they are"
+    def short(line):
+        code,*comment = line.partition(' # ')
+        return re.sub(r'(?<=[:>\[(|, ])(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])', '', code)+''.join(comment)
+    return re.sub(r'^```python\n.*?^```', lambda m: '\n'.join(map(short, m[0].splitlines())), text, count=1, flags=re.S|re.M)
+
 class show_docs(Processor):
     "Fill `show_doc` cells from the exported module; nbdev would run every cell that imports something instead, tests included"
     def begin(self):
-        name = (_default_exp(self.nb) or '').removesuffix('.__init__')
+        name = next((c.directives_['default_exp'] for c in self.nb.cells if 'default_exp' in c.directives_), '').removesuffix('.__init__')
         self.known = vars(import_module(f'{cfg.lib_name}.{name}')) if name else {}
     def __call__(self, cell):
         if not _is_showdoc(cell): return
         call = re.sub(r'^#\|.*\n', '', cell.source, flags=re.M)
-        try: text = eval(call, dict(self.known, show_doc=showdoc.show_doc))._repr_markdown_()
-        except SyntaxError:      # a class whose inherited __init__ has source that fastcore cannot read
-            name = re.search(r'show_doc\(([\w.]+)', call)[1]
-            text = f'### {name}\n\n*{eval(name, dict(self.known)).__doc__}*'
+        name = re.search(r'show_doc\(([\w.]+)', call)[1]
+        of = eval(name, dict(self.known))
+        if isinstance(of, type) and not getattr(of.__init__, '__module__', cfg.lib_name).startswith(cfg.lib_name):
+            text = f'### {name}\n\n*{of.__doc__}*'      # its parameters are those of another library
+        else: text = short_types(eval(call, dict(self.known, show_doc=showdoc.show_doc))._repr_markdown_())
         cell['outputs'] = [dict(output_type='display_data', metadata={}, data={'text/markdown': text})]
 
 class Docs(FilterDefaults):
@@ -226,13 +234,14 @@ def build(out:Path, only:list=())->list:
 
 def quarto()->Path:
     "Render the published site with Quarto, which must be installed"
-    from nbdev.quarto import refresh_quarto_yml
+    from nbdev.quarto import _fix_quarto_nav, refresh_quarto_yml
     serve.FilterDefaults = Docs
     refresh_quarto_yml()
     made = serve.proc_nbs(force=True, n_workers=0)
     subprocess.run(['quarto', 'render', '--no-cache'], cwd=made, check=True)
     shutil.rmtree(cfg.doc_path, ignore_errors=True)
     shutil.move(made/Path(cfg.doc_path).name, cfg.config_path)
+    _fix_quarto_nav(cfg.doc_path)      # the link to a page as Markdown
     return Path(cfg.doc_path)
 
 def main():

@@ -2,7 +2,7 @@
 
 nbdev's processors apply the directives, nbconvert writes the markdown. Pictures go to nbs/images, where index.ipynb links them."""
 import re, sys, nbformat
-from execnb.nbio import nb2str
+from fastcore.nbio import nb2str
 from nbconvert import MarkdownExporter
 from nbdev.config import get_config
 from nbdev.process import NBProcessor
@@ -21,7 +21,7 @@ def apply_directives(cell):
 
 def build()->str:
     "The text of README.md"
-    nb = NBProcessor(cfg.nbs_path/cfg.readme_nb, process=True, procs=processors).nb
+    nb = NBProcessor(cfg.nbs_path/cfg.readme_nb, process=True, procs=processors, rm_directives='quarto').nb
     nb = nbformat.reads(nb2str(nb), 4)
     nb.metadata.setdefault('language_info', dict(name='python'))
     nb.cells = [apply_directives(c) if c.cell_type=='code' else c for c in nb.cells]

@@ -1,43 +1,41 @@
 """Execute notebooks in place and clean them: `python tools/run_nbs.py [nbs/04_train.ipynb ...]` (all of them if none is named).
 
-Cells that nbdev_test would leave out (`eval: false`, the flags in settings.ini) are left out here too; their saved outputs stay.
+Cells that nbdev-test would leave out (`eval: false`, the flags in pyproject.toml) are left out here too; their saved outputs stay.
 Each notebook remembers a fingerprint of the code whose outputs a reader sees; `--check` names those whose code has changed since."""
 import hashlib, sys, nbformat
 from pathlib import Path
-from execnb.nbio import read_nb, write_nb
+from fastcore.nbio import does_cell_eval, read_nb, write_nb
 from nbclient import NotebookClient
 from nbdev.clean import clean_nb
 from nbdev.config import get_config
-from nbdev.process import extract_directives
 
 cfg = get_config()
-flags = set(cfg.tst_flags.split())
+flags = set(cfg.tst_flags)
 all_flags = '--all-flags' in sys.argv
 
 def skipped(cell)->bool:
-    "Would nbdev_test leave this code cell out?"
-    d = extract_directives(cell, remove=False)
-    return d.get('eval:', [''])[0].lower()=='false' or (not all_flags and bool(flags & d.keys())) or 'nbdev_export(' in cell.source
+    "Would nbdev-test leave this code cell out?"
+    return not does_cell_eval(cell, True) or (not all_flags and bool(flags & cell.directives.keys()))
 
 def fingerprint(nb)->str:
     "Of the cells that are run and seen: not those that are left out, exported or hidden"
-    unseen = {'export:', 'exporti:', 'exports:', 'hide:', 'default_exp:'}
-    cells = [c.source.strip() for c in nb.cells if c.cell_type=='code' and not skipped(c)
-             and not unseen & {d.rstrip(':')+':' for d in extract_directives(c, remove=False)}]
+    unseen = {'export', 'exporti', 'exports', 'hide', 'default_exp'}
+    cells = [c.source.strip() for c in nb.cells if c.cell_type=='code' and not skipped(c) and not unseen & c.directives.keys()]
     return hashlib.sha256('\n\n'.join(cells).encode()).hexdigest()[:16]
 
 def run(path:Path):
-    "Run one notebook from its own folder, so that relative paths are those of nbdev_test"
-    skip = [c.cell_type=='code' and skipped(c) for c in read_nb(path).cells]
+    "Run one notebook from its own folder, so that relative paths are those of nbdev-test"
+    cells = read_nb(path).cells
+    skip = [c.cell_type=='code' and skipped(c) for c in cells]
     nb = nbformat.read(path, 4)
     kept = [list(c.get('outputs', ())) for c in nb.cells]
     for c,s in zip(nb.cells, skip): c.metadata['tags'] = ['skip-execution'] if s else []
     nb.metadata.pop('jupytext', None)
     nb.metadata['kernelspec'] = dict(name='python3', display_name='python3', language='python')
     NotebookClient(nb, timeout=None, resources={'metadata': {'path': str(path.parent)}}, store_widget_state=True, coalesce_streams=True).execute()
-    for c,s,o in zip(nb.cells, skip, kept):
+    for c,read,s,o in zip(nb.cells, cells, skip, kept):
         if s: c.outputs = o
-        elif 'hide' in extract_directives(c, remove=False):          # nobody sees what a hidden test warns of
+        elif read.has_directive('hide'):          # nobody sees what a hidden test warns of
             c.outputs = [x for x in c.outputs if x.get('name')!='stderr']
     nbformat.write(nb, path)
     clean = read_nb(path)

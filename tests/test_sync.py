@@ -20,12 +20,12 @@ def test_modules_are_what_the_notebooks_export(copy):
     before = {p.relative_to(copy):p.read_text() for p in (copy/'scp_nb').rglob('*.py')}
     for p in (copy/'scp_nb').rglob('*.py'):
         if p!=copy/'scp_nb'/'__init__.py': p.unlink()
-    r = run('-c', 'from nbdev.export import nb_export\nfrom nbdev.doclinks import nbdev_export\nnbdev_export()', cwd=copy)
+    r = run('-c', 'from nbdev.doclinks import nbdev_export\nnbdev_export()', cwd=copy)
     assert r.returncode==0, r.stderr
     after = {p.relative_to(copy):p.read_text() for p in (copy/'scp_nb').rglob('*.py')}
     assert set(before)==set(after)
     changed = [n for n in before if before[n]!=after[n]]
-    assert not changed, f'{changed} differ from their notebooks: run nbdev_export and commit'
+    assert not changed, f'{changed} differ from their notebooks: run nbdev-export and commit'
 
 def test_notebooks_are_clean(copy):
     before = {p:p.read_text() for p in (copy/'nbs').rglob('*.ipynb')}

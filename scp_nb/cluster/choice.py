@@ -102,6 +102,6 @@ def expected_accuracy(labels:np.ndarray,    # the chosen partition, int `[n]`
                      )->float|None:         # 0 to 1; None if there is no other candidate
     "Guess without labels what share of rows is in the right cluster"
     if not others: return None
-    share = min(matched_share(labels, l, k) for l in others)
+    share = float(np.mean([matched_share(labels, l, k) for l in others]))
     if len(labels)<10*k: return share        # mutual information is high by chance where clusters have few rows
-    return (share+float(agreement)**3)/2
+    return (share**2+float(agreement)**2)/2

@@ -24,11 +24,10 @@ from .cluster.consensus import align, consensus, modularities
 from .cluster.clusters import Clusters, HalfWhiten, Prepare, fit_temperature, neighbor_support, check_one_fraction, place_rows, head_probs
 from .cluster.density import kmeans_labels
 from .cluster.repeats import find_repeats
-from .cluster.candidates import FAMILIES, Space, centred, evened, few_per_cluster, find_candidates, principal_directions, refine_partition
+from .cluster.candidates import FAMILIES, Space, centred, evened, family_of, few_per_cluster, find_candidates, principal_directions
 from .cluster.choice import choose_partition, expected_accuracy, score_partitions
 from .cluster.loop import Callback, Checkpoint, Run, StopFit, kept, one_thread, plain_torch, train_heads, epochs_for, tell_callbacks
-from .cluster import edit as _edit     # give Clusters `merge`, `split` and the other edits, and `update`
-from .cluster.update import update as _update
+from .cluster import edit as _edit, update as _update     # give Clusters `merge`, `split` and the other edits, and `update`
 
 # %% ../nbs/04_train.ipynb #c035b852
 _all_ = ['Callback', 'Checkpoint', 'Clusters', 'HalfWhiten', 'Prepare', 'StopFit']   # people look for them here
@@ -126,12 +125,12 @@ def _find_target(space, prior, search, run):
     if not free and space.k<=200 and not few_per_cluster(space):    # with more clusters the heads take longer than all the rest
         sizes = None if shares is None else torch.from_numpy(np.sort(shares)[::-1].astype(np.float32))
         space.heads = search(space, sizes)
-    first = find_candidates(space, [f for f in FAMILIES if not (free and f in _NOT_FREE)], refine=False)
-    found = {f: refine_partition(space, l) for f,l in first.items()}
+    found = find_candidates(space, [f for f in FAMILIES if not (free and f in _NOT_FREE)])
     table = score_partitions(space, found, shares, even=not free)
     run.chosen = choose_partition(table)
     run.scores = {f: round(float(s), 4) for f,s in table.score.items()}
-    run.support = expected_accuracy(found[run.chosen], [l for f,l in first.items() if f!=run.chosen], table.agreement[run.chosen], space.k)
+    others = [l for f,l in found.items() if family_of(f)!=family_of(run.chosen)]
+    run.support = expected_accuracy(found[run.chosen], others, table.agreement[run.chosen], space.k)
     return _fill_empty(_soften(found[run.chosen], list(found.values()), space.k), space.rows)
 
 # %% ../nbs/04_train.ipynb #c9c3fbc3

@@ -6,7 +6,7 @@ Docs: https://scp-nb.github.io/scp_nb/cluster/candidates.html.md"""
 
 # %% auto #0
 __all__ = ['FAMILIES', 'centred', 'principal_directions', 'evened', 'Space', 'linear_votes', 'few_per_cluster',
-           'refine_partition', 'average_partitions', 'find_candidates']
+           'refine_partition', 'average_partitions', 'family_of', 'find_candidates']
 
 # %% ../../nbs/cluster/07_candidates.ipynb #cafb0196
 import math
@@ -186,6 +186,11 @@ FAMILIES = {
     'embedded, merged': (lambda s: _merged(s, s.embedding), math.inf),
     'heads':            (lambda s: [] if s.heads is None else [s.heads], math.inf),
 }
+
+def family_of(candidate:str    # as `find_candidates` names it
+             )->str:           # as in `FAMILIES`
+    "Name the family of a candidate: some make two, which are numbered"
+    return candidate[:-2] if candidate[-2:] in (' 1', ' 2') else candidate
 
 # %% ../../nbs/cluster/07_candidates.ipynb #b1fe8c1a
 def find_candidates(space:Space,       # what to make them from

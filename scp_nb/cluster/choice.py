@@ -12,11 +12,11 @@ import math
 import numpy as np, pandas as pd, torch
 from scipy.optimize import linear_sum_assignment
 from .density import border_depth
-from .candidates import Space
+from .candidates import Space, family_of
 from ..features import unit_rows
 
 # %% ../../nbs/cluster/08_choice.ipynb #4aa7ea32
-WEIGHTS = dict(agreement=1., silhouette=1., depth=1.3, evenness=1.)
+WEIGHTS = dict(agreement=1., silhouette=1.5, depth=1.5, evenness=1.5)
 
 def agreements(labels:np.ndarray,   # partitions of the same rows, int `[m, n]`
                k:int                # clusters of each
@@ -49,6 +49,11 @@ def _silhouettes(rows, labels, k):
     return out
 
 # %% ../../nbs/cluster/08_choice.ipynb #b9e2fb02
+def _from_others(agreement, families):
+    "Mean agreement of each candidate `[m, m]` with those of other families, each of which has one vote in all"
+    other = np.array([[f!=g for g in families] for f in families])/[families.count(f) for f in families]
+    return (agreement*other).sum(1)/np.maximum(other.sum(1), 1e-12)
+
 def _evenness(labels, k):
     "0.2 less the share of rows that would have to move for the clusters to have one size; 0 where it is more"
     return max(0., .2-size_error(labels, np.full(k, 1/k)))
@@ -64,7 +69,7 @@ def score_partitions(space:Space,          # what the candidates were made from
     names,L,k = list(candidates),np.stack(list(candidates.values())),space.k
     some = np.sort(np.random.default_rng(space.seed).permutation(L.shape[1])[:most])
     A = agreements(L[:,some], k)
-    table = pd.DataFrame(dict(agreement=(A.sum(1)-1)/max(1, len(L)-1), silhouette=_silhouettes(unit_rows(space.rows[some]), L[:,some], k),
+    table = pd.DataFrame(dict(agreement=_from_others(A, [family_of(c) for c in names]), silhouette=_silhouettes(unit_rows(space.rows[some]), L[:,some], k),
                               depth=[border_depth(space.graph, space.rank, l) for l in L],
                               evenness=[_evenness(l, k) for l in L], clusters=[len(np.unique(l)) for l in L]), index=names)
     table['score'] = sum(w*table[c] for c,w in WEIGHTS.items() if even or c!='evenness')
@@ -93,12 +98,12 @@ def matched_share(labels:np.ndarray,   # one partition, int `[n]`
     return float(table[rows,columns].sum()/len(labels))
 
 def expected_accuracy(labels:np.ndarray,    # the chosen partition, int `[n]`
-                      others:list,          # other candidates, best as they were before they were refined, int `[n]` each
+                      others:list,          # candidates of other families, int `[n]` each
                       agreement:float,      # of the chosen one, from `score_partitions`
                       k:int                 # clusters of each
                      )->float|None:         # 0 to 1; None if there is no other candidate
     "Guess without labels what share of rows is in the right cluster"
     if not others: return None
-    share = min(matched_share(labels, l, k) for l in others)
+    share = float(np.mean([matched_share(labels, l, k) for l in others]))
     if len(labels)<10*k: return share        # mutual information is high by chance where clusters have few rows
-    return (share+float(agreement)**3)/2
+    return (share**2+float(agreement)**2)/2

@@ -131,7 +131,7 @@ def _see(self:LiveClusters, run):
 @patch
 def _draw_head(self:LiveClusters):
     run,n = self.now,len(self.features)
-    done = 1 if self.state in ('done', 'stopped') else min(1, run.epoch/run.epochs) if run.epochs else 0
+    done = 1 if self.state in ('done', 'stopped') else min(1, run.epoch/run.epochs) if run is not None and run.epochs else 0
     what = f'{n:,} image{"s"*(n!=1)}' + (f' in {self.k} cluster{"s"*(self.k!=1)}' if self.k else '')
     facts = [*self._facts(), *([f'{self.stamps.missing} could not be read'] if self.stamps and self.stamps.missing else [])]
     wrong = f'<div class="scpl-error">{html.escape(f"{type(self.error).__name__}: {self.error}")}</div>' if self.error else ''

@@ -110,8 +110,8 @@ def scp_bench(
     if name not in ('quality', 'broad', 'papers', 'k', 'ablation'):
         earlier_runs(out, force, add)
         out.mkdir(parents=True, exist_ok=True)
-    asked = _Asked(_list(sets, ','), _list(methods or only, ';'), _list(backbones, ','), _list(redo, ';'), seeds, quick, limit, views, device,
-                   add, force, data, jobs, priors)
+    asked = _Asked(_list(sets, ','), _list(methods or only, ';'), _list(backbones, ','), _list(redo, ';'), seeds, quick, limit, views,
+                   device, add, force, data, jobs, priors)
     try: (_broad if suite else _SUITES[what])(out, asked)
     except KeyboardInterrupt: raise SystemExit('scp_bench: stopped; what is done is kept, and the same command goes on.') from None
     print(f'Wrote       {out/name}.md and {name}.json')

@@ -69,7 +69,8 @@ def score_partitions(space:Space,          # what the candidates were made from
     names,L,k = list(candidates),np.stack(list(candidates.values())),space.k
     some = np.sort(np.random.default_rng(space.seed).permutation(L.shape[1])[:most])
     A = agreements(L[:,some], k)
-    table = pd.DataFrame(dict(agreement=_from_others(A, [family_of(c) for c in names]), silhouette=_silhouettes(unit_rows(space.rows[some]), L[:,some], k),
+    table = pd.DataFrame(dict(agreement=_from_others(A, [family_of(c) for c in names]),
+                              silhouette=_silhouettes(unit_rows(space.rows[some]), L[:,some], k),
                               depth=[border_depth(space.graph, space.rank, l) for l in L],
                               evenness=[_evenness(l, k) for l in L], clusters=[len(np.unique(l)) for l in L]), index=names)
     table['score'] = sum(w*table[c] for c,w in WEIGHTS.items() if even or c!='evenness')

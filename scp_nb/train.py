@@ -315,16 +315,16 @@ def fit_head(
     n_clusters:int,                  # number of clusters k, 2 to n
     pairs:NeighborPairs|ViewPairs|MixedPairs|None=None,  # pairs the kept head learns from; None makes `NeighborPairs(features)`
     prior:str|np.ndarray='auto',     # sizes to expect: "auto" (as candidates agree), "uniform", "learned" (any), or shares `[k]`
-    n_heads:int=12,                  # heads that search, one family of candidates; more are steadier and cost time in proportion
+    n_heads:int=12,                  # heads that search, 300/k at most, none above k=200; more are steadier and cost time in proportion
     hidden:int|None=256,             # hidden units of the kept head; None makes it linear, for predictions that are easier to explain
-    epochs:int|None=None,            # epochs of the second round; None makes n/16 steps, from 200 to 600
+    epochs:int|None=None,            # epochs in which the kept head learns; None: as many as make n/16 steps, from 200 to 600
     batch_size:int|None=None,        # pairs per step, n at most; None: n/16, from 256 to 512; larger ones are steadier and slower
     outliers:float|None=None,        # share of images to mark as outliers, label -1, the strangest; None marks none
     min_confidence:float|None=None,  # or: mark those whose confidence is below this, 0 to 1
     seed:int=0,                      # the same seed, machine and device give the same clusters
     device:str|torch.device|None=None,   # see `default_device`
     callbacks:list=(),               # `Callback`s that follow the fit
-    sample:int|None=20_000,          # rows to search, at least 50 per cluster; more find smaller clusters; None, or pairs with a graph: all
+    sample:int|None=20_000,          # rows to search, at least 50 per cluster; more find smaller clusters; None: all, as with pairs that have a graph
     resume:str|Path|None=None        # directory to keep all progress in; the same call goes on from there after a crash
 )->Clusters:                         # labels, probabilities and the head for new images; cluster 0 is the largest
     "Cluster frozen features: candidates of several kinds, a choice among them without labels, and an SCP head that learns it"

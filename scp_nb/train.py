@@ -315,7 +315,7 @@ def fit_head(
     n_clusters:int,                  # number of clusters k, 2 to n
     pairs:NeighborPairs|ViewPairs|MixedPairs|None=None,  # pairs the kept head learns from; None makes `NeighborPairs(features)`
     prior:str|np.ndarray='auto',     # sizes to expect: "auto" (as candidates agree), "uniform", "learned" (any), or shares `[k]`
-    n_heads:int=12,                  # heads that search, 300/k at most, none above k=200; more are steadier and cost time in proportion
+    n_heads:int=12,                  # heads that search; 300/k at most, none above k=200; more are steadier and slower
     hidden:int|None=256,             # hidden units of the kept head; None makes it linear, for predictions that are easier to explain
     epochs:int|None=None,            # epochs in which the kept head learns; None: as many as make n/16 steps, from 200 to 600
     batch_size:int|None=None,        # pairs per step, n at most; None: n/16, from 256 to 512; larger ones are steadier and slower

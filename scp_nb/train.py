@@ -324,7 +324,7 @@ def fit_head(
     seed:int=0,                      # the same seed, machine and device give the same clusters
     device:str|torch.device|None=None,   # see `default_device`
     callbacks:list=(),               # `Callback`s that follow the fit
-    sample:int|None=20_000,          # rows to search, at least 50 per cluster; more find smaller clusters; None: all (also if pairs have a graph)
+    sample:int|None=20_000,          # rows to search, at least 50 per cluster; more find smaller clusters; None searches all
     resume:str|Path|None=None        # directory to keep all progress in; the same call goes on from there after a crash
 )->Clusters:                         # labels, probabilities and the head for new images; cluster 0 is the largest
     "Cluster frozen features: candidates of several kinds, a choice among them without labels, and an SCP head that learns it"

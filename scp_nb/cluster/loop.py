@@ -323,7 +323,7 @@ def train_heads(
     batch,                     # `batch(rows, part)` gives both sides of one pair for each of `rows[part]`, stacked, ready for the head
     n:int,                     # rows to draw from
     epochs:int,                # passes over all rows
-    batch_size:int,            # pairs per step
+    batch_size:int,            # pairs per step at most
     rate:float,                # learning rate at its highest
     g:torch.Generator,         # source of randomness, the same in every process
     run:Run,                   # what callbacks see; its `epoch` counts on
@@ -338,6 +338,7 @@ def train_heads(
     "Train heads on pairs, going on where `checkpoint` left off"
     record = head.w.device.type=='cuda' and ranks()[1]==1
     opt = _optimizer(head, rate, record)
+    batch_size = math.ceil(n/math.ceil(n/batch_size))      # all of nearly one size, since a last one of few pairs would be noise
     per_epoch,done,left = math.ceil(n/batch_size),_newest(checkpoint, name, epochs),epochs
     if done: left = _restore(checkpoint.load(f'{name}{done}'), head, opt, g)
     run.epoch += done

@@ -196,6 +196,7 @@ _BESIDE = tuple((n, k) for n in (1_000, 5_000, 20_000, 60_000) for k in (10, 100
 _BESIDE_PROGRAM = '''
 import json, sys
 import numpy as np
+from scp_nb.bench.speed import time_beside_umap
 print(json.dumps(time_beside_umap(np.load(sys.argv[1]), *map(int, sys.argv[2:]))))
 '''
 
@@ -262,6 +263,7 @@ _BUSY_PROGRAM = '''
 import json, os, sys
 if hasattr(os, 'sched_setaffinity'): os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-2:])
 import numpy as np
+from scp_nb.bench.speed import time_busy
 print(json.dumps(time_busy(sys.argv[1], np.load(sys.argv[2]), *map(int, sys.argv[3:]))))
 '''
 

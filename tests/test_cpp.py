@@ -1,7 +1,9 @@
 "fit_cpp against slow references, over the settings users try, and on real features where they are present"
+import signal
 import numpy as np, pytest, torch
 from sklearn.cluster import KMeans
 from sklearn.preprocessing import normalize
+from scp_nb.cluster.loop import Callback
 from scp_nb.bench.cpp import plain_rate, retrieval_precision
 from scp_nb.cpp import cpp_loss, fit_cpp
 from scp_nb.evaluate import clustering_accuracy
@@ -56,3 +58,14 @@ def test_better_than_k_means_and_than_raw_features(shared, name):
     U = normalize(F); U -= U.mean(0)
     assert clustering_accuracy(y, c)>=clustering_accuracy(y, KMeans(10, n_init=10, random_state=0).fit_predict(U))
     assert retrieval_precision(c.embedding, y)>retrieval_precision(F, y)
+
+@pytest.mark.parametrize('more', [dict(steps=80), dict(warmup=80, two_heads=True)])
+def test_ctrl_c_keeps_the_model_so_far(more):
+    "In the second event it ends training one step later, also while warming up with a code of its own"
+    class Press(Callback):
+        def on_epoch_end(self, run):
+            seen.append(run.seen)
+            if len(seen)==2: signal.raise_signal(signal.SIGINT)
+    seen = []
+    f = fit_cpp(X, 5, callbacks=[Press()], **{**quick, **more})
+    assert seen==[b*seen[0]//20 for b in (20, 40, 41)] and np.allclose(f.probs.sum(1), 1, atol=1e-5)

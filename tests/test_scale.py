@@ -145,6 +145,15 @@ def test_ctrl_c_keeps_the_model_so_far(X, caplog):
     c = fit_head(X, 5, n_heads=4, epochs=30, callbacks=[Press()])
     assert seen.count('teach')==3 and len(c)==400 and 'Ctrl-C' in caplog.text
 
+def test_a_second_ctrl_c_stops_at_once():
+    with loop.note_ctrl_c() as note: signal.raise_signal(signal.SIGINT)
+    assert note.asked
+    def twice():
+        with loop.note_ctrl_c():
+            for _ in range(2): signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt): twice()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
 def test_disk_full_is_told_once_and_the_fit_ends(X, plain, tmp_path, monkeypatch, caplog):
     def full(*a, **k): raise OSError(errno.ENOSPC, 'No space left on device')
     monkeypatch.setattr(loop, 'save_file', full)

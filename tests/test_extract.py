@@ -278,7 +278,7 @@ def test_disk_full(tmp_path, photos, monkeypatch, at):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return self.f.write(data)
     def spy(p, mode='r', *a, **k): f = opened(p, mode, *a, **k); return Full(f) if Path(p).name==at and mode!='rb' and mode!='r' else f
-    for m in ('journal', 'collection'): monkeypatch.setattr(f'scp_nb.{m}.open', spy, raising=False)
+    for m in ('journal', 'collection'): monkeypatch.setattr(f'scp_nb.extract.{m}.open', spy, raising=False)
     with pytest.raises(OSError, match='is full .No space left on device.. What is done is kept. Make room') as e: extract(photos, b, tmp_path/'f')
     assert '\n' not in str(e.value) and not (tmp_path/'f'/'meta.json').exists()
     full[0],done = False,seen(b)

@@ -188,8 +188,12 @@ def check_place(out,            # directory to write or to go on in; may be miss
     "Refuse `out` if it holds things that we have not written"
     path = Path(out).absolute()
     if path.is_dir() and (read_run_record(path) or read_run_record(path/UNFINISHED)): return path
-    left = {p.name for p in path.iterdir()} if path.is_dir() else {'x'}
-    return path if left <= {UNFINISHED, '.lock'} else check_out(out, force)
+    def just_begun(): return path.is_dir() and {p.name for p in path.iterdir()} <= {UNFINISHED, '.lock'}
+    if just_begun(): return path
+    try: return check_out(out, force)
+    except FileExistsError:
+        if just_begun(): return path         # another process of this run made it since
+        raise
 
 # %% ../../nbs/extract/06_collection.ipynb #81bcf63d
 @contextmanager

@@ -24,7 +24,7 @@ from .cluster.consensus import align, consensus, modularities
 from .cluster.clusters import Clusters, HalfWhiten, Prepare, fit_temperature, neighbor_support, check_one_fraction, place_rows, head_probs
 from .cluster.density import kmeans_labels
 from .cluster.repeats import find_repeats
-from .cluster.candidates import FAMILIES, Space, centred, evened, family_of, few_per_cluster, find_candidates, principal_directions
+from .cluster.candidates import Space, centred, evened, family_of, few_per_cluster, find_candidates, principal_directions
 from .cluster.choice import choose_partition, expected_accuracy, score_partitions
 from .cluster.loop import Callback, Checkpoint, Run, StopFit, kept, one_thread, plain_torch, train_heads, epochs_for, tell_callbacks
 from .cluster import edit as _edit, update as _update     # give Clusters `merge`, `split` and the other edits, and `update`
@@ -35,7 +35,6 @@ _all_ = ['Callback', 'Checkpoint', 'Clusters', 'HalfWhiten', 'Prepare', 'StopFit
 # %% ../nbs/04_train.ipynb #4f1047a7
 _log = logging.getLogger(__name__)
 _TEACHERS = 0.25      # share of the searching heads that are averaged
-_NOT_FREE = 'heads',  # families that expect clusters of one size
 _REMEMBERED = 'n_heads epochs prior chosen scores modularity pairs support temperature device seconds repeats'.split()   # in the config
 
 # %% ../nbs/04_train.ipynb #a86b9ac6
@@ -122,10 +121,11 @@ def _shares(prior, k):
 def _find_target(space, prior, search, run):
     "Make candidates and choose one: what the kept head shall learn, `[n, k]`"
     shares,free = _shares(prior, space.k),isinstance(prior, str) and prior=='learned'
-    if not free and space.k<=200 and not few_per_cluster(space):    # with more clusters the heads take longer than all the rest
+    # heads expect clusters of one size; with more than 200 clusters they take longer than all the rest
+    if not free and space.k<=200 and not few_per_cluster(space):
         sizes = None if shares is None else torch.from_numpy(np.sort(shares)[::-1].astype(np.float32))
         space.heads = search(space, sizes)
-    found = find_candidates(space, [f for f in FAMILIES if not (free and f in _NOT_FREE)])
+    found = find_candidates(space)
     table = score_partitions(space, found, shares, even=not free)
     run.chosen = choose_partition(table)
     run.scores = {f: round(float(s), 4) for f,s in table.score.items()}

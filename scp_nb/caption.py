@@ -11,6 +11,7 @@ __all__ = ['Planted', 'planted_names', 'Caption', 'Captions', 'caption_clusters'
 # %% ../nbs/08_caption.ipynb #d1d27fc6
 import html, math
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 import numpy as np, pandas as pd, torch
 from fastcore.basics import patch
@@ -273,8 +274,12 @@ class _Naming:
     top:int             # words that each image votes for, and runners-up that are told
     alpha:float         # chance that random words, or images, pass for a name
 
-    def __post_init__(self):
-        self.sizes,self.M = np.bincount(self.labels[self.labels>=0], minlength=self.k),_means(self.X, self.labels, self.k)
+    def __post_init__(self): self.sizes = np.bincount(self.labels[self.labels>=0], minlength=self.k)
+
+    @cached_property
+    def M(self):
+        "Mean of each cluster `[k, d]`"
+        return _means(self.X, self.labels, self.k)
 
     def by_contrast(self):
         "Best words, their scores in spreads, the scores needed, and the share of images that agree, for every cluster"
@@ -344,8 +349,8 @@ def caption_clusters(clusters,                  # `Clusters`, or the cluster of 
     labels,k = _as_labels(clusters, len(f))
     if texts is None: f,backbone = _seen_with_words(f, backbone, images, naming)
     v,T = _words_and_texts(vocabulary, texts, backbone, prompts, cache, progress)
-    _check_naming(f, T, np.bincount(labels[labels>=0]), v, distinct, method)
     work = _Naming(f.X, labels, k, v, T, top, alpha)
+    _check_naming(f, T, work.sizes, v, distinct, method)
     return work.captions(*(work.by_contrast() if method=='contrast' else work.by_votes()), distinct)
 
 # %% ../nbs/08_caption.ipynb #7a8025ec

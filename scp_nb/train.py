@@ -211,7 +211,7 @@ class _Settings:
     prior:str|np.ndarray       # "auto", "uniform", "learned", or shares `[k]`
     n_heads:int                # heads that search
     hidden:int|None            # hidden units of the kept head
-    epochs:int|None            # of the second round; None chooses
+    epochs:int|None            # in which the kept head learns; None chooses
     batch_size:int             # pairs per step
     seed:int
     device:torch.device

@@ -366,6 +366,18 @@ def alone(tmp_path, big, out):
     assert r.returncode==0, r.stderr
     return int(r.stdout.split('computed ')[1].split()[0])
 
+def test_two_that_begin_together_do_not_refuse_each_other(tmp_path, monkeypatch):
+    "Another process makes the directory between the two looks at it; anything but its lock is refused as before"
+    from scp_nb.extract import collection
+    def meanwhile(out, force):
+        Path(out).mkdir(exist_ok=True); (Path(out)/name).touch()
+        raise FileExistsError('not empty')
+    monkeypatch.setattr(collection, 'check_out', meanwhile)
+    name = '.lock'
+    assert collection.check_place(tmp_path/'f', False)==tmp_path/'f'
+    name = 'holiday.txt'
+    with pytest.raises(FileExistsError): collection.check_place(tmp_path/'g', False)
+
 def test_two_processes_make_what_one_makes(tmp_path, big):
     (tmp_path/'s.py').write_text(shared_program)
     n = alone(tmp_path, big, tmp_path/'one')

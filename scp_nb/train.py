@@ -118,14 +118,16 @@ def _shares(prior, k):
     "Shares that the clusters should have, or None"
     return np.full(k, 1/k) if isinstance(prior, str) and prior=='uniform' else None if isinstance(prior, str) else np.asarray(prior)
 
-def _find_target(space, prior, search, run):
+def _find_target(space, prior, search, run, threads=1):
     "Make candidates and choose one: what the kept head shall learn, `[n, k]`"
     shares,free = _shares(prior, space.k),isinstance(prior, str) and prior=='learned'
     # heads expect clusters of one size; with more than 200 clusters they take longer than all the rest
     if not free and space.k<=200 and not few_per_cluster(space):
         sizes = None if shares is None else torch.from_numpy(np.sort(shares)[::-1].astype(np.float32))
-        space.heads = search(space, sizes)
-    found = find_candidates(space)
+        space.find_heads = lambda: search(space, sizes)
+    # small products are done before another thread has begun; several processes must wait for each other in one order
+    beside = len(space)>=5000 and torch.device(space.device).type=='cpu' and ranks()[1]==1
+    found = find_candidates(space, threads=threads if beside else 1)
     table = score_partitions(space, found, shares, even=not free)
     run.chosen = choose_partition(table)
     run.scores = {f: round(float(s), 4) for f,s in table.score.items()}
@@ -254,16 +256,16 @@ class _Fit:
         best = np.argsort(-np.asarray(self.run.modularity), kind='stable')[:max(1, round(n_heads*_TEACHERS))]
         return consensus(probs[best], np.asarray(self.run.modularity)[best], 1).argmax(1).numpy()
 
-    def search(self):
+    def search(self, threads):
         "Find what the kept head shall learn, with all that is known about it, as tensors for a checkpoint"
-        target = from_first(_find_target(self.space, self.s.prior, self.search_heads, self.run))
+        target = from_first(_find_target(self.space, self.s.prior, self.search_heads, self.run, threads))
         known = _as_bytes(**{w: getattr(self.run, w) for w in ('chosen', 'scores', 'modularity', 'support')})
         return dict(target=target, random=self.g.get_state(), known=known)
 
-    def learn(self, head, target, **kw):
+    def learn(self, head, target, epochs, **kw):
         "Train the kept head; gives the cluster it puts each row into"
         batch = _batches(self.Z, self.map, self.pairs, self.rows, self.g, self.s.device)
-        train_heads(head, batch, self.n, self.teach_epochs, self.s.batch_size, 3e-3, self.g, self.run, self.callbacks,
+        train_heads(head, batch, self.n, epochs, self.s.batch_size, 3e-3, self.g, self.run, self.callbacks,
                     target.to(self.s.device), shared=True, checkpoint=self.checkpoint, **kw)
         return head_probs(head, self.Z)[0].argmax(1)
 
@@ -273,11 +275,13 @@ class _Fit:
         head = ClusterHead(self.Z.shape[1], k, 1, self.s.hidden, self.s.seed).to(self.s.device)
         self.run.look = lambda rows: ('probs', head_probs(head, self.Z[rows])[0].numpy())
         last = self.run.epoch+self.teach_epochs
-        found = self.learn(head, target, name='teach')
-        lost = set(target.argmax(1).tolist())-set(found.tolist())
-        if lost and self.run.epoch>=last:        # who stopped it early does not want another round
+        found = self.learn(head, target, self.teach_epochs, name='teach')
+        for name in ('again', 'again_b', 'again_c'):         # in a checkpoint; mostly none of them is needed
+            lost = set(target.argmax(1).tolist())-set(found.tolist())
+            if not lost or self.run.epoch<last: break        # who stopped it early does not want another round
             _log.info('%d clusters died while learning; the head learns the target once more, by itself', len(lost))
-            found = self.learn(head, one_hot(target.argmax(1), k).float(), weights=None, name='again')
+            hard,epochs = one_hot(target.argmax(1), k).float(),-(-self.teach_epochs//3)
+            last,found = last+epochs,self.learn(head, hard, epochs, weights=None, name=name)
         head = _sort_by_size(head, found)
         probs = head_probs(head, self.Z)[0]
         if self.run.support is None: self.run.support = neighbor_support(self.space.graph, align(target, probs), probs.argmax(1))
@@ -291,8 +295,9 @@ class _Fit:
         "All steps; gives the head, its map, and the run with all that is worth knowing"
         tell_callbacks(self.callbacks, 'on_fit_begin', self.run)
         self.prepare()
+        threads = torch.get_num_threads()
         with one_thread(self.s.device):
-            found = kept(self.checkpoint, 'target', self.search)
+            found = kept(self.checkpoint, 'target', lambda: self.search(threads))
             self.g.set_state(found['random'])
             vars(self.run).update(_of_bytes(found['known']), stage='teach', epoch=self.search_epochs)
             head = self.teach(found['target'])

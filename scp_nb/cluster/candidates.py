@@ -10,6 +10,7 @@ __all__ = ['FAMILIES', 'centred', 'principal_directions', 'evened', 'Space', 'li
 
 # %% ../../nbs/cluster/07_candidates.ipynb #cafb0196
 import math
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 import numpy as np, torch
 from sklearn.cluster import AgglomerativeClustering
@@ -55,7 +56,7 @@ class Space:
         device='cpu'             # where a GPU can help
     ):
         self.rows,self.directions,self.neighbors,self.graph,self.k = rows,directions,neighbors,graph,n_clusters
-        self.seed,self.device,self.heads = seed,device,None      # heads: labels of heads, if there are any
+        self.seed,self.device,self.find_heads = seed,device,None     # find_heads: gives labels of heads, if there are any
 
     @classmethod
     def of(cls,
@@ -73,8 +74,8 @@ class Space:
     def __len__(self): return len(self.rows)
     @cached_property
     def eigenvectors(self):
-        "Of the graph: as many as the diffusion map and the embedding need"
-        return graph_eigenvectors(self.graph, min(len(self), max(self.n_map, 20)), self.seed, self.device)
+        "Of the graph: as many as the diffusion map and the embedding need; with more than 200 clusters nothing asks for the map"
+        return graph_eigenvectors(self.graph, min(len(self), max(self.n_map, 20) if self.k<=200 else 20), self.seed, self.device)
     @property
     def n_map(self):
         "Dimensions of the diffusion map: three for each cluster, fewer where there are many"
@@ -82,7 +83,7 @@ class Space:
     @cached_property
     def map(self):
         "Diffusion map of the graph, float32 `[n, n_map]`"
-        return diffusion_map(self.graph, self.n_map, eigenvectors=self.eigenvectors)
+        return diffusion_map(self.graph, self.n_map, eigenvectors=self.eigenvectors if self.k<=200 else None)
     @cached_property
     def embedding(self):
         "Embedding of the graph in ten dimensions, float32 `[n, 10]`"
@@ -184,7 +185,7 @@ FAMILIES = {
     'embedded':         (lambda s: [_starts(s, s.embedding, 2)], math.inf),
     'merged':           (lambda s: _merged(s, s.map), 200),
     'embedded, merged': (lambda s: _merged(s, s.embedding), math.inf),
-    'heads':            (lambda s: [] if s.heads is None else [s.heads], math.inf),
+    'heads':            (lambda s: [] if s.find_heads is None else [s.find_heads()], math.inf),
 }
 
 def family_of(candidate:str    # as `find_candidates` names it
@@ -192,10 +193,23 @@ def family_of(candidate:str    # as `find_candidates` names it
     "Name the family of a candidate: some make two, which are numbered"
     return candidate[:-2] if candidate[-2:] in (' 1', ' 2') else candidate
 
+# %% ../../nbs/cluster/07_candidates.ipynb #a51de0b7
+def _make_families(space, names, threads):
+    "Partitions of these families; heads stay in this thread, which callbacks and Ctrl-C belong to"
+    aside = [f for f in names if f.startswith('embedded')] if threads>1 else []
+    if aside: space.eigenvectors,space.rank               # or both threads would compute them
+    def make(some): return {f: FAMILIES[f][0](space) for f in some}
+    with ThreadPoolExecutor(1) as pool:
+        others = pool.submit(make, aside)
+        made = make([f for f in names if f not in aside])
+        made |= others.result()
+    return {f: made[f] for f in names}
+
 # %% ../../nbs/cluster/07_candidates.ipynb #b1fe8c1a
 def find_candidates(space:Space,       # what to make them from
                     families=None,     # names of `FAMILIES`; None takes all that suit the number of clusters
-                    refine:bool=True   # whether each is refined
+                    refine:bool=True,  # whether each is refined
+                    threads:int=1      # with 2 or more, what needs the embedding is made beside all else
                    )->dict:            # name -> cluster of each row, int64 `[n]`
     "Make a partition of every kind"
     found = {}
@@ -204,8 +218,7 @@ def find_candidates(space:Space,       # what to make them from
         found['k-means'] = _starts(space, E, 3)
         if len(space)<=5_000: found['Ward'] = AgglomerativeClustering(space.k).fit_predict(E).astype(np.int64)
         families = []
-    for name,(make,most_k) in FAMILIES.items():
-        if families is not None and name not in families or space.k>most_k: continue
-        parts = make(space)
+    names = [f for f,(_,most_k) in FAMILIES.items() if space.k<=most_k and (families is None or f in families)]
+    for name,parts in _make_families(space, names, threads).items():
         for i,p in enumerate(parts): found[name if len(parts)==1 else f'{name} {i+1}'] = np.asarray(p, dtype=np.int64)
     return {f: refine_partition(space, p) for f,p in found.items()} if refine else found

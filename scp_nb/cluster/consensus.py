@@ -54,7 +54,7 @@ def _by_blocks(S, m, seed, dev, degree=16, most=60, tol=1e-4):
 def largest_eigenvectors(S:sp.csr_matrix,                # symmetric, sparse `[n, n]`; on CUDA its eigenvalues must lie in -1 to 1
                          m:int,                          # how many, n at most
                          seed:int,                       # of the eigensolver's start; small matrices need none
-                         device:str|torch.device='cpu'   # where to look for them; a GPU finds all of them at a time
+                         device:str|torch.device='cpu'   # where to look for them; on the processor, to more digits
                         )->tuple:                        # eigenvalues, descending, float64 `[m]`, and vectors `[n, m]`
     "Find the largest eigenvalues of a symmetric matrix, and their vectors"
     n = S.shape[0]
@@ -71,17 +71,19 @@ def largest_eigenvectors(S:sp.csr_matrix,                # symmetric, sparse `[n
 def graph_eigenvectors(graph:sp.csr_matrix,    # symmetric weights `[n, n]`, from `neighbor_graph`
                        n_vectors:int,          # how many, n at most
                        seed:int=0,             # seed of the eigensolver's start
-                       device='cpu'            # where to look for them; a GPU finds all of them at a time
+                       device='cpu'            # where to look for them
                       )->tuple:                # eigenvalues, descending, float64 `[n_vectors]`, and vectors `[n, n_vectors]`
     "Find the slowest modes of a random walk on a graph"
     scale = sp.diags(np.maximum(np.asarray(graph.sum(1), dtype=np.float64).ravel(), 1e-12)**-.5)
-    return largest_eigenvectors((scale@graph@scale).tocsr(), min(n_vectors, graph.shape[0]), seed, device)
+    S,m = (scale@graph@scale).tocsr(),min(n_vectors, graph.shape[0])
+    # high powers of the eigenvalues weigh them: the last ones may be rough
+    return largest_eigenvectors(S, m, seed, device) if S.shape[0]<=max(500, 3*m) else _by_blocks(S, m, seed, device, tol=1e-2)
 
 def diffusion_map(graph:sp.csr_matrix,    # symmetric weights `[n, n]`, from `neighbor_graph`
                   n_dims:int,             # eigenvectors to keep; three per cluster is a good number
                   steps:int=20,           # length t of the random walk; longer walks blur small clusters away
                   seed:int=0,             # seed of the eigensolver's start
-                  device='cpu',           # where to look for eigenvectors; a GPU finds all of them at a time
+                  device='cpu',           # where to look for eigenvectors
                   eigenvectors=None       # what `graph_eigenvectors` gave; None computes it
                  )->torch.Tensor:         # rows of length 1, float32 `[n, min(n_dims, n)]`
     "Embed the nodes of a graph by where a random walk from them ends up"

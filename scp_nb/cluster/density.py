@@ -95,26 +95,9 @@ def merge_clusters(graph:sp.csr_matrix,    # symmetric weights `[n, n]`
         value = link[np.arange(len(W)),best]
     return np.unique(joined[labels], return_inverse=True)[1].astype(np.int64)
 
-# %% ../../nbs/cluster/04_density.ipynb #fe3d3429
-def kmeans_labels(Z:np.ndarray,    # rows `[n, m]`
-                  k:int,           # number of clusters
-                  n_init:int=1,    # starts, of which the best is kept
-                  seed:int=0       # of the starts
-                 )->np.ndarray:    # int64 `[n]`; fewer than `k` clusters where there are fewer different rows
-    "Cluster rows with k-means"
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', ConvergenceWarning)      # what it tells of duplicates is no news to the one who asks
-        return KMeans(k, n_init=n_init, random_state=seed % 2**32).fit_predict(Z).astype(np.int64)
-
-# %% ../../nbs/cluster/04_density.ipynb #9a324552
-_ONE = 2.**32             # rows have length 1; so many steps to it leave room for two thousand million of them
-
-def _nearest(Z, C):
-    "Nearest of the centres `C` `[r, k, m]` of each of r runs for each row, and its squared distance, `[r, n]`"
-    r,k,m = C.shape
-    flat,length = C.reshape(r*k, m),C.square().sum(2)
-    found = [(length-2*(z@flat.T).view(-1, r, k)).min(2) for z in Z.split(max(1, 2**27//(r*k)))]
-    return torch.cat([f.indices for f in found]).T,(torch.cat([f.values for f in found])+Z.square().sum(1)[:,None]).clamp_min(0).T
+# %% ../../nbs/cluster/04_density.ipynb #f1a57ce9
+# steps to 1 for sums in whole numbers, which come out the same in any order; two thousand million fit
+_ONE = 2.**32
 
 def _first_centres(Z, k, r, g):
     "k-means++ (Arthur and Vassilvitskii 2007), each centre the best of 2 + log k candidates; `[r, k, m]` for r runs"
@@ -123,13 +106,37 @@ def _first_centres(Z, k, r, g):
     def squared(rows): return (square+square[rows][...,None]-2*Z[rows]@Z.T).clamp_min(0)
     near = squared(chosen[0])
     for u in torch.rand(k-1, r, 2+int(math.log(k)), generator=g, dtype=torch.float64).to(Z.device):
-        total = (near.double()*(_ONE/4)).long().cumsum(1)
+        total = (near.double()*(_ONE/near.amax(1, keepdim=True).clamp_min(1e-30))).long().cumsum(1)
         rows = torch.searchsorted(total, (u*total[:,-1:]).long(), right=True).clamp_max(len(Z)-1)
         nearer = torch.minimum(near[:,None], squared(rows))
         best = nearer.sum(2).argmin(1)
         near = nearer[run,best]
         chosen.append(rows[run,best])
     return Z[torch.stack(chosen, 1)]
+
+# %% ../../nbs/cluster/04_density.ipynb #fe3d3429
+def kmeans_labels(Z:np.ndarray,    # rows `[n, m]`
+                  k:int,           # number of clusters
+                  n_init:int=1,    # starts, of which the best is kept
+                  seed:int=0       # of the starts
+                 )->np.ndarray:    # int64 `[n]`; fewer than `k` clusters where there are fewer different rows
+    "Cluster rows with k-means"
+    g,Z = torch.Generator().manual_seed(seed),torch.from_numpy(np.array(Z, dtype=np.float32, order='C'))
+    Z -= Z.mean(0)
+    # scikit-learn's own starts look at all rows for each centre, which takes longer than all that follows
+    some = Z[torch.randperm(len(Z), generator=g)[:max(2000, 20*k)]]
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', ConvergenceWarning)      # what it tells of duplicates is no news to the one who asks
+        runs = [KMeans(k, init=c.numpy(), n_init=1, max_iter=50).fit(Z.numpy()) for c in _first_centres(some, k, n_init, g)]
+    return min(runs, key=lambda r: r.inertia_).labels_.astype(np.int64)
+
+# %% ../../nbs/cluster/04_density.ipynb #9a324552
+def _nearest(Z, C):
+    "Nearest of the centres `C` `[r, k, m]` of each of r runs for each row, and its squared distance, `[r, n]`"
+    r,k,m = C.shape
+    flat,length = C.reshape(r*k, m),C.square().sum(2)
+    found = [(length-2*(z@flat.T).view(-1, r, k)).min(2) for z in Z.split(max(1, 2**27//(r*k)))]
+    return torch.cat([f.indices for f in found]).T,(torch.cat([f.values for f in found])+Z.square().sum(1)[:,None]).clamp_min(0).T
 
 # %% ../../nbs/cluster/04_density.ipynb #f47fca8f
 def _means(Z, whole, labels, C):

@@ -9,6 +9,7 @@ __all__ = ['embed_graph']
 
 # %% ../../nbs/cluster/05_embed.ipynb #5e4fc106
 import numpy as np, scipy.sparse as sp, torch
+from torch.nn.functional import embedding
 from .consensus import graph_eigenvectors
 
 # %% ../../nbs/cluster/05_embed.ipynb #33816238
@@ -24,15 +25,18 @@ def _start(eigenvectors, n_dims, seed):
 
 def _move(Y, i, j, others, rate):
     "Move both ends of the edges `i`, `j` together, and `i` away from `others` `[m, n_negative]`"
-    yi = Y[i]
-    D = yi-Y[j]
-    square = D.square().sum(1, keepdim=True)
-    pull = (D*(-2*_A*_B*square.clamp_min(1e-6).pow(_B-1)/(1+_A*square.pow(_B)))).clamp_(-4, 4)
-    D = yi[:,None]-Y[others]
-    square = D.square().sum(2, keepdim=True)
-    push = (D*(2*_B/((.001+square)*(1+_A*square.pow(_B))))).clamp_(-4, 4).sum(1)
-    Y.index_add_(0, i, rate*(pull+push))
-    Y.index_add_(0, j, -rate*pull)
+    yi = embedding(i, Y)
+    D = yi-embedding(j, Y)
+    square = D.square().sum(1, keepdim=True).clamp_min_(1e-6)
+    power = square.pow(_B)
+    pull = D.mul_(-2*_A*_B*power/(square*(1+_A*power))).clamp_(-4, 4)
+    moved = pull.clone()
+    for o in others.T.contiguous():      # one at a time and in place: memory is what costs time here
+        D = embedding(o, Y).sub_(yi)
+        square = D.square().sum(1, keepdim=True)
+        moved += D.mul_(-2*_B/((.001+square)*(1+_A*square.pow(_B)))).clamp_(-4, 4)
+    Y.index_add_(0, i, moved.mul_(rate))
+    Y.index_add_(0, j, pull.mul_(-rate))
 
 # %% ../../nbs/cluster/05_embed.ipynb #35d0f944
 def embed_graph(graph:sp.csr_matrix,     # symmetric weights `[n, n]`, from `neighbor_graph`

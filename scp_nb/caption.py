@@ -32,7 +32,8 @@ class Planted:
     "Images and texts made jointly, with the names that would be right"
     X:np.ndarray          # images, float32 `[n, d]`, rows of length 1
     labels:np.ndarray     # cluster of each image, int64 `[n]`
-    words:list            # candidate names; what they say is what they are, for reading: "thing 3", "synonym of thing 3"
+    # candidate names; what they say is what they are, for reading: "thing 3", "synonym of thing 3"
+    words:list
     T:np.ndarray          # their vectors, float32 `[len(words), d]`, rows of length 1
     accepts:list          # for each cluster the names that are right; an empty set where only silence is
 
@@ -47,21 +48,24 @@ def _concepts(k, n_words, g, d):
     half,rest = (k+1)//2,max(10, n_words-3*k-len(parents))
     cousins = math.sqrt(.4)*parents[g.integers(len(parents), size=rest//2)]+math.sqrt(.6)*N(rest//2)
     words = np.concatenate([things, things[:half], parents, rivals, cousins, N(rest-rest//2)])
-    names = [f'thing {c}' for c in range(k)]+[f'synonym of thing {c}' for c in range(half)]+[f'kind {p}' for p in range(len(parents))]
+    names = ([f'thing {c}' for c in range(k)]+[f'synonym of thing {c}' for c in range(half)]+
+             [f'kind {p}' for p in range(len(parents))])
     names += [f'other {i}' for i in range(len(words)-len(names))]
-    accepts = [{f'thing {c}', f'kind {up[c]}'} | ({f'synonym of thing {c}'} if c<half else set()) for c in range(k)]
+    accepts = [{f'thing {c}', f'kind {up[c]}'} | ({f'synonym of thing {c}'} if c<half else set())
+               for c in range(k)]
     return things,words,names,accepts
 
 # %% ../nbs/08_caption.ipynb #cc2054ac
-def planted_names(k:int=10,            # clusters, at least 10; of ten, one is half of another's class, and about one in twenty has no name
-                  per:int=30,          # images per cluster
-                  n_words:int=5000,    # candidate names, about
-                  d:int=512,           # width
-                  noise:float=4.,      # length of an image's own part, where that of its class is about 1
-                  hubs:float=.02,      # share of texts that are near all images
-                  wrong:float=.1,      # share of images that are in a random cluster
-                  seed:int=0           # of everything
-                 )->Planted:           # the set
+def planted_names(
+    k:int=10,  # clusters, at least 10; of ten, one is half of another's class, and about one in twenty has no name
+    per:int=30,  # images per cluster
+    n_words:int=5000,  # candidate names, about
+    d:int=512,  # width
+    noise:float=4.,  # length of an image's own part, where that of its class is about 1
+    hubs:float=.02,  # share of texts that are near all images
+    wrong:float=.1,  # share of images that are in a random cluster
+    seed:int=0  # of everything
+)->Planted:  # the set
     "Make images and texts of which it is known who names whom"
     g = np.random.default_rng(seed)
     things,W,words,accepts = _concepts(k, n_words, g, d)
@@ -73,7 +77,8 @@ def planted_names(k:int=10,            # clusters, at least 10; of ten, one is h
     of[halves:2*halves] = of[:halves]
     accepts = [accepts[c] for c in of]
     truth = np.repeat(of, per)
-    truth[-per:] = of[g.integers(k-1, size=per)]                          # the last cluster: images of all kinds
+    # the last cluster: images of all kinds
+    truth[-per:] = of[g.integers(k-1, size=per)]
     image_cone,text_cone = 3*N(1),3*N(1)
     X = things[truth]+image_cone+noise*N(len(truth))
     T = W+.5*N(len(W))+text_cone
@@ -170,7 +175,8 @@ class Caption:
     size:int                                    # images in it
     name:str|None                               # None where no name is good
     best:str|None                               # the word that comes first, good or not
-    score:float                                 # of that word: spreads above the middle of all words; for "votes" the votes per image
+    # of that word: spreads above the middle of all words; for "votes" the votes per image
+    score:float
     needed:float                                # a score has to pass this
     agree:float                                 # share of the images which have it among their `top` words
     runners_up:list = field(default_factory=list)   # the next words, as (word, score), best first
@@ -183,13 +189,17 @@ class Captions(list):
     @property
     def names(self)->list: return [str(c) for c in self]
 
-    def to_frame(self)->pd.DataFrame:    # columns caption, score, needed, agree, size, runners_up (words with scores, as text)
+    def to_frame(
+        self)->pd.DataFrame:  # columns caption, score, needed, agree, size, runners_up (words with scores, as text)
         "One row per cluster"
-        rows = [dict(cluster=c.cluster, caption=str(c), score=c.score, needed=c.needed, agree=c.agree, size=c.size,
+        rows = [dict(cluster=c.cluster, caption=str(c), score=c.score, needed=c.needed, agree=c.agree,
+                     size=c.size,
                      runners_up=', '.join(f'{w} ({s:.1f})' for w,s in c.runners_up)) for c in self]
-        return pd.DataFrame(rows, columns=['cluster','caption','score','needed','agree','size','runners_up']).set_index('cluster')
+        return pd.DataFrame(rows, columns=['cluster','caption','score','needed','agree','size',
+                                           'runners_up']).set_index('cluster')
 
-    def __repr__(self): return f'Captions: {sum(c.name is not None for c in self):,} of {len(self):,} clusters have a good name'
+    def __repr__(self):
+        return f'Captions: {sum(c.name is not None for c in self):,} of {len(self):,} clusters have a good name'
     def _repr_html_(self): return self.to_frame().round(2).to_html(escape=True)
 
 # %% ../nbs/08_caption.ipynb #94db85c0
@@ -198,13 +208,15 @@ def _same_network(f:Features, backbone):
     if backbone is None: return
     spec,made = f.meta.get('spec'),f.meta.get('backbone') or {}
     if spec and not spec.startswith('file:') and spec!=backbone.spec:
-        raise ValueError(f'these features were made by "{spec}", and words would be read by "{backbone.spec}". '
-                         'Give the backbone that made them.')
+        raise ValueError(f'these features were made by "{spec}", and words would be read by '
+                         f'"{backbone.spec}". Give the backbone that made them.')
     ours = backbone.provenance
     if made.get('sha256')!=ours.get('sha256') and spec and not spec.startswith('file:'):
-        raise ValueError(f'"{spec}" had other weights when these features were made: the SHA-256 of its file differs. Give the same file.')
+        raise ValueError(f'"{spec}" had other weights when these features were made: the SHA-256 of its file '
+                         'differs. Give the same file.')
     if backbone.d and f.shape[1]!=backbone.d:
-        raise ValueError(f'features have width {f.shape[1]}, "{backbone.spec}" gives {backbone.d}. Give the backbone that made them.')
+        raise ValueError(f'features have width {f.shape[1]}, "{backbone.spec}" gives {backbone.d}. Give the '
+                         'backbone that made them.')
 
 # %% ../nbs/08_caption.ipynb #78fa3e09
 def _seen_with_words(f:Features, backbone, images, naming):
@@ -215,16 +227,18 @@ def _seen_with_words(f:Features, backbone, images, naming):
     what = backbone.spec if backbone is not None else f.meta.get('spec', 'what made these features')
     images = f.images if images is None else images
     if images is None:
-        raise ValueError(f'"{what}" cannot read words, so a CLIP must see the images for naming. Give them: images=..., in the '
-                         'order of the features. The clusters can be used without names.')
+        raise ValueError(f'"{what}" cannot read words, so a CLIP must see the images for naming. Give them: '
+                         'images=..., in the order of the features. The clusters can be used without names.')
     try: clip = naming if isinstance(naming, Backbone) else load_backbone(naming)
     except (RuntimeError, ValueError) as e:
         raise RuntimeError(f'"{what}" cannot read words, and the CLIP for naming cannot be had: {e} '
                            'The clusters can be used without names.') from e
-    if not has_text_tower(clip): raise ValueError(f'naming must be a CLIP, which reads words; got "{clip.spec}".')
+    if not has_text_tower(clip):
+        raise ValueError(f'naming must be a CLIP, which reads words; got "{clip.spec}".')
     again = extract_features(images, clip, progress=False)
     if len(again)!=len(f):
-        raise ValueError(f'{len(again):,} images could be read for naming, and there are {len(f):,} rows. Give the same images.')
+        raise ValueError(f'{len(again):,} images could be read for naming, and there are {len(f):,} rows. '
+                         'Give the same images.')
     return again,clip
 
 # %% ../nbs/08_caption.ipynb #b5ce8e95
@@ -235,7 +249,8 @@ def _words_and_texts(words, texts, backbone, prompts, cache, progress):
     texts = np.asarray(texts, dtype=np.float32)
     n = len(v) if isinstance(words, Vocabulary) else v.n_given
     if texts.ndim!=2 or len(texts)!=n:
-        raise ValueError(f'texts must be [{n:,}, d], one row per word of the vocabulary; got {list(texts.shape)}.')
+        raise ValueError(f'texts must be [{n:,}, d], one row per word of the vocabulary; got '
+                         f'{list(texts.shape)}.')
     if not np.isfinite(texts).all(): raise ValueError('texts hold NaN or infinity. Encode them again.')
     return v,_unit(texts if isinstance(words, Vocabulary) else texts[v.first])
 
@@ -243,11 +258,11 @@ def _as_labels(clusters, n):
     "Cluster of each image and the number of clusters"
     labels = np.asarray(getattr(clusters, 'labels', clusters))
     if labels.ndim!=1 or labels.dtype.kind not in 'iu' or len(labels)!=n:
-        raise ValueError(f'clusters must be `Clusters`, or one whole number per row of features, {n:,}; got {labels.dtype} '
-                         f'{list(labels.shape)}.')
+        raise ValueError(f'clusters must be `Clusters`, or one whole number per row of features, {n:,}; got '
+                         f'{labels.dtype} {list(labels.shape)}.')
     if labels.min()<-1 or labels.max()<0:
-        raise ValueError('clusters are numbered from 0, outliers are -1, and at least one image must be in one; '
-                         f'got numbers from {labels.min()} to {labels.max()}.')
+        raise ValueError('clusters are numbered from 0, outliers are -1, and at least one image must be in '
+                         f'one; got numbers from {labels.min()} to {labels.max()}.')
     return labels.astype(np.int64),int(max(getattr(clusters, 'n_clusters', 0), labels.max()+1))
 
 # %% ../nbs/08_caption.ipynb #b1e1fb6a
@@ -258,9 +273,11 @@ def _check_naming(f, T, sizes, v, distinct, method):
         raise ValueError(f'features have width {f.shape[1]} and texts {T.shape[1]}: two different networks. '
                          'Give the backbone that made the features.')
     if distinct and len(v)<used:
-        raise ValueError(f'{used:,} clusters cannot have different names out of {len(v):,}. Give more words, or distinct=False.')
+        raise ValueError(f'{used:,} clusters cannot have different names out of {len(v):,}. Give more words, '
+                         'or distinct=False.')
     if method=='contrast' and used<2:
-        raise ValueError('one cluster has no others to be compared with. Use method="votes", or more clusters.')
+        raise ValueError('one cluster has no others to be compared with. Use method="votes", or more '
+                         'clusters.')
 
 # %% ../nbs/08_caption.ipynb #3d84649d
 @dataclass
@@ -286,7 +303,8 @@ class _Naming:
         center = self.M[self.sizes>0].mean(0)
         short,scores,middle,spread = _best(self.M-center, self.T, _SHORT)
         z = (scores-middle[:,None])/spread[:,None]
-        agree = _votes(self.X, self.labels, self.T, short, self.top, center)[1]/np.maximum(self.sizes, 1)[:,None]
+        agree = _votes(self.X, self.labels, self.T, short, self.top,
+                       center)[1]/np.maximum(self.sizes, 1)[:,None]
         return short, z, _thresholds(self.X, self.labels, self.sizes, self.T, spread, self.alpha), agree
 
     def by_votes(self, draws=20, most=1000):
@@ -315,35 +333,42 @@ def captions(self:_Naming,
     "Choose the names"
     good = np.flatnonzero((scores[:,0]>needed) & (self.sizes>0))
     c = min(_CHOICES, short.shape[1])
-    got = _one_to_one(short[:,:c], scores[:,:c], good) if distinct else np.where(np.isin(np.arange(self.k), good), 0, -1)
+    got = _one_to_one(short[:,:c], scores[:,:c],
+                      good) if distinct else np.where(np.isin(np.arange(self.k), good), 0, -1)
     v,out = self.v,Captions()
     for i,n in enumerate(self.sizes):
         at = max(got[i], 0)
         name = v[short[i,at]] if got[i]>=0 and scores[i,at]>needed[i] else None
-        others = [(v[short[i,j]], float(scores[i,j])) for j in range(min(self.top+1, short.shape[1])) if j!=at][:self.top]
-        if n: out.append(Caption(i, int(n), name, v[short[i,at]], float(scores[i,at]), float(needed[i]), float(agree[i,at]), others))
+        others = [(v[short[i,j]], float(scores[i,j])) for j in range(min(self.top+1, short.shape[1]))
+                  if j!=at][:self.top]
+        if n:
+            out.append(Caption(i, int(n), name, v[short[i,at]], float(scores[i,at]), float(needed[i]),
+                               float(agree[i,at]), others))
         else: out.append(Caption(i, 0, None, None, math.nan, math.nan, math.nan))
     return out
 
 # %% ../nbs/08_caption.ipynb #08c9cf12
-def caption_clusters(clusters,                  # `Clusters`, or the cluster of each image, int `[n]`, -1 for outliers, which are left out
-                     features,                  # of the same images, `[n, d]`, from `backbone`, not whitened or projected
-                     backbone=None,             # reads words; None where `texts` are given, or where the features say what made them
-                     vocabulary='imagenet',     # anything `vocabulary` takes
-                     top:int=5,                 # words that each image votes for, and runners-up that are told
-                     distinct:bool=True,        # give no name twice
-                     method:str='contrast',     # "contrast", or "votes" as CPP does it
-                     prompts='photo',           # see `text_features`
-                     texts=None,                # vectors of the words, float `[V, d]`, in the order given; then nothing is encoded
-                     images=None,               # for a backbone that cannot read words: the images, if the features do not hold them
-                     naming=default_backbone,   # for such a backbone: the CLIP that sees the images again
-                     alpha:float=.01,           # chance that random words, or images, pass for a name, per cluster; lower gives fewer names
-                     cache=True,                # see `text_features`
-                     progress:bool=True         # show a progress bar where texts are encoded
-                    )->Captions:                # one `Caption` per cluster, empty ones too
+def caption_clusters(
+    clusters,  # `Clusters`, or the cluster of each image, int `[n]`, -1 for outliers, which are left out
+    features,  # of the same images, `[n, d]`, from `backbone`, not whitened or projected
+    backbone=None,  # reads words; None where `texts` are given, or where the features say what made them
+    vocabulary='imagenet',  # anything `vocabulary` takes
+    top:int=5,  # words that each image votes for, and runners-up that are told
+    distinct:bool=True,  # give no name twice
+    method:str='contrast',  # "contrast", or "votes" as CPP does it
+    prompts='photo',  # see `text_features`
+    texts=None,  # vectors of the words, float `[V, d]`, in the order given; then nothing is encoded
+    images=None,  # for a backbone that cannot read words: the images, if the features do not hold them
+    naming=default_backbone,  # for such a backbone: the CLIP that sees the images again
+    alpha:float=.01,  # chance that random words, or images, pass for a name, per cluster; lower gives fewer names
+    cache=True,  # see `text_features`
+    progress:bool=True  # show a progress bar where texts are encoded
+)->Captions:  # one `Caption` per cluster, empty ones too
     "Name clusters by what is particular to each"
-    if method not in ('contrast', 'votes'): raise ValueError(f'method must be "contrast" or "votes"; got {method!r}.')
-    if not isinstance(top, (int, np.integer)) or top<1: raise ValueError(f'top must be a whole number of at least 1; got {top!r}.')
+    if method not in ('contrast', 'votes'):
+        raise ValueError(f'method must be "contrast" or "votes"; got {method!r}.')
+    if not isinstance(top, (int, np.integer)) or top<1:
+        raise ValueError(f'top must be a whole number of at least 1; got {top!r}.')
     if not 0<alpha<1: raise ValueError(f'alpha is a probability between 0 and 1; got {alpha!r}.')
     f = as_features(features)
     labels,k = _as_labels(clusters, len(f))
@@ -360,7 +385,9 @@ def _query(query, backbone, prompts):
     elif isinstance(query, Path): x = backbone.encode(backbone.transform(ImageFiles(query)[0])[None]).numpy()
     elif not isinstance(query, str) or not query.strip():
         raise ValueError(f'search for words, a picture or a Path of one; got {query!r}.')
-    else: x = encode_texts(backbone, [t.replace('{}', query) for t in as_prompts(prompts)]).mean(0, keepdims=True)
+    else:
+        x = encode_texts(backbone,
+                         [t.replace('{}', query) for t in as_prompts(prompts)]).mean(0, keepdims=True)
     return _unit(x)[0]
 
 def _nearest(X, q, n):
@@ -370,13 +397,14 @@ def _nearest(X, q, n):
     return rows,s[rows]
 
 # %% ../nbs/08_caption.ipynb #b95beb57
-def search(features,            # features `[n, d]` of the images to search
-           backbone:Backbone,   # that made them; must read words if `query` is one
-           query,               # words, a Pillow picture, or the Path of one
-           n:int=12,            # images to find
-           clusters=None,       # `Clusters` of `fit_cpp` for the same images, to search in their embedding; None: in the features
-           prompts='photo'      # see `text_features`
-          )->pd.DataFrame:      # row, name, cosine; nearest first
+def search(
+    features,  # features `[n, d]` of the images to search
+    backbone:Backbone,  # that made them; must read words if `query` is one
+    query,  # words, a Pillow picture, or the Path of one
+    n:int=12,  # images to find
+    clusters=None,  # `Clusters` of `fit_cpp` for the same images, to search in their embedding; None: in the features
+    prompts='photo'  # see `text_features`
+)->pd.DataFrame:  # row, name, cosine; nearest first
     "Find images by words or by a picture"
     f = as_features(features)
     _same_network(f, backbone)
@@ -385,7 +413,10 @@ def search(features,            # features `[n, d]` of the images to search
     rows,cosine = _nearest(f.X, q, n)
     if clusters is not None:
         E = getattr(clusters, 'embedding', None)
-        if E is None: raise ValueError('these clusters have no embedding, for fit_head makes none. Use fit_cpp.')
-        if len(E)!=len(f): raise ValueError(f'{len(E):,} clustered images for {len(f):,} rows of features. Give the same ones.')
+        if E is None:
+            raise ValueError('these clusters have no embedding, for fit_head makes none. Use fit_cpp.')
+        if len(E)!=len(f):
+            raise ValueError(f'{len(E):,} clustered images for {len(f):,} rows of features. Give the same '
+                             'ones.')
         rows,cosine = _nearest(E, _unit(E[_nearest(f.X, q, 5)[0]].mean(0, keepdims=True))[0], n)
     return pd.DataFrame(dict(row=rows, name=[f.names[r] for r in rows], cosine=cosine))

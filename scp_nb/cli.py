@@ -42,7 +42,8 @@ def one_line_errors(f   # the function of a command; called from Python it raise
         except (ValueError, OSError, RuntimeError, KeyboardInterrupt) as e:
             if Path(sys.argv[0]).stem.removesuffix('-script')!=f.__name__: raise      # called from Python
             stopped = isinstance(e, KeyboardInterrupt)
-            kept = 'what is done is' if f.__name__=='scp_features' else 'the features so far are' if kwargs.get('features') else None
+            kept = ('what is done is' if f.__name__=='scp_features' else 'the features so far are'
+                    if kwargs.get('features') else None)
             left = f'{kept} kept, and the same command goes on.' if kept else 'nothing was written.'
             line = f'stopped; {left}' if stopped else ' '.join(str(e).split())
             print(f'{f.__name__}: {line}', file=sys.stderr)
@@ -53,19 +54,23 @@ def one_line_errors(f   # the function of a command; called from Python it raise
 def _whole(k, n=None, what='images found'):
     "Read `--k`, a whole number or auto, and compare it with the number of images `n`"
     if k=='auto' and n is not None and n<20:
-        raise ValueError(f'--k auto: the {n:,} {what} are too few to estimate k from; 20 are the least. Give a number.')
+        raise ValueError(f'--k auto: the {n:,} {what} are too few to estimate k from; 20 are the least. Give '
+                         'a number.')
     if k=='auto': return k
     try: value = int(str(k))
     except ValueError: value = None
-    if value is None or value<2: raise ValueError(f'--k must be a whole number of clusters, 2 or more; got {k!r}. Or give --k auto.')
-    if n is not None and value>n: raise ValueError(f'--k {value} is more than the {n:,} {what}. Give 2 to {n}.')
+    if value is None or value<2:
+        raise ValueError(f'--k must be a whole number of clusters, 2 or more; got {k!r}. Or give --k auto.')
+    if n is not None and value>n:
+        raise ValueError(f'--k {value} is more than the {n:,} {what}. Give 2 to {n}.')
     return value
 
 # %% ../nbs/13_cli.ipynb #3d21f526
 class _Bar(Callback):
     "A progress bar on stderr that follows training"
-    def on_fit_begin(self, run): self.bar = tqdm(total=run.epochs, desc='training', unit='epoch', leave=False, disable=None)
-    def on_epoch_end(self, run): self.bar.update(run.epoch-self.bar.n)     # rounds may end early, or be left out
+    def on_fit_begin(self, run):
+        self.bar = tqdm(total=run.epochs, desc='training', unit='epoch', leave=False, disable=None)
+    def on_epoch_end(self, run): self.bar.update(run.epoch-self.bar.n)  # rounds may end early, or be left out
     def on_fit_end(self, run): self.bar.close()
 
 def _say(what, text):
@@ -87,7 +92,8 @@ class _Network:
         "Extract features into `out` and say what was read"
         backbone = self.load()
         _say('Backbone', f'{backbone.spec} on {backbone.device}')
-        feats = extract_features(images, backbone, out=out, batch_size=self.batch_size, progress=sys.stderr.isatty(), **kwargs)
+        feats = extract_features(images, backbone, out=out, batch_size=self.batch_size,
+                                 progress=sys.stderr.isatty(), **kwargs)
         _say('Images', f'{len(feats):,} read, {len(feats.skipped):,} skipped')
         _say('Features', f'{len(feats):,} × {feats.shape[1]} in {feats.meta["seconds"]:.1f} s')
         return feats
@@ -129,7 +135,9 @@ def _estimate(feats, seed):
 def _name(clusters, feats, images, words, network:_Network):
     "Give the clusters names from the vocabulary `words`; clusters stay usable where that fails"
     backbone = network.load()
-    try: names = caption_clusters(clusters, feats, backbone, words, images=images, progress=sys.stderr.isatty())
+    try:
+        names = caption_clusters(clusters, feats, backbone, words, images=images,
+                                 progress=sys.stderr.isatty())
     except (RuntimeError, OSError, ValueError) as e: return _say('Names', f'none: {e}')
     clusters.captions = [c.name for c in names]
     _say('Names', f'{sum(n is not None for n in clusters.captions)} of {len(names)} clusters named')
@@ -139,8 +147,8 @@ def _one_process(command:str):
     "A report is made by one process; error where torchrun started more"
     if (n := ranks()[1])>1:
         raise RuntimeError(f'{command} is one process, but torchrun started {n}. Share out the slow part, '
-                           f'`torchrun --standalone --nproc-per-node {n} $(which scp_features) FOLDER --out DIR`, '
-                           'and then run `scp_cluster FOLDER --features DIR` without torchrun.')
+                           f'`torchrun --standalone --nproc-per-node {n} $(which scp_features) FOLDER --out '
+                           'DIR`, and then run `scp_cluster FOLDER --features DIR` without torchrun.')
 
 @dataclass
 class _Job:
@@ -162,20 +170,24 @@ def _cluster(images, job:_Job):
     _one_process(job.command)
     k = _whole(job.k, len(images))
     with out_dir(job.out, job.force, _FILES) as tmp:
-        feats = job.network.stored(images, job.store) if job.store else job.network.features(images, tmp/'features')
+        feats = job.network.stored(images,
+                                   job.store) if job.store else job.network.features(images, tmp/'features')
         _whole(k, len(feats), 'images that could be read')
         k,found = _estimate(feats, job.seed) if k=='auto' else (k, None)
-        clusters = fit_head(feats, k, prior=job.prior, outliers=job.outliers, seed=job.seed, device=job.network.device, callbacks=[_Bar()])
+        clusters = fit_head(feats, k, prior=job.prior, outliers=job.outliers, seed=job.seed,
+                            device=job.network.device, callbacks=[_Bar()])
         tried,chosen,seconds = (clusters.config[w] for w in ('scores', 'chosen', 'seconds'))
         _say('Training', f'one head learns the best of {len(tried)} partitions, "{chosen}": {seconds:.1f} s')
         if job.words is not None: _name(clusters, feats, images, job.words, job.network)
         scores = None if feats.labels is None else evaluate(feats.labels, clusters)
         _write_skipped(feats, tmp/'skipped.csv')
-        if found: clusters.config['k_estimate'] = dict(k=found.k, interval=list(found.interval), note=found.note)
+        if found:
+            clusters.config['k_estimate'] = dict(k=found.k, interval=list(found.interval), note=found.note)
         clusters.save(tmp/'head')
         clusters.to_frame().rename(columns=dict(name='path')).drop(columns='runner_up').to_csv(
             tmp/'assignments.csv', index=False, errors='surrogateescape')
-        report(clusters, images, feats, tmp, scores=scores, provenance=_provenance(feats, clusters, job.command, found), title=job.title,
+        report(clusters, images, feats, tmp, scores=scores,
+               provenance=_provenance(feats, clusters, job.command, found), title=job.title,
                k_estimate=found)
     _tell(clusters, scores, job.out, job.store)
     return clusters
@@ -184,12 +196,14 @@ def _cluster(images, job:_Job):
 def _tell(clusters, scores, out, store=None):
     "Print the result the way a person wants to read it"
     sizes,confidence = clusters.sizes,clusters.confidence
-    _say('Clusters', f'{len(sizes)} of {sizes.min():,} to {sizes.max():,} images, mean confidence {confidence.mean():.2f}')
+    _say('Clusters', f'{len(sizes)} of {sizes.min():,} to {sizes.max():,} images, mean confidence '
+                     f'{confidence.mean():.2f}')
     _say('Doubtful', f'{(confidence<.5).sum():,} images ({(confidence<.5).mean():.1%}) under 0.50 confidence')
     if clusters.n_outliers: _say('Outliers', f'{clusters.n_outliers:,} images marked with cluster -1')
     if scores is not None: _say('Scores', f'{scores}')
     _say('Wrote', f'{Path(out)/"report.html"}   (open it in a browser)')
-    for path in (Path(out)/'assignments.csv', Path(out)/'head', Path(store or Path(out)/'features')): _say('', f'{path}')
+    for path in (Path(out)/'assignments.csv', Path(out)/'head', Path(store or Path(out)/'features')):
+        _say('', f'{path}')
 
 # %% ../nbs/13_cli.ipynb #8888a485
 @call_parse
@@ -223,8 +237,10 @@ def scp_features(
     check_place(out, force)
     file = Path(out)/'features.npy'
     before = file.stat().st_mtime_ns if file.is_file() else None
-    _Network(backbone, checkpoint, device, batch_size).features(images, out, n_workers=workers, force=force, update=update)
-    _say('Wrote' if file.stat().st_mtime_ns!=before else 'Complete', f'{out}   (Features.load({str(out)!r}) in Python)')
+    _Network(backbone, checkpoint, device, batch_size).features(images, out, n_workers=workers, force=force,
+                                                                update=update)
+    _say('Wrote' if file.stat().st_mtime_ns!=before else 'Complete',
+         f'{out}   (Features.load({str(out)!r}) in Python)')
 
 # %% ../nbs/13_cli.ipynb #60f4496f
 @call_parse
@@ -252,8 +268,10 @@ def scp_cluster(
     words = None if caption is None else vocabulary(caption)
     try: features is None or check_place(features, False)
     except FileExistsError as e:
-        raise FileExistsError(f'--features "{features}" holds other things. Give what scp_features made, or a new directory.') from e
+        raise FileExistsError(f'--features "{features}" holds other things. Give what scp_features made, or '
+                              'a new directory.') from e
     images = as_images(folder, labels='folder' if evaluate else None)
     name = Path(folder).resolve().name
     network = _Network(backbone, checkpoint, device, batch_size)
-    _cluster(images, _Job('scp_cluster', name, network, k, out or f'{name}-clusters', force, seed, prior, outliers, words, features))
+    _cluster(images, _Job('scp_cluster', name, network, k, out or f'{name}-clusters', force, seed, prior,
+                          outliers, words, features))

@@ -31,24 +31,28 @@ from .mcr2 import cluster_rate, coding_rate, membership, sampled_cluster_rate
 # %% ../nbs/06_cpp.ipynb #68079624
 class CPPHead(nn.Module):
     "Map half-whitened features to an embedding, and its codes to the logits of clusters"
-    def __init__(self,
-        d:int,                 # width of the half-whitened features
-        n_clusters:int,        # clusters k
-        hidden:int=256,        # width of the two hidden layers
-        z:int=32,              # width of feature and code; each cluster needs one direction or more
+    def __init__(
+        self,
+        d:int,  # width of the half-whitened features
+        n_clusters:int,  # clusters k
+        hidden:int=256,  # width of the two hidden layers
+        z:int=32,  # width of feature and code; each cluster needs one direction or more
         two_heads:bool=False,  # a code of its own for the membership; False makes it from the feature
-        keep:float=.75,        # share of an embedding's squared length that is the features; 0 leaves the paper's feature alone
-        seed:int=0             # seed of the random start
+        keep:float=.75,  # share of an embedding's squared length that is the features; 0 leaves the paper's feature alone
+        seed:int=0  # seed of the random start
     ):
         super().__init__()
         self.settings = dict(d=d, n_clusters=n_clusters, hidden=hidden, z=z, two_heads=two_heads, keep=keep)
         self.d,self.n_clusters,self.hidden,self.keep = d,n_clusters,hidden,keep
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.body = nn.Sequential(nn.Linear(d, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
+            self.body = nn.Sequential(nn.Linear(d, hidden), nn.BatchNorm1d(hidden), nn.ReLU(),
+                                      nn.Linear(hidden, hidden), nn.ReLU())
             self.feature,self.code = nn.Linear(hidden, z),nn.Linear(hidden, z) if two_heads else None
-        self.register_buffer('even', torch.ones(d))        # undoes the half-whitening of the features that are kept
-        self.w,self.b = nn.Parameter(torch.zeros(1, z, n_clusters)),nn.Parameter(torch.zeros(1, 1, n_clusters))
+        # undoes the half-whitening of the features that are kept
+        self.register_buffer('even', torch.ones(d))
+        self.w = nn.Parameter(torch.zeros(1, z, n_clusters))
+        self.b = nn.Parameter(torch.zeros(1, 1, n_clusters))
 
     def codes(self,
         x:torch.Tensor                         # half-whitened features, float `[b, d]`
@@ -64,14 +68,16 @@ def forward(self:CPPHead,
     x:torch.Tensor     # half-whitened features, float `[b, d]`
 )->torch.Tensor:       # logits `[1, b, n_clusters]`, as those of a `ClusterHead` with one head
     "Compute the logits of the clusters"
-    if x.shape[-1]!=self.d: raise ValueError(f"This head takes features of width {self.d}; got shape {list(x.shape)}.")
+    if x.shape[-1]!=self.d:
+        raise ValueError(f"This head takes features of width {self.d}; got shape {list(x.shape)}.")
     return self.codes(x)[1]@self.w + self.b
 
 # %% ../nbs/06_cpp.ipynb #94313797
 @patch
-def embed(self:CPPHead,
-    x:torch.Tensor     # half-whitened features, float `[b, d]`
-)->torch.Tensor:       # rows of length 1, `[b, z+d]`: first the learned feature, then the features that are kept; `[b, z]` if none are
+def embed(
+    self:CPPHead,
+    x:torch.Tensor  # half-whitened features, float `[b, d]`
+)->torch.Tensor:  # rows of length 1, `[b, z+d]`: first the learned feature, then the features that are kept; `[b, z]` if none are
     "Compute the embedding"
     z = self.codes(x)[0]
     return torch.cat([z*(1-self.keep)**.5, unit_rows(x*self.even)*self.keep**.5], 1) if self.keep else z
@@ -84,22 +90,25 @@ class CPPLoss(NamedTuple):
     parts:torch.Tensor    # R_c in nats per point; 0 during the warm-up
     apart:torch.Tensor    # 1 less the mean cosine of the two sides of a pair; 0 without pairs
 
-def cpp_loss(Z:torch.Tensor,               # features of both sides `[2, b, z]`, or of points without partners `[1, b, z]`; rows of length 1
-             C:torch.Tensor|None,          # codes, of the same shape; None during the warm-up
-             eta:float=.175,               # η of the membership; higher spreads it over more points
-             eps:float=.1**.5,             # distortion ε of the rates
-             align:float=10.,              # weight α of the pairs; 0 leaves only their mean
-             gamma:float=.05,              # weight γ of ‖Π‖²
-             n_columns:int|None=None,      # columns of Π drawn for R_c, from 3; None takes all
-             generator:torch.Generator|None=None   # draws them
-            )->CPPLoss:                    # the loss and its parts
+def cpp_loss(
+    Z:torch.Tensor,  # features of both sides `[2, b, z]`, or of points without partners `[1, b, z]`; rows of length 1
+    C:torch.Tensor|None,  # codes, of the same shape; None during the warm-up
+    eta:float=.175,  # η of the membership; higher spreads it over more points
+    eps:float=.1**.5,  # distortion ε of the rates
+    align:float=10.,  # weight α of the pairs; 0 leaves only their mean
+    gamma:float=.05,  # weight γ of ‖Π‖²
+    n_columns:int|None=None,  # columns of Π drawn for R_c, from 3; None takes all
+    generator:torch.Generator|None=None  # draws them
+)->CPPLoss:  # the loss and its parts
     "Rate reduction to be learned, with its sign turned, and the agreement of pairs"
     z,apart = (unit_rows(Z.sum(0)),1-(Z[0]*Z[1]).sum(1).mean()) if len(Z)==2 else (Z[0],Z.new_zeros(()))
     rate = coding_rate(z, eps)
     if C is None: return CPPLoss(align*apart-rate, rate, torch.zeros_like(rate), apart)
     if len(C)==2 and C is not Z: apart = apart+1-(C[0]*C[1]).sum(1).mean()
     Pi = membership(C.sum(0), eta, signed=True)
-    parts = cluster_rate(z, Pi, eps) if n_columns is None else sampled_cluster_rate(z, Pi, n_columns, eps, generator).rate
+    parts = cluster_rate(z, Pi,
+                         eps) if n_columns is None else sampled_cluster_rate(z, Pi, n_columns, eps,
+                                                                             generator).rate
     return CPPLoss(parts-rate+gamma/2*Pi.square().sum()+align*apart, rate, parts, apart)
 
 # %% ../nbs/06_cpp.ipynb #1bcac5b2
@@ -150,14 +159,16 @@ def _learn(head, draw, s:_Settings, g, run, callbacks):
     with note_ctrl_c() as note:
         for step,rows in enumerate(_batches(run.n, s.batch_size, steps, g)):
             if step==s.warmup: copied()
-            for group in opt.param_groups: group['lr'] = s.lr*min(1, 10*step/steps+.1)*(1+math.cos(math.pi*step/steps))/2
+            for group in opt.param_groups:
+                group['lr'] = s.lr*min(1, 10*step/steps+.1)*(1+math.cos(math.pi*step/steps))/2
             x,sides = draw(rows)
             z,c = head.codes(x)
             Z = z.view(sides, len(rows), -1)
             C = None if step<s.warmup else Z if head.code is None else c.view_as(Z)
             loss = s.loss(Z, C, g)
             if not loss.total.isfinite():
-                raise FloatingPointError(f'the loss is not finite in step {step+1}. Look for extreme values in the features, or lower lr.')
+                raise FloatingPointError(f'the loss is not finite in step {step+1}. Look for extreme values '
+                                         'in the features, or lower lr.')
             opt.zero_grad(); loss.total.backward(); opt.step()
             run.seen += len(rows)
             if (step+1)%20 and step+1<steps and not note.asked: continue
@@ -192,9 +203,12 @@ def _starts(codes, F, k, s:_Settings, times=(8,4,4)):
     g = torch.Generator().manual_seed(s.seed)
     some = torch.randperm(len(codes), generator=g)[:10_000]
     marks = some[:max(k, s.landmarks)]
-    E = diffusion_map(sp.csr_matrix(membership(codes[marks], s.eta, signed=True).numpy()), k, steps=0, seed=s.seed)
+    E = diffusion_map(sp.csr_matrix(membership(codes[marks], s.eta, signed=True).numpy()), k, steps=0,
+                      seed=s.seed)
     for rows,V,n in zip((marks, some, some), (E, codes[some], unit_rows(F[some])), times):
-        for i in range(n): yield _centres(codes[rows], KMeans(k, n_init=1, random_state=(100*s.seed+i)%2**32).fit_predict(V.numpy()), k)
+        for i in range(n):
+            yield _centres(codes[rows],
+                           KMeans(k, n_init=1, random_state=(100*s.seed+i)%2**32).fit_predict(V.numpy()), k)
 
 def _find_clusters(codes, F, graph, k, s:_Settings):
     "Centres, log v and modularity of the clusters that fit the graph best"
@@ -212,14 +226,15 @@ def _check_directions(X, allow_zeros):
     "Error if a row of features is zero"
     zero = np.flatnonzero(~X.numpy().any(1))
     if len(zero) and not allow_zeros:
-        raise ValueError(f'{len(zero):,} of {len(X):,} rows of features are all zeros, which have no direction; '
-                         f'the first is row {zero[0]}. Leave them out, or give allow_zeros=True.')
+        raise ValueError(f'{len(zero):,} of {len(X):,} rows of features are all zeros, which have no '
+                         f'direction; the first is row {zero[0]}. Leave them out, or give allow_zeros=True.')
 
 def _check_numbers(**given):
     "Error unless each number lies in its range `(value, least, most)`, the ends included"
     for name,(v,least,most) in given.items():
         number = isinstance(v, (int, float, np.integer, np.floating)) and not isinstance(v, bool)
-        if not number or not least<=v<=most: raise ValueError(f'{name} must be a number from {least:g} to {most:g}; got {v!r}.')
+        if not number or not least<=v<=most:
+            raise ValueError(f'{name} must be a number from {least:g} to {most:g}; got {v!r}.')
 
 # %% ../nbs/06_cpp.ipynb #4f4206d3
 def _width(z, k):
@@ -230,13 +245,18 @@ def _width(z, k):
 
 def _fill_in(s:_Settings, k, n):
     "Check the settings of a fit, and fill in what was left open"
-    if s.prior not in ('uniform', 'learned'): raise ValueError(f'prior must be "uniform" or "learned"; got {s.prior!r}.')
-    check_counts(**{w: getattr(s, w) for w in ('z', 'hidden', 'steps', 'batch_size', 'n_columns', 'landmarks')})
-    _check_numbers(warmup=(s.warmup,0,1e9), eta=(s.eta,1e-3,1e3), eps=(s.eps,1e-4,1e4), align=(s.align,0,1e6), gamma=(s.gamma,0,1e6),
+    if s.prior not in ('uniform', 'learned'):
+        raise ValueError(f'prior must be "uniform" or "learned"; got {s.prior!r}.')
+    check_counts(**{w: getattr(s, w) for w in ('z', 'hidden', 'steps', 'batch_size', 'n_columns',
+                                               'landmarks')})
+    _check_numbers(warmup=(s.warmup,0,1e9), eta=(s.eta,1e-3,1e3), eps=(s.eps,1e-4,1e4), align=(s.align,0,1e6),
+                   gamma=(s.gamma,0,1e6),
                    keep=(s.keep,0,1), lr=(s.lr,1e-9,10))
     s.z,s.batch_size = _width(s.z, k),min(n, s.batch_size or max(512, 10*k))
-    if s.batch_size<3: raise ValueError(f'CPP needs batches of 3 points or more; got {s.batch_size}. Give more rows.')
-    if s.n_columns is not None and s.n_columns<3: raise ValueError(f'n_columns must be 3 or more, or None for all; got {s.n_columns}.')
+    if s.batch_size<3:
+        raise ValueError(f'CPP needs batches of 3 points or more; got {s.batch_size}. Give more rows.')
+    if s.n_columns is not None and s.n_columns<3:
+        raise ValueError(f'n_columns must be 3 or more, or None for all; got {s.n_columns}.')
 
 # %% ../nbs/06_cpp.ipynb #43271739
 @torch.no_grad()
@@ -253,9 +273,11 @@ def _finish(head, prepare, X, graph, s:_Settings, dev, run):
     head.w.copy_((c.T/s.eta)[None]); head.b.copy_(v[None,None])
     some = torch.randperm(len(X), generator=torch.Generator().manual_seed(s.seed))[:s.landmarks]
     z = _all_rows(lambda x: head.codes(x)[0], X[some], prepare, dev)
-    run.rate,run.parts = coding_rate(z, s.eps).item(),cluster_rate(z, membership(codes[some], s.eta, signed=True), s.eps).item()
+    run.rate = coding_rate(z, s.eps).item()
+    run.parts = cluster_rate(z, membership(codes[some], s.eta, signed=True), s.eps).item()
     probs = head_probs(head, X, prepare)[0]
-    run.support = neighbor_support(neighbor_graph(knn(F, min(15, len(F)-1), device=dev)), probs, probs.argmax(1))
+    run.support = neighbor_support(neighbor_graph(knn(F, min(15, len(F)-1), device=dev)), probs,
+                                   probs.argmax(1))
     run.temperature = fit_temperature(probs.log(), run.support)
     head.w /= run.temperature; head.b /= run.temperature
     return head_probs(head, X, prepare)[0].numpy(),_all_rows(head.embed, X, prepare, dev).numpy()
@@ -280,7 +302,8 @@ class _Run(Run):
 def _fit(X, k, pairs, s:_Settings, dev, callbacks):
     "Train, find the clusters; gives head, map, probabilities, embedding and the run with all that is worth knowing"
     g,start = torch.Generator().manual_seed(s.seed),time.perf_counter()
-    run = _Run(n=len(X), d=X.shape[1], n_clusters=k, epochs=math.ceil((s.warmup+s.steps)/20), stage='warmup', device=str(dev))
+    run = _Run(n=len(X), d=X.shape[1], n_clusters=k, epochs=math.ceil((s.warmup+s.steps)/20), stage='warmup',
+               device=str(dev))
     tell_callbacks(callbacks, 'on_fit_begin', run)
     prepare = HalfWhiten.fit(X)
     neighbors = pairs if hasattr(pairs, 'graph') else NeighborPairs(X, device=dev)
@@ -292,7 +315,8 @@ def _fit(X, k, pairs, s:_Settings, dev, callbacks):
     def draw(rows): return _sides(partners, prepare, X, rows, g, dev)
     _learn(head, draw, s, g, run, callbacks)
     probs,embedding = _finish(head, prepare, X, neighbors.graph, s, dev, run)
-    run.pairs,run.seconds = type(partners).__name__ if partners is not None else 'none',time.perf_counter()-start
+    run.pairs = type(partners).__name__ if partners is not None else 'none'
+    run.seconds = time.perf_counter()-start
     tell_callbacks(callbacks, 'on_fit_end', run)
     return head.cpu(),prepare.cpu(),probs,embedding,run
 
@@ -302,8 +326,9 @@ def _warn_collapsed(rate, s:_Settings, n):
     m = min(n, s.z)
     most = m/2*math.log(1+s.z/(m*s.eps**2))
     if rate<most/4:
-        warnings.warn(f'the embedding has a rate of {rate:.2g} nats of {most:.2g} possible: it has collapsed, and clusters mean little. '
-                      'Give a longer warm-up or a lower lr.', stacklevel=4)
+        warnings.warn(f'the embedding has a rate of {rate:.2g} nats of {most:.2g} possible: it has '
+                      'collapsed, and clusters mean little. Give a longer warm-up or a lower lr.',
+                      stacklevel=4)
 
 # %% ../nbs/06_cpp.ipynb #1c5f4d09
 @plain_torch()
@@ -334,15 +359,21 @@ def fit_cpp(
     "Cluster frozen features with CPP: learn an embedding by rate reduction and read the clusters off it"
     feats = as_features(features)
     X = torch.from_numpy(np.require(feats.numpy(), np.float32, ['C', 'W']))
-    s = _Settings(prior=prior, z=z, hidden=hidden, two_heads=two_heads, warmup=warmup, steps=steps, batch_size=batch_size,
-                  n_columns=n_columns, eta=eta, eps=eps, align=align, gamma=gamma, keep=keep, lr=lr, landmarks=landmarks, seed=seed)
-    check_rows(X); _check_directions(X, allow_zeros); _fill_in(s, check_n_clusters(n_clusters, len(X)), len(X))
+    s = _Settings(prior=prior, z=z, hidden=hidden, two_heads=two_heads, warmup=warmup, steps=steps,
+                  batch_size=batch_size,
+                  n_columns=n_columns, eta=eta, eps=eps, align=align, gamma=gamma, keep=keep, lr=lr,
+                  landmarks=landmarks, seed=seed)
+    check_rows(X)
+    _check_directions(X, allow_zeros); _fill_in(s, check_n_clusters(n_clusters, len(X)), len(X))
     if pairs not in (None, False) and len(pairs)!=len(X):
-        raise ValueError(f'pairs are of {len(pairs):,} images, features of {len(X):,}. Make both from the same images.')
+        raise ValueError(f'pairs are of {len(pairs):,} images, features of {len(X):,}. Make both from the '
+                         'same images.')
     device = default_device(device)
-    with one_thread(device): head,prepare,probs,embedding,run = _fit(X, int(n_clusters), pairs, s, device, callbacks)
+    with one_thread(device):
+        head,prepare,probs,embedding,run = _fit(X, int(n_clusters), pairs, s, device, callbacks)
     warn_empty_clusters(probs); _warn_collapsed(run.rate, s, len(X))
-    known = {w: getattr(run, w) for w in ('rate', 'parts', 'modularity', 'pairs', 'support', 'temperature', 'device', 'seconds')}
+    known = {w: getattr(run, w) for w in ('rate', 'parts', 'modularity', 'pairs', 'support', 'temperature',
+                                          'device', 'seconds')}
     config = dict(method='CPP', seed=seed, backbone=feats.meta.get('spec'), scp_nb=__version__)|vars(s)|known
     return Clusters(probs, head, prepare, feats.names, config, feats.images, embedding=embedding)
 
@@ -353,6 +384,7 @@ def embed(self:Clusters,
     block:int=16384                       # rows at a time, bounds memory
 )->np.ndarray:                            # float32 `[m, z']`, rows of length 1
     "Give the embedding of new features, if these clusters have one"
-    if not hasattr(self.head, 'embed'): raise ValueError('these clusters have no embedding, for fit_head makes none. Use fit_cpp.')
+    if not hasattr(self.head, 'embed'):
+        raise ValueError('these clusters have no embedding, for fit_head makes none. Use fit_cpp.')
     X = np.array(features_for_head(self, X).numpy())
     return _all_rows(self.head.embed, torch.from_numpy(X), self.prepare, self.head.w.device, block).numpy()

@@ -43,7 +43,8 @@ class LiveClusters(Board, Callback):
     ):
         super().__init__(features, images, clock=clock, **kwargs)
         self.budget,self.folder = Budget(every, budget, clock),Path(folder)
-        self.widgets = (hasattr(get_ipython(), 'kernel') or 'google.colab' in sys.modules) if widgets is None else widgets
+        self.widgets = (hasattr(get_ipython(), 'kernel')
+                        or 'google.colab' in sys.modules) if widgets is None else widgets
         self.box,self.handle,self.thread,self.background,self.broken = None,None,None,False,False
         self._stop,self._go,self._over = (threading.Event() for _ in range(3))
         self._reset(0)
@@ -53,7 +54,13 @@ class LiveClusters(Board, Callback):
 def _reset(self:LiveClusters, k):
     "Forget the fit before"
     self._begin(k)
-    self.state,self.stage,self.error,self.clusters,self.now,self.took,self.since = 'waiting',None,None,None,None,None,(0, 0)
+    self.state = 'waiting'
+    self.stage = None
+    self.error = None
+    self.clusters = None
+    self.now = None
+    self.took = None
+    self.since = (0, 0)
     self.terms,self.soft,self.said,self.pace,self.touched = {},SoftCodes(k),-math.inf,'',False
     self.html.clear()
     self._stop.clear(); self._go.set()
@@ -66,7 +73,8 @@ def __repr__(self:LiveClusters): return f'LiveClusters: {len(self.features):,} i
 @patch
 def _note(self:LiveClusters, run):
     "Keep the numbers of an epoch"
-    if run.stage!=self.stage: self.stage,self.since,self.terms,self.stride = run.stage,(self.budget.elapsed, run.epoch),{},1
+    if run.stage!=self.stage:
+        self.stage,self.since,self.terms,self.stride = run.stage,(self.budget.elapsed, run.epoch),{},1
     for name in LOSS_TERMS:
         v = getattr(run, name, None)
         if not isinstance(v, float): continue
@@ -84,10 +92,12 @@ def _left(self:LiveClusters, run):
     t,e = self.since
     if run.epoch-e<3 or not run.epochs: return ''
     s = (run.epochs-run.epoch)*(self.budget.elapsed-t)/(run.epoch-e)
-    return 'nearly done' if s<1 else f'{s:.0f} s left' if s<100 else f'{s/60:.0f} min left' if s<6000 else f'{s/3600:.1f} h left'
+    return ('nearly done' if s<1 else f'{s:.0f} s left' if s<100 else f'{s/60:.0f} min left' if s<6000
+            else f'{s/3600:.1f} h left')
 
 # %% ../nbs/11_live.ipynb #c7fab9a9
-_STAGES = dict(search='searching with many heads', teach='teaching one head', again='teaching once more', warmup='warming up',
+_STAGES = dict(search='searching with many heads', teach='teaching one head', again='teaching once more',
+               warmup='warming up',
                full='full objective', update='updating')
 
 def _device(name):
@@ -103,9 +113,11 @@ def _facts(self:LiveClusters):
     run = self.now
     if run is None: return []
     epoch = f'epoch {run.epoch:,} of {run.epochs:,}' if run.epochs else f'epoch {run.epoch:,}'
-    if self.state in ('running', 'paused', 'stopping'): words = [_STAGES.get(run.stage, run.stage), epoch, self._left(run)]
+    if self.state in ('running', 'paused', 'stopping'):
+        words = [_STAGES.get(run.stage, run.stage), epoch, self._left(run)]
     else: words = [f'{self.budget.elapsed if self.took is None else self.took:.1f} s', epoch]
-    return [*filter(None, [*words, _device(run.device), self.pace, f'view {self.budget.share:.1%} of the time'])]
+    return [*filter(None,
+                    [*words, _device(run.device), self.pace, f'view {self.budget.share:.1%} of the time'])]
 
 # %% ../nbs/11_live.ipynb #7f806ad7
 @patch
@@ -123,7 +135,8 @@ def _see(self:LiveClusters, run):
     p = self.soft(found[1]) if found[0]=='codes' else found[1]
     if p.shape[1]!=self.k: return None
     if self.probs is None or self.seen!=run.stage:
-        self.columns = np.arange(self.k) if self.probs is None or found[0]=='codes' else match_columns(self.probs, p)
+        self.columns = (np.arange(self.k) if self.probs is None or found[0]=='codes'
+                        else match_columns(self.probs, p))
     self.seen = run.stage
     return p[:,self.columns]
 
@@ -131,13 +144,19 @@ def _see(self:LiveClusters, run):
 @patch
 def _draw_head(self:LiveClusters):
     run,n = self.now,len(self.features)
-    done = 1 if self.state in ('done', 'stopped') else min(1, run.epoch/run.epochs) if run is not None and run.epochs else 0
+    done = (1 if self.state in ('done',
+                                'stopped') else min(1,
+                                                    run.epoch/run.epochs) if run is not None and run.epochs
+            else 0)
     what = f'{n:,} image{"s"*(n!=1)}' + (f' in {self.k} cluster{"s"*(self.k!=1)}' if self.k else '')
-    facts = [*self._facts(), *([f'{self.stamps.missing} could not be read'] if self.stamps and self.stamps.missing else [])]
-    wrong = f'<div class="scpl-error">{html.escape(f"{type(self.error).__name__}: {self.error}")}</div>' if self.error else ''
-    self._put('head', f'<div class="scpl-head"><b>{what}</b><span class="scpl-state scpl-{self.state}">{self.state}</span></div>'
-              f'<div class="scpl-bar"><i style="width:{100*done:.1f}%"></i></div>'
-              f'<div class="scpl-facts">{"".join(f"<span>{html.escape(f)}</span>" for f in facts)}</div>{wrong}')
+    facts = [*self._facts(),
+             *([f'{self.stamps.missing} could not be read'] if self.stamps and self.stamps.missing else [])]
+    wrong = (f'<div class="scpl-error">{html.escape(f"{type(self.error).__name__}: {self.error}")}</div>'
+             if self.error else '')
+    self._put('head', f'<div class="scpl-head"><b>{what}</b><span class="scpl-state '
+              f'scpl-{self.state}">{self.state}</span></div><div class="scpl-bar"><i '
+              f'style="width:{100*done:.1f}%"></i></div><div '
+              f'class="scpl-facts">{"".join(f"<span>{html.escape(f)}</span>" for f in facts)}</div>{wrong}')
 
 # %% ../nbs/11_live.ipynb #0875a36e
 @patch
@@ -150,12 +169,14 @@ def _draw(self:LiveClusters, run):
                 self.probs = p
                 if self.stamps: self.stamps.allow(.01)
                 self._draw_map()
-                if self.budget.clock()-self.pictured>=1: self.pictured = self.budget.clock() if self._draw_cards() else -math.inf
+                if self.budget.clock()-self.pictured>=1:
+                    self.pictured = self.budget.clock() if self._draw_cards() else -math.inf
                 self._draw_side(self.terms)
             self._measure(run)
             self._draw_head()
     except Exception as e:
-        _log.warning('the live view failed (%s: %s); the fit goes on without it', type(e).__name__, e, exc_info=True)
+        _log.warning('the live view failed (%s: %s); the fit goes on without it', type(e).__name__, e,
+                     exc_info=True)
         self.broken = True
 
 # %% ../nbs/11_live.ipynb #7dd5faae
@@ -169,9 +190,13 @@ def on_fit_begin(self:LiveClusters,
         self.background = False
         self._reset(run.n_clusters)
         self.show()
-    self.now,self.state,self.broken,self.took = run,'stopping' if self._stop.is_set() else 'running',False,None
+    self.now = run
+    self.state = 'stopping' if self._stop.is_set() else 'running'
+    self.broken = False
+    self.took = None
     searched = run.rows
-    if searched is not None and len(searched)!=len(self.among):      # of very many images only a sample is searched
+    # of very many images only a sample is searched
+    if searched is not None and len(searched)!=len(self.among):
         self._choose(np.asarray(searched))
         self.layout = SoftMap(self.plane, self.k)
 
@@ -240,9 +265,12 @@ def _build(self:LiveClusters):
         stop=_button('Stop', self.stop, 'end training with the model so far', 'stop'),
         snapshot=_button('Snapshot', self._save, 'write what you see as a web page', 'camera'),
         chips=W.Box(layout=W.Layout(flex_flow='row wrap', margin='12px 0 8px')), tools=W.VBox())
-    controls = W.HBox([p.pause, p.stop, p.snapshot, p.says], layout=W.Layout(margin='6px 0 10px', align_items='center'))
-    two = W.Box([p.map, p.side], layout=W.Layout(flex_flow='row wrap', grid_gap='20px', align_items='flex-start'))
-    self.box = W.VBox([W.HTML(style_sheet, layout=W.Layout(display='none')), p.head, controls, two, p.chips, p.tools, p.cards],
+    controls = W.HBox([p.pause, p.stop, p.snapshot, p.says],
+                      layout=W.Layout(margin='6px 0 10px', align_items='center'))
+    two = W.Box([p.map, p.side],
+                layout=W.Layout(flex_flow='row wrap', grid_gap='20px', align_items='flex-start'))
+    self.box = W.VBox([W.HTML(style_sheet, layout=W.Layout(display='none')), p.head, controls, two, p.chips,
+                       p.tools, p.cards],
                       layout=W.Layout(max_width='1040px', padding='4px 2px 10px'))
     for name,text in self.html.items(): self._changed(name, text)
     self._chips()
@@ -267,9 +295,11 @@ def _chips(self:LiveClusters):
     for b in self.parts.chips.children: b.close()
     layout = W.Layout(width='auto', min_width='34px', height='26px', padding='0 8px', margin='0 4px 4px 0')
     self.off = W.ButtonStyle(button_color='rgba(128,128,128,.18)')
-    self.on = {x: W.ButtonStyle(button_color=x, text_color=ink(x), font_weight='700') for x in {cluster_style(c).colour for c in ids}}
+    self.on = {x: W.ButtonStyle(button_color=x, text_color=ink(x), font_weight='700')
+               for x in {cluster_style(c).colour for c in ids}}
     def chip(c):
-        b = W.Button(description=str(c) if c>=0 else 'outliers', layout=layout, style=self.off, tooltip='show its pictures')
+        b = W.Button(description=str(c) if c>=0 else 'outliers', layout=layout, style=self.off,
+                     tooltip='show its pictures')
         b.cluster = c
         b.on_click(lambda _: self.choose(c))
         return b
@@ -280,7 +310,8 @@ def _chips(self:LiveClusters):
 @patch
 def _mark(self:LiveClusters):
     "Colour the buttons of the chosen clusters"
-    for b in self.parts.chips.children: b.style = self.on[cluster_style(b.cluster).colour] if b.cluster in self.chosen else self.off
+    for b in self.parts.chips.children:
+        b.style = self.on[cluster_style(b.cluster).colour] if b.cluster in self.chosen else self.off
 
 # %% ../nbs/11_live.ipynb #c42ba777
 @patch
@@ -322,7 +353,8 @@ def _refresh(self:LiveClusters):
 @patch
 def _save(self:LiveClusters):
     "What the button Snapshot does"
-    try: text = f'wrote {self.snapshot(next(p for i in range(1, 10**6) if not (p := self.folder/f"live-{i}.html").exists()))}'
+    try:
+        text = f'wrote {self.snapshot(next(p for i in range(1, 10**6) if not (p := self.folder/f"live-{i}.html").exists()))}'
     except OSError as e: text = f'could not write: {e}'
     self.parts.says.value = f'<span style="opacity:.75;margin-left:8px">{html.escape(text)}</span>'
 
@@ -336,7 +368,8 @@ def run(self:LiveClusters,
 )->Clusters|None:              # the clusters; None in the background, where `wait` gives them
     "Fit while this view follows"
     if self.thread is not None and not self._over.is_set():
-        raise RuntimeError('this view is still following a fit. Press Stop, or call wait(), before the next one.')
+        raise RuntimeError('this view is still following a fit. Press Stop, or call wait(), before the next '
+                           'one.')
     others,self.background = list(kwargs.pop('callbacks', ())),background
     self._reset(int(n_clusters) if isinstance(n_clusters, (int, np.integer)) and n_clusters>0 else 0)
     def work():
@@ -346,7 +379,8 @@ def run(self:LiveClusters,
             self._draw_head()
         finally: self._over.set()
     self._over.clear()
-    self.thread = threading.Thread(target=work, daemon=True, name='LiveClusters') if background else threading.current_thread()
+    self.thread = threading.Thread(target=work, daemon=True,
+                                   name='LiveClusters') if background else threading.current_thread()
     self.show()
     if background: return self.thread.start()
     work()
@@ -361,7 +395,8 @@ def wait(self:LiveClusters,
     if self.thread is None: raise RuntimeError('nothing to wait for. Start with run(n_clusters).')
     until = math.inf if seconds is None else time.monotonic()+seconds
     try:
-        while not self._over.wait(.2) and time.monotonic()<until: pass      # not `join`, which an interrupt in Python 3.11 leaves confused
+        # not `join`, which an interrupt in Python 3.11 leaves confused
+        while not self._over.wait(.2) and time.monotonic()<until: pass
     except KeyboardInterrupt:
         self.stop()
         self._over.wait()

@@ -20,7 +20,8 @@ def test_uneven_keeps_rows_and_ratio(tmp_path):
     assert (bench.uneven(X, y, 20)[0]==Z).all()
 
 def test_scp_solves_what_is_easy_beside_its_peers(tmp_path):
-    runs = bench.run_quality([str(blobs(tmp_path/'b.npz'))], seeds=2, only=['SCP (fit_head)', 'k-means', 'spectral, 10-NN', 'Ward'])
+    runs = bench.run_quality([str(blobs(tmp_path/'b.npz'))], seeds=2,
+                             only=['SCP (fit_head)', 'k-means', 'spectral, 10-NN', 'Ward'])
     assert (runs.ACC>.98).all() and set(runs.method)=={'SCP (fit_head)', 'k-means', 'spectral, 10-NN', 'Ward'}
     assert (runs.blind_ACC<.6).all() and (runs.noise==0).all()
 
@@ -32,7 +33,8 @@ def test_command(tmp_path, monkeypatch, capsys):
     assert [r['set'] for r in found['runs']]==['b','b','b@4','b@4'] and 'torch' in found['versions']
     assert (tmp_path/'r'/'quality.md').read_text().count('\n')==4
     monkeypatch.setattr(sys, 'argv', ['scp_bench'])
-    for kw,said in [(dict(what='beauty'), 'quality'), (dict(what='quality', sets='none.npz'), 'none.npz'), (dict(what='quality', out='r'), 'r')]:
+    for kw,said in [(dict(what='beauty'), 'quality'), (dict(what='quality', sets='none.npz'), 'none.npz'),
+                    (dict(what='quality', out='r'), 'r')]:
         with pytest.raises(SystemExit) as e: scp_bench(**kw)
         line = capsys.readouterr().err
         assert e.value.code==2 and said in line and line.count('\n')==1

@@ -62,7 +62,8 @@ def test_clone_and_random_state():
 
 def test_frames():
     e = clone(est).fit(frame)
-    assert list(e.feature_names_in_)==list('abcdef') and e.n_features_in_==6 and e.clusters_.names==list(frame.index)
+    assert (list(e.feature_names_in_)==list('abcdef') and e.n_features_in_==6
+            and e.clusters_.names==list(frame.index))
     np.testing.assert_array_equal(e.labels_, clone(est).fit(X).labels_)
     with pytest.raises(ValueError, match='order'): e.predict(frame[list('bacdef')])
     with pytest.raises(ValueError, match='g'): e.predict(frame.rename(columns=dict(a='g')))
@@ -96,17 +97,23 @@ def test_results_of_another_process(tmp_path):
 wrong = X.copy(); wrong[3,2] = np.nan
 words = X.astype(object); words[0,0] = 'cat'
 @pytest.mark.parametrize('bad,said', [
-    (X[:1], '1 sample'), (X[:0], '0 sample'), (X[:,:0], '0 feature'), (X[0], '1D array'), (X[None], 'dim 3'), (wrong, 'NaN'),
-    (np.where(np.isnan(wrong), np.inf, wrong), 'infinity'), (X.astype(np.float64)*1e300, 'infinity'), (X.astype(complex), 'Complex'), (words, 'cat'),
-    (np.ones((9,4)), 'All 9 rows'), (X[:3], 'n_clusters=4 is more than the 3 rows'), (None, '2D array'), ([[1,2],[3]], 'inhomogeneous'),
-    *[(kind(X), 'dense.*TruncatedSVD') for kind in (sp.csr_matrix, sp.csc_array, sp.coo_matrix)]], ids=lambda v: v if isinstance(v, str) else '')
+    (X[:1], '1 sample'), (X[:0], '0 sample'), (X[:,:0], '0 feature'), (X[0], '1D array'), (X[None], 'dim 3'),
+    (wrong, 'NaN'),
+    (np.where(np.isnan(wrong), np.inf, wrong), 'infinity'), (X.astype(np.float64)*1e300, 'infinity'),
+    (X.astype(complex), 'Complex'), (words, 'cat'),
+    (np.ones((9,4)), 'All 9 rows'), (X[:3], 'n_clusters=4 is more than the 3 rows'), (None, '2D array'),
+    ([[1,2],[3]], 'inhomogeneous'),
+    *[(kind(X), 'dense.*TruncatedSVD') for kind in (sp.csr_matrix, sp.csc_array, sp.coo_matrix)]],
+                         ids=lambda v: v if isinstance(v, str) else '')
 def test_wrong_rows(bad, said):
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', RuntimeWarning)     # numpy on 1e300 as float32
         with pytest.raises((ValueError, TypeError), match=said): clone(est).fit(bad)
 
-@pytest.mark.parametrize('setting', [dict(n_clusters=v) for v in (0, -1, 2.5, 'ten', None, True, np.array([2,3]))] +
-    [dict(prior='even'), dict(prior=[.5,.5]), dict(n_heads=0), dict(hidden=-3), dict(epochs=0), dict(batch_size=.5), dict(outliers=2),
+@pytest.mark.parametrize('setting',
+                         [dict(n_clusters=v) for v in (0, -1, 2.5, 'ten', None, True, np.array([2,3]))] +
+    [dict(prior='even'), dict(prior=[.5,.5]), dict(n_heads=0), dict(hidden=-3), dict(epochs=0),
+     dict(batch_size=.5), dict(outliers=2),
      dict(min_confidence='x'), dict(random_state='x'), dict(random_state=-1), dict(random_state=.5)], ids=str)
 def test_wrong_settings_are_told_by_fit_alone(setting):
     e = clone(est).set_params(**setting)
@@ -150,7 +157,8 @@ def test_every_check_of_scikit_learn(est):
 from scp_nb.estimators import CPPClustering, SCPClustering
 checks = check_estimator({est}, on_skip=None, on_fail=None)
 print(len(checks), *[f"{{c['check_name']}} {{c['status']}}: {{c['exception']!r}}" for c in checks if c["status"]!="passed"], sep="; ")'''
-    run = subprocess.run([sys.executable, '-c', code], env={**os.environ, 'SCIPY_ARRAY_API': '1'}, capture_output=True, text=True)
+    run = subprocess.run([sys.executable, '-c', code], env={**os.environ, 'SCIPY_ARRAY_API': '1'},
+                         capture_output=True, text=True)
     assert run.returncode==0, run.stderr[-2000:]
     assert run.stdout.strip().isdigit() and int(run.stdout)>40, run.stdout
 
@@ -169,11 +177,14 @@ def test_cpp_as_a_step_before_another():
     out = clone(cpp).set_output(transform='pandas').fit_transform(frame)
     assert out.columns[0]=='cppclustering0' and list(out.index)==list(frame.index)
 
-@pytest.mark.parametrize('setting', [dict(n_clusters=0), dict(prior='auto'), dict(z=3), dict(hidden=0), dict(warmup=-1), dict(steps=0), dict(batch_size=.5),
-    dict(n_columns=2), dict(eta=0), dict(eps=-1), dict(align=-1), dict(keep=1.5), dict(random_state='x')], ids=str)
+@pytest.mark.parametrize('setting', [dict(n_clusters=0), dict(prior='auto'), dict(z=3), dict(hidden=0),
+                                     dict(warmup=-1), dict(steps=0), dict(batch_size=.5),
+    dict(n_columns=2), dict(eta=0), dict(eps=-1), dict(align=-1), dict(keep=1.5), dict(random_state='x')],
+                         ids=str)
 def test_cpp_tells_wrong_settings_in_fit_alone(setting):
     e = clone(cpp).set_params(**setting)
-    with pytest.raises(ValueError, match='Seed|seed' if 'random_state' in setting else next(iter(setting))): e.fit(X)
+    with pytest.raises(ValueError, match='Seed|seed' if 'random_state' in setting else next(iter(setting))):
+        e.fit(X)
     assert not hasattr(e, 'clusters_')
 
 def test_iris():
@@ -181,7 +192,8 @@ def test_iris():
     flowers,species = load_iris(return_X_y=True, as_frame=True)
     assert adjusted_rand_score(species, SCPClustering(3, n_heads=8, random_state=0).fit_predict(flowers))>.5
 
-@pytest.mark.parametrize('make', [lambda k: SCPClustering(k, random_state=3, **quick), lambda k: CPPClustering(k, warmup=3, steps=3, random_state=3)],
+@pytest.mark.parametrize('make', [lambda k: SCPClustering(k, random_state=3, **quick),
+                                  lambda k: CPPClustering(k, warmup=3, steps=3, random_state=3)],
     ids=['SCP', 'CPP'])
 def test_auto_finds_the_number(make, tmp_path):
     "As many as `estimate_k` says, also from a frame, and the estimate goes to disk with the rest"

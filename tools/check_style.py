@@ -13,7 +13,8 @@ machine_path = re.compile(r'(?<![\w.:/])/(root|home|tmp|work|Users|var|private|m
 
 def notebooks():
     "All notebooks that are ours to judge"
-    return sorted(p for p in (root/'nbs').rglob('*.ipynb') if not any(o.startswith(('_', '.')) for o in p.relative_to(root).parts))
+    return sorted(p for p in (root/'nbs').rglob('*.ipynb')
+                  if not any(o.startswith(('_', '.')) for o in p.relative_to(root).parts))
 
 def source(cell)->str: return ''.join(cell['source'])
 def directives(cell)->set: return set(re.findall(r'^#\|\s*(\w+)', source(cell), flags=re.M))
@@ -23,29 +24,35 @@ def first_line(cell)->str:
 def is_visible(cell)->bool:
     "Does the page show the code of this cell at once?"
     return cell['cell_type']=='code' and not re.search(
-        r'^#\|\s*(hide|export|exporti|exports|default_exp|code-fold|(echo|include)\s*:\s*false)\b', source(cell), flags=re.M)
+        r'^#\|\s*(hide|export|exporti|exports|default_exp|code-fold|(echo|include)\s*:\s*false)\b',
+        source(cell), flags=re.M)
 def check_outputs(path, cells):
     "Saved outputs: present, without errors, stderr or paths of this machine"
     code = [c for c in cells if c['cell_type']=='code' and source(c).strip()]
     shown = [c for c in code if not directives(c) & {'hide', 'export', 'exporti', 'default_exp', 'eval'}]
-    if shown and not any(c.get('outputs') for c in shown): yield 'no visible cell has a saved output: run tools/run_nbs.py'
+    if shown and not any(c.get('outputs') for c in shown):
+        yield 'no visible cell has a saved output: run tools/run_nbs.py'
     for c in code:
         for o in c.get('outputs', []):
             first = source(c).strip().splitlines()[0]
             if o['output_type']=='error': yield f'a saved output is an error, in the cell "{first}"'
             if o.get('name')=='stderr': yield f'a saved output is stderr, in the cell "{first}"'
-            text = json.dumps({k:v for k,v in o.get('data', {}).items() if not k.startswith('image/')})+json.dumps(o.get('text', ''))
+            text = json.dumps({k:v for k,v in o.get('data', {}).items()
+                               if not k.startswith('image/')})+json.dumps(o.get('text', ''))
             text = re.sub(r'data:[\w/]+;base64,[\w+/=]+', '', text)
-            if machine_path.search(text): yield f'a saved output shows a path of this machine, in the cell "{first}"'
+            if machine_path.search(text):
+                yield f'a saved output shows a path of this machine, in the cell "{first}"'
         if c.get('execution_count') is not None: yield 'not cleaned: run nbdev-clean'
 
 def check_cells(path, cells):
     "A title, what the page gives, and prose between code"
     code = [c for c in cells if c['cell_type']=='code']
     prose = sum(c['cell_type']=='markdown' for c in cells)
-    if len(code)>8 and prose*limits['code_per_prose']<len(code): yield f'{prose} prose cells for {len(code)} code cells'
+    if len(code)>8 and prose*limits['code_per_prose']<len(code):
+        yield f'{prose} prose cells for {len(code)} code cells'
     first = source(cells[0])
-    if not first.startswith('# ') or not re.search(r'^> \S', first, flags=re.M): yield 'the first cell must be a title and a line starting with >'
+    if not first.startswith('# ') or not re.search(r'^> \S', first, flags=re.M):
+        yield 'the first cell must be a title and a line starting with >'
 
 def check_widths(path, cells):
     "Lines of visible cells fit the page, which shows a scroll bar otherwise"
@@ -56,7 +63,8 @@ def check_widths(path, cells):
 
 def private_imports(code)->list[tuple]:
     "Module and name of each import of a private name from a module of the package"
-    found = [(n, (n.module or '').split('.')[-1]) for n in ast.walk(ast.parse(code)) if isinstance(n, ast.ImportFrom)
+    found = [(n, (n.module or '').split('.')[-1]) for n in ast.walk(ast.parse(code))
+             if isinstance(n, ast.ImportFrom)
              and (n.level or (n.module or '').split('.')[0]=='scp_nb')]
     return [(module or 'scp_nb', a.name) for n,module in found for a in n.names
             if re.match(r'_(?!_.*__$)', a.name)]
@@ -70,8 +78,10 @@ def check_private(path, cells):
 
 def documented(fn, lines)->list[str]:
     "Parameters of the function `fn` that have no comment on their line"
-    args = [a for a in [*fn.args.posonlyargs, *fn.args.args, *fn.args.kwonlyargs, fn.args.vararg, fn.args.kwarg] if a]
-    return [a.arg for a in args if a.arg not in ('self', 'cls') and '#' not in lines[a.end_lineno-1] and '#' not in lines[a.lineno-1]]
+    args = [a for a in [*fn.args.posonlyargs, *fn.args.args, *fn.args.kwonlyargs, fn.args.vararg,
+                        fn.args.kwarg] if a]
+    return [a.arg for a in args if a.arg not in ('self', 'cls') and '#' not in lines[a.end_lineno-1]
+            and '#' not in lines[a.lineno-1]]
 
 def check_module(path):
     "Public symbols have one-line docstrings and docments; lines stay short"
@@ -79,18 +89,22 @@ def check_module(path):
     lines = text.splitlines()
     for i,l in enumerate(lines, 1):
         if len(l)>limits['line_width'] and path.name!='_modidx.py': yield f'line {i} has {len(l)} characters'
-    for module,name in private_imports(text): yield f'imports {name}, a private name of {module}: give it a public name there'
+    for module,name in private_imports(text):
+        yield f'imports {name}, a private name of {module}: give it a public name there'
     if path.name.startswith('_'): return
     for node in ast.parse(text).body:
         if not isinstance(node, (ast.FunctionDef, ast.ClassDef)) or node.name.startswith('_'): continue
-        members = [m for m in node.body if isinstance(m, ast.FunctionDef) and (not m.name.startswith('_') or m.name=='__init__')] \
+        members = [m for m in node.body if isinstance(m, ast.FunctionDef)
+                   and (not m.name.startswith('_') or m.name=='__init__')] \
             if isinstance(node, ast.ClassDef) else []
         for o in [node, *members]:
             name = o.name if o is node else f'{node.name}.{o.name}'
             doc = ast.get_docstring(o)
-            if o.name!='__init__' and not any(isinstance(d, ast.Name) and d.id=='property' for d in o.decorator_list):
+            if o.name!='__init__' and not any(isinstance(d, ast.Name) and d.id=='property'
+                                              for d in o.decorator_list):
                 if not doc: yield f'{name} has no docstring'
-                elif len(doc.splitlines())>1: yield f'{name} has a docstring of several lines; explain in the notebook'
+                elif len(doc.splitlines())>1:
+                    yield f'{name} has a docstring of several lines; explain in the notebook'
             if isinstance(o, ast.FunctionDef):
                 if missing := documented(o, lines): yield f'{name} has no docments for {", ".join(missing)}'
 
@@ -98,8 +112,10 @@ def main():
     found = []
     for p in notebooks():
         cells = json.loads(p.read_text(encoding='utf-8'))['cells']
-        for check in (check_outputs, check_cells, check_widths, check_private): found += [f'{p.relative_to(root)}: {m}' for m in check(p, cells)]
-    for p in sorted((root/'scp_nb').rglob('*.py')): found += [f'{p.relative_to(root)}: {m}' for m in check_module(p)]
+        for check in (check_outputs, check_cells, check_widths, check_private):
+            found += [f'{p.relative_to(root)}: {m}' for m in check(p, cells)]
+    for p in sorted((root/'scp_nb').rglob('*.py')):
+        found += [f'{p.relative_to(root)}: {m}' for m in check_module(p)]
     print('\n'.join(found) or 'style: nothing to say')
     sys.exit(bool(found))
 

@@ -29,16 +29,18 @@ class _Rows(Callback):
     def on_fit_begin(self, run): self.rows = run.rows
 
 # %% ../../nbs/bench/11_ablation.ipynb #a8e3b803
-def watched_fit(X:np.ndarray,     # features, float32 `[n, d]`
-                k:int,            # clusters
-                seed:int=0        # of the fit
-               )->tuple:          # `Clusters`, the `Space`, the candidates before they are refined, and the rows searched
+def watched_fit(
+    X:np.ndarray,   # features, float32 `[n, d]`
+    k:int,          # clusters
+    seed:int=0      # of the fit
+)->tuple:           # `Clusters`, the `Space`, the candidates before they are refined, and the rows searched
     "Fit, and keep what `fit_head` makes on its way"
     kept,make,rows = {},train.find_candidates,_Rows()
     def watch(space, *args, **kw):
         kept['found'],kept['space'] = make(space, *args, **kw, refine=False),space
         return {c: refine_partition(space, l) for c,l in kept['found'].items()}
-    with patch.object(train, 'find_candidates', watch): fit = train.fit_head(X, k, seed=seed, device='cpu', callbacks=[rows])
+    with patch.object(train, 'find_candidates', watch):
+        fit = train.fit_head(X, k, seed=seed, device='cpu', callbacks=[rows])
     return fit,kept['space'],kept['found'],rows.rows
 
 # %% ../../nbs/bench/11_ablation.ipynb #29e650f3
@@ -68,7 +70,8 @@ def _left_out(space, found, fine, table, score):
     out = {'all': score(fine[_chosen(table)]), 'without refining': score(found[_chosen(rough)])}
     for f in FAMILIES:
         left = without_family(fine, f)
-        out[f'without {f}'] = score(left[_chosen(score_partitions(space, left))]) if left and left.keys()!=fine.keys() else out['all']
+        out[f'without {f}'] = score(left[_chosen(score_partitions(space,
+                                                                  left))]) if left and left.keys()!=fine.keys() else out['all']
     return out|{f'without {m}': score(fine[_chosen(table, dict(WEIGHTS, **{m: 0}))]) for m in WEIGHTS}
 
 # %% ../../nbs/bench/11_ablation.ipynb #981bda5b
@@ -84,7 +87,8 @@ def ablate_task(name:str,                # as in `TASKS`
     def score(labels): return round(clustering_accuracy(y, labels[place]), 6)
     fine = {c: refine_partition(space, l) for c,l in found.items()}
     table = score_partitions(space, fine)
-    candidates = {c: dict(family=family_of(c), **{m: round(float(table[m][c]), 6) for m in WEIGHTS}, clusters=int(table.clusters[c]),
+    candidates = {c: dict(family=family_of(c), **{m: round(float(table[m][c]), 6) for m in WEIGHTS},
+                          clusters=int(table.clusters[c]),
                           unrefined=score(found[c]), ACC=score(l)) for c,l in fine.items()}
     alone = {c['family']: c['ACC'] for c in reversed(list(candidates.values()))}       # of two, the first
     parts = _left_out(space, found, fine, table, score)
@@ -94,8 +98,10 @@ def ablate_task(name:str,                # as in `TASKS`
     parts['without narrowing'] = score(found[_chosen(score_partitions(space, found))])
     parts['taught'] = clustering_accuracy(y, fit)
     parts['best candidate'] = max(c['ACC'] for c in candidates.values())
-    return dict(task=name, family=task_family(name), seed=seed, n=len(X), searched=searched, k=k, chosen=fit.config['chosen'],
-                seconds=round(time.process_time()-start, 1), parts=parts, alone={f: alone[f] for f in FAMILIES if f in alone},
+    return dict(task=name, family=task_family(name), seed=seed, n=len(X), searched=searched, k=k,
+                chosen=fit.config['chosen'],
+                seconds=round(time.process_time()-start, 1), parts=parts,
+                alone={f: alone[f] for f in FAMILIES if f in alone},
                 candidates=candidates)
 
 # %% ../../nbs/bench/11_ablation.ipynb #838547d3
@@ -107,8 +113,9 @@ def read_ablation(file:str|Path    # `ablation.json`
     return json.loads(Path(file).read_text(encoding='utf-8'))['tasks']
 
 # %% ../../nbs/bench/11_ablation.ipynb #5e925ccf
-def ablation_frames(rows:list    # of what `ablate_task` gave
-                   )->tuple:     # ACC by task of each part left out; of each family alone; and the candidates, a row each
+def ablation_frames(
+    rows:list   # of what `ablate_task` gave
+)->tuple:       # ACC by task of each part left out; of each family alone; and the candidates, a row each
     "Make data frames of tasks"
     tasks = [r['task'] for r in rows]
     parts,alone = (pd.DataFrame([r[w] for r in rows], index=tasks) for w in ('parts', 'alone'))
@@ -118,8 +125,9 @@ def ablation_frames(rows:list    # of what `ablate_task` gave
     return parts,alone,candidates
 
 # %% ../../nbs/bench/11_ablation.ipynb #86753b8f
-def ablation_table(parts:pd.DataFrame  # the first of `ablation_frames`
-                  )->pd.DataFrame:     # a by part: mean ACC, of all tasks and by family; difference to all, its error, worst task
+def ablation_table(
+    parts:pd.DataFrame  # the first of `ablation_frames`
+)->pd.DataFrame:  # a by part: mean ACC, of all tasks and by family; difference to all, its error, worst task
     "Summarise what each part is worth"
     ACC = parts.drop(columns='family')
     table,less = pd.DataFrame({'ACC': ACC.mean()}),ACC.sub(ACC['all'], axis=0)
@@ -145,33 +153,40 @@ def _by_weights(candidates, measures, grid):
     return pd.DataFrame.from_dict(found, orient='index')
 
 # %% ../../nbs/bench/11_ablation.ipynb #94d8935e
-def weights_left_out(candidates:pd.DataFrame,   # the last of `ablation_frames`
-                     grid:dict=GRID             # weights to try, by measure; others keep theirs
-                    )->pd.DataFrame:            # by family: ACC with default weights, chosen elsewhere, and chosen right there
+def weights_left_out(
+    candidates:pd.DataFrame,   # the last of `ablation_frames`
+    grid:dict=GRID             # weights to try, by measure; others keep theirs
+)->pd.DataFrame:               # by family: ACC with default weights, chosen elsewhere, and chosen right there
     "Choose weights on all families of sets but one, and score that one"
     usual = {m: w for m,w in WEIGHTS.items() if m in candidates}         # an older file may lack one
     measures,default = list(usual),list(usual.values())
-    grid = sorted(product(*(grid.get(m, (w,)) for m,w in usual.items())), key=lambda w: np.abs(np.subtract(w, default)).sum())
+    grid = sorted(product(*(grid.get(m, (w,)) for m,w in usual.items())),
+                  key=lambda w: np.abs(np.subtract(w, default)).sum())
     family = candidates.groupby('task', sort=False).family.first()
     ACC,now,table = _by_weights(candidates, measures, grid),_by_weights(candidates, measures, [default])[0],{}
     for f in family.unique() if family.nunique()>1 else ():      # one alone has no others
         there = family==f
         best = ACC[~there].mean().round(9).idxmax()
-        table[f] = {'tasks': int(there.sum()), 'default weights': now[there].mean(), 'chosen on others': ACC.loc[there, best].mean(),
+        table[f] = {'tasks': int(there.sum()), 'default weights': now[there].mean(),
+                    'chosen on others': ACC.loc[there, best].mean(),
                     'best there': ACC[there].mean().max(), **dict(zip(measures, grid[best]))}
     return pd.DataFrame.from_dict(table, orient='index').rename_axis('left out')
 
 # %% ../../nbs/bench/11_ablation.ipynb #ed6d7e0b
 def _check_files(tasks, data):
     "An error where files are missing"
-    missing = sorted({f for t in tasks if (f := task_file(t)) and (data is None or not (Path(data)/f).is_file())})
-    if missing: raise FileNotFoundError(f'no {", ".join(missing)} in {data}. Give --data DIR, a folder that has them.')
+    missing = sorted({f for t in tasks if (f := task_file(t))
+                      and (data is None or not (Path(data)/f).is_file())})
+    if missing:
+        raise FileNotFoundError(f'no {", ".join(missing)} in {data}. Give --data DIR, a folder that has '
+                                'them.')
 
 def _asked(tasks, data, say):
     "Names of the tasks that are small enough, those with few rows first"
     sizes = {t: (len(y), int(y.max())+1) for t in tasks for _,y in [load_task(t, data)]}
     small = [t for t in sorted(sizes, key=sizes.get) if sizes[t][0]<=LIMITS['n'] and sizes[t][1]<=LIMITS['k']]
-    if say and len(small)<len(sizes): say(f'left out, as too large: {" ".join(t for t in sizes if t not in small)}')
+    if say and len(small)<len(sizes):
+        say(f'left out, as too large: {" ".join(t for t in sizes if t not in small)}')
     return small
 
 # %% ../../nbs/bench/11_ablation.ipynb #0ca10774
@@ -182,7 +197,8 @@ def _write(out, rows):
     if not rows: return
     parts,_,candidates = ablation_frames(rows)
     tables = [('What each part gives', ablation_table(parts)), ('Weights', weights_left_out(candidates))]
-    replace_file(out/'ablation.md', '\n'.join(f'## {name}\n\n{markdown_table(t.round(4).reset_index())}' for name,t in tables if len(t)))
+    replace_file(out/'ablation.md', '\n'.join(f'## {name}\n\n{markdown_table(t.round(4).reset_index())}'
+                                              for name,t in tables if len(t)))
 
 # %% ../../nbs/bench/11_ablation.ipynb #74764c61
 def bench_ablation(out:Path,                  # directory; what it holds of an earlier run is kept
@@ -197,7 +213,8 @@ def bench_ablation(out:Path,                  # directory; what it holds of an e
     _check_files(tasks, data)
     asked,file = _asked(tasks, data, say),out/'ablation.json'
     out.mkdir(parents=True, exist_ok=True)
-    done = {r['task']: r for r in read_ablation(file) if r['seed']==seed} if file.is_file() and not force else {}
+    done = {r['task']: r for r in read_ablation(file)
+            if r['seed']==seed} if file.is_file() and not force else {}
     place = {t: i for i,t in enumerate(TASKS)}
     def rows(): return sorted(done.values(), key=lambda r: place.get(r['task'], len(place)))
     for i,t in enumerate(asked):

@@ -20,20 +20,22 @@ from ..extract.vocabulary import vocabulary, text_features
 from .quality import process_memory, markdown_table, replace_file, versions
 
 # %% ../../nbs/bench/05_captions.ipynb #99e6a0c9
-def caption_accuracy(names,                 # `Captions`, or a name or None per cluster
-                     accepts:list           # for each cluster the names that are right; an empty set: only None is
-                    )->float:               # 0 to 1
+def caption_accuracy(names,         # `Captions`, or a name or None per cluster
+                     accepts:list   # for each cluster the names that are right; an empty set: only None is
+                    )->float:       # 0 to 1
     "Share of clusters whose name is right"
-    if len(names)!=len(accepts): raise ValueError(f'{len(names)} names for {len(accepts)} clusters. Give what is right for each.')
+    if len(names)!=len(accepts):
+        raise ValueError(f'{len(names)} names for {len(accepts)} clusters. Give what is right for each.')
     names = [getattr(n, 'name', n) for n in names]
     return float(np.mean([n in a if a else n is None for n,a in zip(names, accepts)]))
 
 # %% ../../nbs/bench/05_captions.ipynb #518082b7
-def accepted_names(clusters:np.ndarray,     # cluster of each image, int `[n]`, -1 for outliers
-                   labels:np.ndarray,       # class of each image, int `[n]`
-                   classes:list,            # name of each class
-                   related=None             # name -> synonyms and more general words; default those of WordNet, see `vocabulary`
-                  )->list:                  # a set of names for each cluster; of an empty one, the empty set
+def accepted_names(
+    clusters:np.ndarray,  # cluster of each image, int `[n]`, -1 for outliers
+    labels:np.ndarray,   # class of each image, int `[n]`
+    classes:list,        # name of each class
+    related=None         # name -> synonyms and more general words; default those of WordNet, see `vocabulary`
+)->list:                 # a set of names for each cluster; of an empty one, the empty set
     "Find out which names would be right"
     clusters,labels = np.asarray(clusters),np.asarray(labels)
     related = vocabulary('wordnet-nouns').related if related is None else related
@@ -58,7 +60,8 @@ def _planted_row(k, seed, way, p):
     best = [c[i].best for i in have]
     nameless = [x.name is not None for x,a in zip(c, p.accepts) if not a]
     return dict(k=k, seed=seed, way=way, accuracy=caption_accuracy(c, p.accepts),
-                named=caption_accuracy(best, [p.accepts[i] for i in have]), silent=float(np.mean([c[i].name is None for i in have])),
+                named=caption_accuracy(best, [p.accepts[i] for i in have]),
+                silent=float(np.mean([c[i].name is None for i in have])),
                 nameless_named=float(np.mean(nameless)), different=len(set(best))/len(best), seconds=seconds)
 
 # %% ../../nbs/bench/05_captions.ipynb #28ae3c12
@@ -79,14 +82,16 @@ def _size(n_words, n_images, k, d=512):
     seconds,cpu = time.perf_counter()-start,time.process_time()-cpu
     mib = process_memory()
     right = float(np.mean([x.name==words[x.cluster] for x in c]))
-    found = dict(words=n_words, images=n_images, k=k, threads=torch.get_num_threads(), seconds=seconds, cpu=cpu, mib=mib, right=right)
+    found = dict(words=n_words, images=n_images, k=k, threads=torch.get_num_threads(), seconds=seconds,
+                 cpu=cpu, mib=mib, right=right)
     print(json.dumps(found))
 
 # %% ../../nbs/bench/05_captions.ipynb #4de24b52
-def caption_time(n_words:int=82000,      # candidate names
-                 n_images:int=100000,    # images
-                 k:int=1000              # clusters
-                )->dict:                 # words, images, k, threads, seconds, cpu seconds, mib (of the process), right (share)
+def caption_time(
+    n_words:int=82000,  # candidate names
+    n_images:int=100000,  # images
+    k:int=1000          # clusters
+)->dict:                # words, images, k, threads, seconds, cpu seconds, mib (of the process), right (share)
     "Measure how long names take once images and words are encoded, and in how much memory"
     code = f'from scp_nb.bench.captions import _size; _size({n_words}, {n_images}, {k})'
     run = subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, text=True)
@@ -101,11 +106,12 @@ def caption_table(rows:list          # runs of `bench_caption`, as dicts
     return table[columns].mean().round(3).assign(runs=table.size()).reset_index()
 
 # %% ../../nbs/bench/05_captions.ipynb #3f811ec4
-def bench_caption(out:Path,                  # directory for `caption.json` and `caption.md`
-                  say=print,                 # called with a line after each measurement
-                  ks:Mapping|None=None,      # number of clusters -> number of sets; None: twenty of 10, five of 100, one of 1,000
-                  times:tuple=(10, 1000)     # numbers of clusters to measure time and memory at; () measures none
-                 )->list:                    # one dict per set and way
+def bench_caption(
+    out:Path,  # directory for `caption.json` and `caption.md`
+    say=print,  # called with a line after each measurement
+    ks:Mapping|None=None,  # number of clusters -> number of sets; None: twenty of 10, five of 100, one of 1,000
+    times:tuple=(10, 1000)  # numbers of clusters to measure time and memory at; () measures none
+)->list:  # one dict per set and way
     "Measure captions on planted sets, and the time for 82,000 names and 100,000 images"
     out = Path(out); out.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -114,10 +120,14 @@ def bench_caption(out:Path,                  # directory for `caption.json` and 
             p = planted_names(k, seed=seed)
             rows += [_planted_row(k, seed, way, p) for way in WAYS]
         table = caption_table(rows)
-        for r in table[table.k==k].itertuples(): say(f'k={k:<6}{r.way:22s}accuracy {r.accuracy:.3f}  first word right {r.named:.3f}')
+        for r in table[table.k==k].itertuples():
+            say(f'k={k:<6}{r.way:22s}accuracy {r.accuracy:.3f}  first word right {r.named:.3f}')
     speed = [caption_time(k=k) for k in times]
-    for r in speed: say(f"k={r['k']:<6}{r['words']:,} names, {r['images']:,} images: {r['seconds']:.1f} s, {r['mib']:.0f} MiB")
+    for r in speed:
+        say(f"k={r['k']:<6}{r['words']:,} names, {r['images']:,} images: {r['seconds']:.1f} s, "
+            f"{r['mib']:.0f} MiB")
     replace_file(out/'caption.json', json.dumps(dict(versions=versions(), runs=rows, speed=speed), indent=1))
-    text = ''.join(markdown_table(pd.DataFrame(t))+'\n' for t in (caption_table(rows), pd.DataFrame(speed).round(2)) if len(t))
+    text = ''.join(markdown_table(pd.DataFrame(t))+'\n'
+                   for t in (caption_table(rows), pd.DataFrame(speed).round(2)) if len(t))
     replace_file(out/'caption.md', text)
     return rows

@@ -41,7 +41,8 @@ def _points(n, d):
 def _loss(way, C, seed=0):
     "-ΔR of codes that are features and membership at once"
     Pi,g = membership(C),torch.Generator().manual_seed(seed)
-    part = {'plain': plain_rate, 'exact': cluster_rate, 'sampled': lambda C,Pi: sampled_cluster_rate(C, Pi, len(C)//8, generator=g).rate}
+    part = {'plain': plain_rate, 'exact': cluster_rate,
+            'sampled': lambda C,Pi: sampled_cluster_rate(C, Pi, len(C)//8, generator=g).rate}
     return part[way](C, Pi)-coding_rate(C)
 
 # %% ../../nbs/bench/03_cpp.ipynb #1d06dd07
@@ -57,7 +58,8 @@ def _measure(way, n, d, times, file):
         grad, = torch.autograd.grad(loss, C)
         best = min(best or 1e9, time.process_time()-start)
     mib = None if before is None else process_memory()-before
-    Path(file).write_text(json.dumps(dict(seconds=best, mib=mib, loss=loss.item(), grad=grad.flatten().tolist())))
+    Path(file).write_text(json.dumps(dict(seconds=best, mib=mib, loss=loss.item(),
+                                          grad=grad.flatten().tolist())))
 
 # %% ../../nbs/bench/03_cpp.ipynb #41a8e13e
 def step_times(n:int=1024,      # points in the batch
@@ -74,18 +76,22 @@ def step_times(n:int=1024,      # points in the batch
     plain,C = found['plain'],_points(n, d)
     grads = {way: torch.tensor(r.pop('grad')) for way,r in found.items()}
     off = {way: abs(r['loss']/plain['loss']-1) for way,r in found.items()}
-    off['sampled'] = float(np.mean([abs(_loss('sampled', C, seed).item()/plain['loss']-1) for seed in range(draws)]))
-    return pd.DataFrame([dict(way=way, **r, **_beside(r, plain), loss_error=off[way], **_gradients(grads[way], grads['plain']))
+    off['sampled'] = float(np.mean([abs(_loss('sampled', C, seed).item()/plain['loss']-1)
+                                    for seed in range(draws)]))
+    return pd.DataFrame([dict(way=way, **r, **_beside(r, plain), loss_error=off[way],
+                              **_gradients(grads[way], grads['plain']))
                          for way,r in found.items()])
 
 # %% ../../nbs/bench/03_cpp.ipynb #8cc0d683
 def _beside(r, plain):
     "How many times as fast as the plain formula, and what share of its memory"
-    return dict(faster=plain['seconds']/r['seconds'], memory=None if r['mib'] is None else r['mib']/max(plain['mib'], 1))
+    return dict(faster=plain['seconds']/r['seconds'],
+                memory=None if r['mib'] is None else r['mib']/max(plain['mib'], 1))
 
 def _gradients(g, plain):
     "Relative error and cosine of a gradient"
-    return dict(gradient_error=((g-plain).norm()/plain.norm()).item(), gradient_cosine=torch.cosine_similarity(g, plain, dim=0).item())
+    return dict(gradient_error=((g-plain).norm()/plain.norm()).item(),
+                gradient_cosine=torch.cosine_similarity(g, plain, dim=0).item())
 
 # %% ../../nbs/bench/03_cpp.ipynb #3411bcf4
 def retrieval_precision(E:np.ndarray,     # rows to compare by cosine `[n, d]`
@@ -106,9 +112,12 @@ def _cpp(X, y, k, seed, **settings):
 _METHODS = {'k-means': lambda X,y,k,seed: (kmeans_prepared(X, k, seed), {}),
             'SCP (fit_head)': lambda X,y,k,seed: (fit_head(X, k, seed=seed).labels, {}),
             'CPP (fit_cpp)': _cpp}
-_OTHERWISE = {'no pairs': dict(pairs=False), 'mean of pairs only': dict(align=0), 'two heads': dict(two_heads=True),
-              'sizes not even': dict(prior='learned'), 'no warm-up': dict(warmup=0), 'half the steps': dict(warmup=50, steps=150),
-              'z = 64': dict(z=64), 'ε = 0.5': dict(eps=.5), 'an eighth of the columns': dict(n_columns=64), 'no ‖Π‖²': dict(gamma=0)}
+_OTHERWISE = {'no pairs': dict(pairs=False), 'mean of pairs only': dict(align=0),
+              'two heads': dict(two_heads=True),
+              'sizes not even': dict(prior='learned'), 'no warm-up': dict(warmup=0),
+              'half the steps': dict(warmup=50, steps=150),
+              'z = 64': dict(z=64), 'ε = 0.5': dict(eps=.5), 'an eighth of the columns': dict(n_columns=64),
+              'no ‖Π‖²': dict(gamma=0)}
 _METHODS |= {f'CPP, {name}': partial(_cpp, **settings) for name,settings in _OTHERWISE.items()}
 
 def _row(name, method, X, y, seed):
@@ -118,15 +127,20 @@ def _row(name, method, X, y, seed):
         warnings.simplefilter('ignore')
         labels,more = _METHODS[method](X, y, k, seed)
     seconds = time.perf_counter()-start
-    return dict(set=short_name(name), n=len(X), k=k, method=method, seed=seed, **partition_scores(y, labels), **more, seconds=seconds)
+    return dict(set=short_name(name), n=len(X), k=k, method=method, seed=seed, **partition_scores(y, labels),
+                **more, seconds=seconds)
 
 # %% ../../nbs/bench/03_cpp.ipynb #c024c58a
 def cpp_table(rows:list      # runs of `bench_cpp`, as dicts
              )->pd.DataFrame:   # one row per set and method: mean ± standard deviation over seeds
     "Summarise runs by mean and spread"
-    def both(v): return '' if v.isna().all() else f'{v.mean():.3f} ± {v.std(ddof=0):.3f}' if len(v)>1 else f'{v.iloc[0]:.3f}'
-    frame = pd.DataFrame(rows).reindex(columns=['set','method','ACC','NMI','precision','precision_z','seconds'])
-    return pd.DataFrame([dict(set=s, method=m, **{c: both(g[c]) for c in ('ACC','NMI','precision','precision_z')}, runs=len(g))
+    def both(v):
+        return ('' if v.isna().all() else f'{v.mean():.3f} ± {v.std(ddof=0):.3f}' if len(v)>1
+                else f'{v.iloc[0]:.3f}')
+    frame = pd.DataFrame(rows).reindex(columns=['set','method','ACC','NMI','precision','precision_z',
+                                                'seconds'])
+    return pd.DataFrame([dict(set=s, method=m,
+                              **{c: both(g[c]) for c in ('ACC','NMI','precision','precision_z')}, runs=len(g))
                          for (s,m),g in frame.groupby(['set','method'], sort=False)])
 
 # %% ../../nbs/bench/03_cpp.ipynb #049d1aa2
@@ -137,26 +151,33 @@ def _write(out, steps, rows):
     replace_file(out/'cpp.md', text+(markdown_table(cpp_table(rows)) if rows else ''))
 
 # %% ../../nbs/bench/03_cpp.ipynb #93811bc2
-def bench_cpp(out:Path,               # directory for `cpp.json` and `cpp.md`; what it holds of the same runs is kept
-              say=print,              # called with a line after each measurement
-              sets:list=('digits',),  # names as in `load_set`
-              seeds:int=5,            # runs of each method
-              methods:list|None=None, # names in `_METHODS`, as "CPP, two heads"; None runs k-means, SCP and CPP
-              steps:bool=True         # time one training step too
-             )->list:                 # one dict per run
+def bench_cpp(
+    out:Path,                 # directory for `cpp.json` and `cpp.md`; what it holds of the same runs is kept
+    say=print,                # called with a line after each measurement
+    sets:list=('digits',),    # names as in `load_set`
+    seeds:int=5,              # runs of each method
+    methods:list|None=None,   # names in `_METHODS`, as "CPP, two heads"; None runs k-means, SCP and CPP
+    steps:bool=True           # time one training step too
+)->list:                      # one dict per run
     "Measure the training step, and clusters and retrieval on `sets`"
     out = Path(out); out.mkdir(parents=True, exist_ok=True)
-    old = json.loads((out/'cpp.json').read_text(encoding='utf-8')) if (out/'cpp.json').is_file() else dict(steps=None, runs=[])
+    old = (json.loads((out/'cpp.json').read_text(encoding='utf-8')) if (out/'cpp.json').is_file()
+           else dict(steps=None, runs=[]))
     measured,rows = (step_times().to_dict('records') if steps else old['steps']),old['runs']
-    for r in measured or []: say(f"{r['way']:8s}{r['seconds']:6.2f} s, {r['faster']:5.1f} × as fast, loss off by {r['loss_error']:.2%}")
+    for r in measured or []:
+        say(f"{r['way']:8s}{r['seconds']:6.2f} s, {r['faster']:5.1f} × as fast, loss off by "
+            f"{r['loss_error']:.2%}")
     for name in sets:
         X,y = load_set(name)
         known = {(r['method'], r['seed']) for r in rows if r['set']==short_name(name)}
         if ('raw features', 0) not in known:
-            rows.append(dict(set=short_name(name), n=len(X), method='raw features', seed=0, precision=retrieval_precision(X, y)))
-        for method,seed in ((m,s) for m in methods or list(_METHODS)[:3] for s in range(seeds) if (m,s) not in known):
+            rows.append(dict(set=short_name(name), n=len(X), method='raw features', seed=0,
+                             precision=retrieval_precision(X, y)))
+        for method,seed in ((m,s) for m in methods or list(_METHODS)[:3] for s in range(seeds)
+                            if (m,s) not in known):
             rows.append(_row(name, method, X, y, seed))
-            say(f"{short_name(name):20s}{method:16s}seed {seed}  ACC {rows[-1]['ACC']:.3f}  {rows[-1]['seconds']:.0f} s")
+            say(f"{short_name(name):20s}{method:16s}seed {seed}  ACC {rows[-1]['ACC']:.3f}  "
+                f"{rows[-1]['seconds']:.0f} s")
             _write(out, measured, rows)
     _write(out, measured, rows)
     return rows

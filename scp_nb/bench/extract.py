@@ -31,7 +31,9 @@ def write_photos(folder:Path,           # directory to fill
                  seed:int=0             # the same seed gives the same files
                 )->list:                # their paths
     "Write photos to read: crops of scikit-learn's two sample photos, no two alike"
-    rng,photos,boxes = np.random.default_rng(seed),[Image.fromarray(a) for a in load_sample_images().images],[]
+    rng = np.random.default_rng(seed)
+    photos = [Image.fromarray(a) for a in load_sample_images().images]
+    boxes = []
     Path(folder).mkdir(parents=True, exist_ok=True)
     for i in range(n):
         im = photos[i%2]
@@ -39,7 +41,9 @@ def write_photos(folder:Path,           # directory to fill
         h = max(8, min(im.height, w*size[1]//size[0]))
         x,y = int(rng.integers(0, im.width-w+1)), int(rng.integers(0, im.height-h+1))
         boxes.append((x, y, x+w, y+h))
-    def write(i): photos[i%2].resize(size, Image.Resampling.BICUBIC, boxes[i]).save(Path(folder)/f'{i:06d}.jpg', quality=90)
+    def write(i):
+        photos[i%2].resize(size, Image.Resampling.BICUBIC,
+                           boxes[i]).save(Path(folder)/f'{i:06d}.jpg', quality=90)
     with ThreadPoolExecutor(n_cores()) as pool: list(pool.map(write, range(n)))
     return sorted(Path(folder).glob('*.jpg'))
 
@@ -51,7 +55,8 @@ def _rate(f, n:int)->float:
     return n/(time.perf_counter()-start)
 
 # %% ../../nbs/bench/02_extract.ipynb #67069abe
-def _ready(backbone, picture, size): return torch.stack([backbone.transform(picture)]*size).to(backbone.device)
+def _ready(backbone, picture, size):
+    return torch.stack([backbone.transform(picture)]*size).to(backbone.device)
 
 def _parts_of(images, backbone:Backbone, n_workers, processes:bool)->dict:
     "Name -> function that does that part for all images"
@@ -65,16 +70,17 @@ def _parts_of(images, backbone:Backbone, n_workers, processes:bool)->dict:
         for _ in read_chunks(Reader(images, backbone.first), chunks, n_workers, processes): pass
     def whole():
         with tempfile.TemporaryDirectory() as d:
-            extract_features(images, backbone, out=Path(d)/'f', n_workers=n_workers, processes=processes, progress=False)
+            extract_features(images, backbone, out=Path(d)/'f', n_workers=n_workers, processes=processes,
+                             progress=False)
     return dict(forward=forward, reading=reading, whole=whole)
 
 # %% ../../nbs/bench/02_extract.ipynb #18d07057
-def bench_parts(images,                      # files to read
-                backbone:Backbone,           # network to time
-                rounds:int=5,                # how often each part is timed, in turns; medians are given
-                n_workers:int|None=None,     # as in `extract_features`
-                processes:bool=False         # as in `extract_features`
-               )->dict:                      # images per second of each part and of the whole, and their ratio
+def bench_parts(images,                    # files to read
+                backbone:Backbone,         # network to time
+                rounds:int=5,              # how often each part is timed, in turns; medians are given
+                n_workers:int|None=None,   # as in `extract_features`
+                processes:bool=False       # as in `extract_features`
+               )->dict:                    # images per second of each part and of the whole, and their ratio
     "Time forward pass, reading, and the whole extraction"
     parts = _parts_of(images, backbone, n_workers, processes)
     rates = {k: [] for k in parts}
@@ -84,10 +90,13 @@ def bench_parts(images,                      # files to read
             if r: rates[k].append(rate)       # the first round warms up
     m = {k: median(v) for k,v in rates.items()}
     in_turns = [w/min(f, r) for f,r,w in zip(rates['forward'], rates['reading'], rates['whole'])]
-    bound = 1/(1/m['forward']+1/m['reading'])/min(m['forward'], m['reading']) if backbone.device.type=='cpu' else 1.
-    return dict(backbone=backbone.spec, device=backbone.device.type, images=len(images), batch=auto_batch(backbone),
+    bound = (1/(1/m['forward']+1/m['reading'])/min(m['forward'], m['reading']) if backbone.device.type=='cpu'
+             else 1.)
+    return dict(backbone=backbone.spec, device=backbone.device.type, images=len(images),
+                batch=auto_batch(backbone),
                 threads=torch.get_num_threads(), workers='processes' if processes else 'threads',
-                **{k: round(v, 1) for k,v in m.items()}, share=round(median(in_turns), 3), bound=round(bound, 3))
+                **{k: round(v, 1) for k,v in m.items()}, share=round(median(in_turns), 3),
+                bound=round(bound, 3))
 
 # %% ../../nbs/bench/02_extract.ipynb #302be167
 def _other(backbone, **changes):
@@ -107,29 +116,36 @@ def _choices(backbone)->dict:
 
 def _beside(rows:list)->list:
     "Records with `times`, how many times as fast as the first"
-    def more(r): return dict(times=round(r['forward']/rows[0]['forward'], 3), forward=round(r['forward'], 1)) if 'forward' in r else {}
+    def more(r):
+        return dict(times=round(r['forward']/rows[0]['forward'], 3),
+                    forward=round(r['forward'], 1)) if 'forward' in r else {}
     return [{**r, **more(r)} for r in rows]
 
 # %% ../../nbs/bench/02_extract.ipynb #cadad08c
-def bench_choices(backbone:Backbone,    # network to time
-                  rounds:int=5,         # how often each choice is timed; medians are given
-                  batches:int=4,        # batches each time
-                  size:int|None=None    # images in a batch; None: as in `extract_features`
-                 )->list:               # a record per choice: images per second, `times` that of the first, seconds that it took to `start`
+def bench_choices(
+    backbone:Backbone,  # network to time
+    rounds:int=5,  # how often each choice is timed; medians are given
+    batches:int=4,  # batches each time
+    size:int|None=None  # images in a batch; None: as in `extract_features`
+)->list:  # a record per choice: images per second, `times` that of the first, seconds that it took to `start`
     "Time a forward pass in several ways"
     size,rows = size or auto_batch(backbone),[]
     x = _ready(backbone, Image.new('RGB', (64,64), 'grey'), size)
     for name,(b,precision) in _choices(backbone).items():
         args = () if precision=='float32' else (precision,)
-        layout = torch.contiguous_format if 'first' in name else torch.channels_last if b.channels_last else torch.preserve_format
+        layout = (torch.contiguous_format if 'first' in name else torch.channels_last if b.channels_last
+                  else torch.preserve_format)
         b.model.to(memory_format=layout)
         def go(times=batches):
             for _ in range(times): b.encode(x, *args)
         try: start = size/_rate(lambda: go(1), size)
-        except Exception as e: rows.append(dict(backbone=b.spec, choice=name, note=f'{type(e).__name__}')); continue     # no compiler here
+        # no compiler here
+        except Exception as e:
+            rows.append(dict(backbone=b.spec, choice=name, note=f'{type(e).__name__}')); continue
         go()
         rate = median(_rate(go, batches*size) for _ in range(rounds))
-        rows.append(dict(backbone=b.spec, device=b.device.type, batch=size, choice=name, forward=rate, start=round(start, 1)))
+        rows.append(dict(backbone=b.spec, device=b.device.type, batch=size, choice=name, forward=rate,
+                         start=round(start, 1)))
     if backbone.channels_last: backbone.model.to(memory_format=torch.channels_last)
     return _beside(rows)
 
@@ -156,32 +172,38 @@ def _links(folder:Path, n:int, pictures:list)->None:
 
 # %% ../../nbs/bench/02_extract.ipynb #1628b58d
 def bench_memory(sizes:tuple=(10000, 1000000),  # how many files to list
-                 most:int=1000                  # different pictures among them
-                )->list:                        # a record per size: images, MB before, at the peak, seconds, bytes per image
+                 most:int=1000   # different pictures among them
+                )->list:         # a record per size: images, MB before, at the peak, seconds, bytes per image
     "Measure the peak memory of an extraction against the number of files"
     rows = []
     for n in sizes:
         with tempfile.TemporaryDirectory() as d:
             few = write_photos(Path(d)/'few', most, (32,24))
             _links(Path(d)/'many', n, few)
-            r = subprocess.run([sys.executable, '-c', _program, d], capture_output=True, text=True, check=True)
+            r = subprocess.run([sys.executable, '-c', _program, d], capture_output=True, text=True,
+                               check=True)
         rows.append(json.loads(r.stdout.splitlines()[-1]))
-    for r in rows: r['bytes_per_image'] = round((r['peak_mb']-rows[0]['peak_mb'])*2**20/max(1, r['images']-rows[0]['images']))
+    for r in rows:
+        r['bytes_per_image'] = round((r['peak_mb']-
+                                      rows[0]['peak_mb'])*2**20/max(1, r['images']-rows[0]['images']))
     return rows
 
 # %% ../../nbs/bench/02_extract.ipynb #7c3f4d02
 def _networks(say)->list:
     "What is timed: MobileNetV1, and on CUDA two models of open_clip with random weights"
     import open_clip, timm
-    file,spec = (shared_folder() or Path('-'))/'models'/'mobilenetv1_100.safetensors','timm:mobilenetv1_100?pad_type=same'
+    file = (shared_folder() or Path('-'))/'models'/'mobilenetv1_100.safetensors'
+    spec = 'timm:mobilenetv1_100?pad_type=same'
     if file.is_file(): found = [load_backbone(spec, checkpoint=file)]
     else:
         say('no file of weights (see `SCP_SHARED`): random weights are timed instead')
         net = timm.create_model('mobilenetv1_100', num_classes=0, pad_type='same')
-        found = [Backbone(spec, net, timm.data.create_transform(**timm.data.resolve_model_data_config(net)), torch.device('cpu'))]
+        found = [Backbone(spec, net, timm.data.create_transform(**timm.data.resolve_model_data_config(net)),
+                          torch.device('cpu'))]
     for name in ('ViT-B-32', 'ViT-L-14') if torch.cuda.is_available() else ():
         net,_,transform = open_clip.create_model_and_transforms(name)
-        found.append(Backbone(f'open_clip:{name}, random', net, transform, torch.device('cuda'), embed=net.encode_image))
+        found.append(Backbone(f'open_clip:{name}, random', net, transform, torch.device('cuda'),
+                              embed=net.encode_image))
     return found
 
 # %% ../../nbs/bench/02_extract.ipynb #39f61691
@@ -203,27 +225,32 @@ def _measure(say, networks:list, photos:dict, rounds:int)->list:
                 gpu = backbone.device.type=='cuda'
                 more = write_photos(Path(d), 64*n, (w,h)) if gpu else []
                 for processes in (True,) if gpu else (False, True):
-                    rows.append(dict(photos=f'{w}x{h}', **bench_parts(ImageFiles(more or d), backbone, rounds, processes=processes)))
+                    rows.append(dict(photos=f'{w}x{h}',
+                                     **bench_parts(ImageFiles(more or d), backbone, rounds,
+                                                   processes=processes)))
                     say(json.dumps(rows[-1]))
     return rows
 
 # %% ../../nbs/bench/02_extract.ipynb #7d741cf2
-def bench_extract(out:Path,                # directory for `extract.json` and `extract.md`
-                  say=print,               # called with lines of progress
-                  photos:dict|None=None,   # (width, height) -> how many; default: 320 thumbnails of 100x100 and 320 photos of 640x480
-                  rounds:int=5,            # how often each part is timed
-                  memory:tuple=(10000, 1000000),  # numbers of files for the memory benchmark; () leaves it out
-                  helps:bool=True          # time each network in other precisions, layouts, and compiled
-                 )->list:                  # one record per row
+def bench_extract(
+    out:Path,  # directory for `extract.json` and `extract.md`
+    say=print,  # called with lines of progress
+    photos:dict|None=None,  # (width, height) -> how many; default: 320 thumbnails of 100x100 and 320 photos of 640x480
+    rounds:int=5,  # how often each part is timed
+    memory:tuple=(10000, 1000000),  # numbers of files for the memory benchmark; () leaves it out
+    helps:bool=True  # time each network in other precisions, layouts, and compiled
+)->list:  # one record per row
     "Measure speed and memory of extraction"
     networks = _networks(say)
     rows = _measure(say, networks, photos or {(100,100): 320, (640,480): 320}, rounds)
     choices = [r for b in networks for r in bench_choices(b, rounds)] if helps else []
     for r in choices: say(json.dumps(r))
-    if memory and process_memory() is None: say('this system does not tell how much memory a process holds: that part is left out')
+    if memory and process_memory() is None:
+        say('this system does not tell how much memory a process holds: that part is left out')
     flat = bench_memory(memory) if memory and process_memory() else []
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    replace_file(out/'extract.json', json.dumps(dict(versions=versions(), speed=rows, choices=choices, memory=flat), indent=1))
+    replace_file(out/'extract.json',
+                 json.dumps(dict(versions=versions(), speed=rows, choices=choices, memory=flat), indent=1))
     replace_file(out/'extract.md', '\n\n'.join(_table(t) for t in (rows, choices, flat) if t) + '\n')
     return rows + choices + flat

@@ -45,14 +45,16 @@ def subspaces(k:int,              # number of clusters
              )->tuple[np.ndarray, np.ndarray]:   # float32 `[k*per, d]` and cluster of each row, int64
     "Draw rows from a union of subspaces"
     rng = np.random.default_rng(seed)
-    return np.concatenate([_subspace(rng, per, d, dim, noise) for _ in range(k)]).astype(np.float32),np.repeat(np.arange(k), per)
+    return np.concatenate([_subspace(rng, per, d, dim, noise)
+                           for _ in range(k)]).astype(np.float32),np.repeat(np.arange(k), per)
 
 # %% ../../nbs/bench/08_k.ipynb #ae75978a
-def oriented_gradients(images:np.ndarray,   # grey images, uint8 `[n, height, width]`
-                       bins:int=8,          # directions to tell apart
-                       blur:float=2,        # standard deviation of the blur in pixels; more forgives strokes that are elsewhere
-                       step:int=4           # pixels from one point of the grid to the next
-                      )->np.ndarray:        # float32 `[n, bins*height//step*width//step]`
+def oriented_gradients(
+    images:np.ndarray,   # grey images, uint8 `[n, height, width]`
+    bins:int=8,          # directions to tell apart
+    blur:float=2,        # standard deviation of the blur in pixels; more forgives strokes that are elsewhere
+    step:int=4           # pixels from one point of the grid to the next
+)->np.ndarray:           # float32 `[n, bins*height//step*width//step]`
     "Describe drawings by how strong their edges are, by place and direction"
     dy,dx = np.gradient(images.astype(np.float32)/255, axis=(1,2))
     strength,turn = np.hypot(dx, dy),np.arctan2(dy, dx)/(2*np.pi)%1*bins
@@ -64,7 +66,8 @@ def oriented_gradients(images:np.ndarray,   # grey images, uint8 `[n, height, wi
     return np.sqrt(np.stack(maps, -1)).reshape(len(images), -1)
 
 # %% ../../nbs/bench/08_k.ipynb #ddb3c944
-_FILES = dict(signdigits='signdigits_mnv1.npz', mnist='mnist.npz', fashion10k='fashion10k_mnv1.npz', cifar10='cifar10_mnv1.npz')
+_FILES = dict(signdigits='signdigits_mnv1.npz', mnist='mnist.npz', fashion10k='fashion10k_mnv1.npz',
+              cifar10='cifar10_mnv1.npz')
 _UNIONS = dict(subspaces3=(3, 1000), subspaces10=(10, 300), subspaces40=(40, 100), subspaces150=(150, 80))
 COUNTED = [*_UNIONS, 'digits', 'signdigits', 'mnist']
 SHOWN = ['fashion10k', 'cifar10']
@@ -81,15 +84,19 @@ def k_set(name:str,     # one of `COUNTED` or `SHOWN`, or what `load_set` takes
     with np.load(_file(name), allow_pickle=False) as z:
         rows = np.sort(np.random.default_rng(seed).permutation(len(z['labels']))[:most])
         X,y = z['images' if name=='mnist' else 'features'][rows],z['labels'][rows].astype(np.int64)
-    return (np.concatenate([oriented_gradients(part) for part in np.array_split(X, 5)]) if name=='mnist' else X.astype(np.float32)),y
+    return (np.concatenate([oriented_gradients(part) for part in np.array_split(X, 5)]) if name=='mnist'
+            else X.astype(np.float32)),y
 
 # %% ../../nbs/bench/08_k.ipynb #ee97e716
 def _top(n): return min(60 if n<=3000 else 300, n//3)
 
 def _by_silhouette(X, seed):
     X = prepare_rows(X)
-    def score(k): return -silhouette_score(X, kmeans_labels(X, k, 3, seed), sample_size=min(len(X), 2000), random_state=seed)
-    found = {k: score(k) for k in range(2, _top(len(X))+1)} if len(X)<=3000 else refine_minimum(score, 2, _top(len(X)))
+    def score(k):
+        return -silhouette_score(X, kmeans_labels(X, k, 3, seed), sample_size=min(len(X), 2000),
+                                 random_state=seed)
+    found = {k: score(k)
+             for k in range(2, _top(len(X))+1)} if len(X)<=3000 else refine_minimum(score, 2, _top(len(X)))
     return min(found, key=found.get)
 
 def _walk(X):
@@ -116,12 +123,14 @@ def _by_evoc(X, seed):
     from evoc import EVoC
     return _groups(EVoC(random_state=seed).fit_predict(prepare_rows(X)))
 
-_RIVALS = {'silhouette': (_by_silhouette, ()), 'eigengap': (_by_eigengap, ()), 'HDBSCAN': (_by_hdbscan, ('hdbscan',)),
+_RIVALS = {'silhouette': (_by_silhouette, ()), 'eigengap': (_by_eigengap, ()),
+           'HDBSCAN': (_by_hdbscan, ('hdbscan',)),
            'UMAP + HDBSCAN': (_by_umap, ('umap', 'hdbscan')), 'EVoC': (_by_evoc, ('evoc',))}
 K_METHODS = 'estimate_k', *_RIVALS
 
 # %% ../../nbs/bench/08_k.ipynb #30d9c6fa
-def _code(): return f'{zlib.crc32(Path(resample.__file__).read_bytes()+Path(estimate_k.__code__.co_filename).read_bytes()):08x}'
+def _code():
+    return f'{zlib.crc32(Path(resample.__file__).read_bytes()+Path(estimate_k.__code__.co_filename).read_bytes()):08x}'
 
 def _answer(method, X, seed):
     "k, and of the estimate its interval and its curve"
@@ -160,17 +169,21 @@ def _worth(name, k_hat, seed=0):
 def k_table(rows:list     # runs of `bench_k`, as dicts
            )->pd.DataFrame:   # one row per set and method, then one per method over the counted sets
     "Summarise estimates: errors, and how often the interval holds the truth"
-    f = pd.DataFrame(rows).assign(error=lambda f: (f.k_hat-f.k).abs()/f.k, log=lambda f: np.log(f.k_hat/f.k).abs())
+    f = pd.DataFrame(rows).assign(error=lambda f: (f.k_hat-f.k).abs()/f.k,
+                                  log=lambda f: np.log(f.k_hat/f.k).abs())
     if 'inside' not in f: f['inside'] = None
-    def line(g): return {'median error': g.error.median(), 'mean error': g.error.mean(), 'log error': g.log.mean(),
-                         'inside': g.inside.dropna().astype(float).mean(), 'seconds': g.seconds.mean(), 'runs': len(g)}
+    def line(g):
+        return {'median error': g.error.median(), 'mean error': g.error.mean(), 'log error': g.log.mean(),
+                'inside': g.inside.dropna().astype(float).mean(), 'seconds': g.seconds.mean(), 'runs': len(g)}
     by = [dict(set=s, method=m, k=g.k.iloc[0], estimates=_spread(g.k_hat), **line(g))
           for (s,m),g in f.groupby(['set','method'], sort=False)]
     counted = pd.DataFrame([r for r in by if r['set'] in COUNTED])
     for m,g in counted.groupby('method', sort=False) if len(counted) else ():
         means = g[['median error','mean error','log error','inside','seconds']].mean()
-        by.append(dict(set=f'mean of {len(g)} sets', method=m, k='', estimates='', **means, runs=int(g.runs.sum())))
-    return pd.DataFrame(by).round(dict(zip(('median error','mean error','log error','inside','seconds'), (3, 3, 3, 2, 1))))
+        by.append(dict(set=f'mean of {len(g)} sets', method=m, k='', estimates='', **means,
+                       runs=int(g.runs.sum())))
+    return pd.DataFrame(by).round(dict(zip(('median error','mean error','log error','inside','seconds'),
+                                           (3, 3, 3, 2, 1))))
 
 # %% ../../nbs/bench/08_k.ipynb #48a56041
 def _spread(k_hat):
@@ -182,11 +195,14 @@ def _spread(k_hat):
 def _spectral(X, ks, seed):
     "Partitions by k, each from scikit-learn"
     Z = prepare_rows(X)
-    return {k: SpectralClustering(k, affinity='nearest_neighbors', n_neighbors=15, random_state=seed).fit_predict(Z) for k in ks}
+    return {k: SpectralClustering(k, affinity='nearest_neighbors', n_neighbors=15,
+                                  random_state=seed).fit_predict(Z) for k in ks}
 
 def _generous(X, ks, seed):
     "Partitions by k, one decomposition for each, of one graph"
-    walk,start,found = _walk(prepare_rows(X))+sp.eye(len(X)),np.random.default_rng(seed).standard_normal(len(X)),{}
+    walk = _walk(prepare_rows(X))+sp.eye(len(X))
+    start = np.random.default_rng(seed).standard_normal(len(X))
+    found = {}
     for k in ks:
         _,V = sp.linalg.eigsh(walk, k, which='LA', v0=start, tol=1e-4)
         found[k] = kmeans_labels(V/np.maximum(np.linalg.norm(V, axis=1, keepdims=True), 1e-12), k, 3, seed)
@@ -196,7 +212,8 @@ def _generous(X, ks, seed):
 def _lengths(f, X, ks, seed):
     "Coding length by k of the partitions that `f` finds"
     Z = unit_rows(torch.from_numpy(prepare_rows(X)))
-    return {k: float(coding_length(Z, torch.from_numpy(labels).long())) for k,labels in f(X, ks, seed).items()}
+    return {k: float(coding_length(Z, torch.from_numpy(labels).long()))
+            for k,labels in f(X, ks, seed).items()}
 
 def _our_curve(X, ks, n_dims, seed):
     "Coding length by k from eight looks"
@@ -205,22 +222,25 @@ def _our_curve(X, ks, n_dims, seed):
     return {k: float(cross_length(looks, pairs, k, n_dims).mean()) for k in ks}
 
 # %% ../../nbs/bench/08_k.ipynb #34f06973
-def curve_times(X:np.ndarray,            # features `[n, d]`
-                ks=range(2, 61, 2),      # values of k to measure
-                seed:int=0               # of all ways
-               )->dict:                  # seconds of each way, how many times as fast ours is, and k of the least length
+def curve_times(X:np.ndarray,  # features `[n, d]`
+                ks=range(2, 61, 2),  # values of k to measure
+                seed:int=0    # of all ways
+               )->dict:       # seconds of each way, how many times as fast ours is, and k of the least length
     "Time the curve of coding lengths: one decomposition per k, and ours"
     def timed(f, *args, **kwargs):
         start = time.process_time()
         return f(*args, **kwargs),time.process_time()-start
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        for f in _spectral,_generous: _lengths(f, X[:600], [2], seed)                # loads what is loaded late
+        # loads what is loaded late
+        for f in _spectral,_generous: _lengths(f, X[:600], [2], seed)
         e,whole = timed(estimate_k, X, k_max=max(ks), seed=seed)
         ours,mine = timed(_our_curve, X, ks, e.n_dims, seed)
         (generous,some),(usual,most) = (timed(_lengths, f, X, ks, seed) for f in (_generous, _spectral))
-    least = {f'{name}_k': min(c, key=c.get) for name,c in dict(usual=usual, generous=generous, curve=ours).items()}
-    return dict(n=len(X), d=X.shape[1], values=len(ks), usual=most, generous=some, curve=mine, estimate_k=whole, faster=most/mine, **least,
+    least = {f'{name}_k': min(c, key=c.get)
+             for name,c in dict(usual=usual, generous=generous, curve=ours).items()}
+    return dict(n=len(X), d=X.shape[1], values=len(ks), usual=most, generous=some, curve=mine,
+                estimate_k=whole, faster=most/mine, **least,
                 faster_than_generous=some/mine, estimate=e.k, code=_code(), n_dims=e.n_dims,
                 threads=torch.get_num_threads(), scp_nb=__version__)
 
@@ -229,7 +249,8 @@ def _whole(file, seed=0):
     "Estimate from a memory map; prints a line of JSON. Runs in a process of its own"
     start = time.perf_counter()
     e = estimate_k(np.load(file, mmap_mode='r'), seed=seed)
-    print(json.dumps(dict(k_hat=e.k, low=e.interval[0], high=e.interval[1], rows_looked_at=e.n_rows, code=_code(),
+    print(json.dumps(dict(k_hat=e.k, low=e.interval[0], high=e.interval[1], rows_looked_at=e.n_rows,
+                          code=_code(),
                           seconds=time.perf_counter()-start, mib=process_memory())))
 
 # %% ../../nbs/bench/08_k.ipynb #08e34b82
@@ -250,7 +271,8 @@ def million(n:int=1_000_000,   # rows
         _write_union(file, n, k, d)
         program = f'from scp_nb.bench.k import _whole; _whole({str(file)!r})'
         done = subprocess.run([sys.executable, '-c', program], check=True, capture_output=True, text=True)
-    return dict(n=n, d=d, k=k, **json.loads(done.stdout.splitlines()[-1]), threads=torch.get_num_threads(), scp_nb=__version__)
+    return dict(n=n, d=d, k=k, **json.loads(done.stdout.splitlines()[-1]), threads=torch.get_num_threads(),
+                scp_nb=__version__)
 
 # %% ../../nbs/bench/08_k.ipynb #a023b94e
 _PARTS = 'runs', 'worth', 'curves', 'million'       # of `k.json`, each a list
@@ -258,22 +280,28 @@ _PARTS = 'runs', 'worth', 'curves', 'million'       # of `k.json`, each a list
 def _read(out):
     "What an earlier run wrote, as far as this version wrote it"
     have = json.loads((out/'k.json').read_text(encoding='utf-8')) if (out/'k.json').is_file() else {}
-    return {part: [r for r in have.get(part, []) if r['scp_nb']==__version__ and r.get('code', _code())==_code()] for part in _PARTS}
+    return {part: [r for r in have.get(part, []) if r['scp_nb']==__version__
+                   and r.get('code', _code())==_code()] for part in _PARTS}
 
 def _write(out, found):
     "Write `k.json` and `k.md` to the directory `out`"
     parts = [f'"{p}": [\n'+',\n'.join(map(json.dumps, found[p]))+']' for p in _PARTS]
-    replace_file(out/'k.json', '{'+',\n'.join([f'"versions": {json.dumps(versions())}', *parts])+'}\n')    # a line per run
+    # a line per run
+    replace_file(out/'k.json', '{'+',\n'.join([f'"versions": {json.dumps(versions())}', *parts])+'}\n')
     tables = [k_table(found['runs'])] if found['runs'] else []
-    tables += [pd.DataFrame(found[p]).drop(columns=['scp_nb','code'], errors='ignore').round(3) for p in _PARTS[1:] if found[p]]
+    tables += [pd.DataFrame(found[p]).drop(columns=['scp_nb','code'], errors='ignore').round(3)
+               for p in _PARTS[1:] if found[p]]
     replace_file(out/'k.md', '\n'.join(markdown_table(t.astype(object).where(t.notna(), '')) for t in tables))
 
 def _plan(sets, seeds, rival_seeds, only):
     "All (set, method, seed) to run, the quick ones first"
     def times(s, m):
         if m=='estimate_k': return seeds
-        return 1 if s in SHOWN or m in ('eigengap', 'HDBSCAN') and s not in _UNIONS and s!='mnist' else min(seeds, rival_seeds)
-    return [(s, m, seed) for m in K_METHODS for s in sets if not only or m in only for seed in range(times(s, m))]
+        return 1 if s in SHOWN or m in ('eigengap',
+                                        'HDBSCAN') and s not in _UNIONS and s!='mnist' else min(seeds,
+                                                                                                rival_seeds)
+    return [(s, m, seed) for m in K_METHODS for s in sets if not only or m in only
+            for seed in range(times(s, m))]
 
 # %% ../../nbs/bench/08_k.ipynb #4a55b329
 def _checked(sets, only, say):
@@ -288,16 +316,17 @@ def _checked(sets, only, say):
     return [s for s in sets if s not in missing]
 
 # %% ../../nbs/bench/08_k.ipynb #937fefc1
-def bench_k(out:Path,                # directory for `k.json` and `k.md`; what it holds of the same runs is kept
-            say=print,               # called with a line after each run
-            sets:list|None=None,     # names as in `k_set`; None: all there are
-            seeds:int=10,            # runs of `estimate_k` on each set
-            only:list|None=None,     # names in `K_METHODS`; None: all that are installed
-            rival_seeds:int=10,      # runs of each rival, where the seed changes anything
-            worth:bool=True,         # score `fit_head` at the estimate and at the number of classes, on the sets of `SHOWN`
-            times:bool=True,         # time the curve, and the file of a million rows
-            force:bool=False         # measure again what `out` holds
-           )->list:                  # one dict per run
+def bench_k(
+    out:Path,          # directory for `k.json` and `k.md`; what it holds of the same runs is kept
+    say=print,         # called with a line after each run
+    sets:list|None=None,  # names as in `k_set`; None: all there are
+    seeds:int=10,      # runs of `estimate_k` on each set
+    only:list|None=None,  # names in `K_METHODS`; None: all that are installed
+    rival_seeds:int=10,  # runs of each rival, where the seed changes anything
+    worth:bool=True,   # score `fit_head` at the estimate and at the number of classes, on the sets of `SHOWN`
+    times:bool=True,   # time the curve, and the file of a million rows
+    force:bool=False   # measure again what `out` holds
+)->list:               # one dict per run
     "Estimate k by every method on every set, beside the truth"
     out = Path(out)
     sets = _checked(sets, only, say)
@@ -308,7 +337,8 @@ def bench_k(out:Path,                # directory for `k.json` and `k.md`; what i
         if (name, method, seed) in known: continue
         if any(importlib.util.find_spec(p) is None for p in _RIVALS.get(method, (0, ()))[1]): continue
         found['runs'].append(r := _row(name, method, seed))
-        say(f"{name:14s}{method:16s}seed {seed}  k {r['k']:4d}  estimate {r['k_hat']:4d}  {_interval(r):12s}{r['seconds']:7.1f} s")
+        say(f"{name:14s}{method:16s}seed {seed}  k {r['k']:4d}  estimate {r['k_hat']:4d}  "
+            f"{_interval(r):12s}{r['seconds']:7.1f} s")
         _write(out, found)
     _finish(out, found, sets, worth, times, say)
     return found['runs']
@@ -323,12 +353,14 @@ def _finish(out, found, sets, worth, times, say):
     for name in SHOWN if worth else ():
         if name in sets and name in first and name not in {r['set'] for r in found['worth']}:
             found['worth'] += _worth(name, first[name])
-            scores = (f"k {r['k']}: ACC {r['ACC']:.3f}, NMI {r['NMI']:.3f}" for r in found['worth'] if r['set']==name)
+            scores = (f"k {r['k']}: ACC {r['ACC']:.3f}, NMI {r['NMI']:.3f}" for r in found['worth']
+                      if r['set']==name)
             say(f"{name:14s}fit_head at {'; '.join(scores)}")
             _write(out, found)
     if not times: return
     for name in 'subspaces20','mnist':
-        if name in {r['set'] for r in found['curves']} or name in _FILES and not _file(name).is_file(): continue
+        if name in {r['set'] for r in found['curves']} or name in _FILES and not _file(name).is_file():
+            continue
         X = k_set(name, most=15_000)[0] if name in _FILES else subspaces(20, 750, d=64)[0]
         found['curves'].append(r := dict(set=name, **curve_times(X)))
         say(f"{name:14s}curve of {r['values']} values, {len(X):,} rows: {r['usual']:.1f} s one by one, "
@@ -336,5 +368,6 @@ def _finish(out, found, sets, worth, times, say):
         _write(out, found)
     if not found['million']:
         found['million'].append(r := million())
-        say(f"{r['n']:,} rows of a file: k {r['k']}, estimate {r['k_hat']}, {r['seconds']:.0f} s, {r['mib']:.0f} MiB")
+        say(f"{r['n']:,} rows of a file: k {r['k']}, estimate {r['k_hat']}, {r['seconds']:.0f} s, "
+            f"{r['mib']:.0f} MiB")
         _write(out, found)

@@ -40,7 +40,8 @@ def _kmeans(X, S, k, seed, views):
     return KMeans(k, n_init=10, random_state=seed).fit(Z-Z.mean(0)).predict(normalize(S)-Z.mean(0))
 def _random(X, S, k, seed, views): return random_partition(sizes=np.bincount(np.arange(len(S))%k), seed=seed)
 
-_OURS = {'SCP, neighbours': _scp, 'SCP, views': _scp_views, 'SCP, k estimated': _scp, 'CPP': _cpp, 'k-means': _kmeans,
+_OURS = {'SCP, neighbours': _scp, 'SCP, views': _scp_views, 'SCP, k estimated': _scp, 'CPP': _cpp,
+         'k-means': _kmeans,
          'random partition': _random}
 
 # %% ../../nbs/bench/07_papers.ipynb #37e6e432
@@ -89,7 +90,9 @@ def _mobilenet():
 def _backbone(name, device):
     "The backbone called `name`"
     if name=='mobilenetv1':
-        if not _mobilenet(): raise FileNotFoundError(f'the backbone "{name}" needs {_MOBILENET[1]} in the folder of shared data.')
+        if not _mobilenet():
+            raise FileNotFoundError(f'the backbone "{name}" needs {_MOBILENET[1]} in the folder of shared '
+                                    'data.')
         return load_backbone(_MOBILENET[0], _mobilenet(), device=device)
     spec,_,file = name.partition('@')
     return load_backbone(spec, file or None, device=device)
@@ -111,8 +114,11 @@ def _describe(name):
     "Find out which set is called `name`"
     path = Path(name)
     if path.suffix=='.npz' and path.is_file():
-        return _Set(path.stem, SetInfo(path.stem, None, dict(all=0), 'all', 'all', 'features', 'a file'), name)
-    if path.is_dir(): return _Set(path.name, SetInfo(path.name, None, dict(all=0), 'all', 'all', 'folder', 'a folder'), name)
+        return _Set(path.stem, SetInfo(path.stem, None, dict(all=0), 'all', 'all', 'features', 'a file'),
+                    name)
+    if path.is_dir():
+        return _Set(path.name, SetInfo(path.name, None, dict(all=0), 'all', 'all', 'folder', 'a folder'),
+                    name)
     return _Set(set_key(name), SETS[set_key(name)], name)
 
 def _given(name):
@@ -134,7 +140,11 @@ def _some(n, limit):
 class _Arrays:
     "Features of one set and backbone: to learn from, to score on, labels of the latter, views when asked for"
     def __init__(self, of:_Set, backbone, folder, limit=None, n_views=4, root=None, device=None):
-        self.info,self.folder,self.slug,self.limit,self.n_views = of.info,folder,file_slug(of.key, backbone),limit,n_views
+        self.info = of.info
+        self.folder = folder
+        self.slug = file_slug(of.key, backbone)
+        self.limit = limit
+        self.n_views = n_views
         self.extractions = []
         if of.info.how=='features': self.X,self.S,self.y = _given(of.name)
         else: self._read(of.name, backbone, root, device)
@@ -144,7 +154,8 @@ class _Arrays:
     def _read(self, name, backbone, root, device):
         "Pictures and their features"
         learn,score = self.info.fit,self.info.score
-        pictures = {s: get_set(name, None if self.info.how=='folder' else s, root) for s in dict.fromkeys((learn, score))}
+        pictures = {s: get_set(name, None if self.info.how=='folder' else s, root)
+                    for s in dict.fromkeys((learn, score))}
         self.images = {s: p.subset(_some(len(p), self.limit)) for s,p in pictures.items()}
         self.backbone = _backbone(backbone, device)
         found = {s: self._extract(s) for s in self.images}
@@ -155,9 +166,11 @@ class _Arrays:
 @patch
 def _extract(self:_Arrays, split):
     "Features of a split, made or found"
-    f = extract_features(self.images[split], self.backbone, out=self.folder/f'{self.slug}-{split}{self.limit or ""}', progress=False)
+    f = extract_features(self.images[split], self.backbone,
+                         out=self.folder/f'{self.slug}-{split}{self.limit or ""}', progress=False)
     cost = {k: f.meta[k] for k in ('seconds', 'images_per_second')}
-    self.extractions.append(dict(split=split, n=len(f), d=f.shape[1], skipped=len(f.skipped), device=f.meta['device'], cost=cost))
+    self.extractions.append(dict(split=split, n=len(f), d=f.shape[1], skipped=len(f.skipped),
+                                 device=f.meta['device'], cost=cost))
     return f
 
 @patch
@@ -165,12 +178,14 @@ def views(self:_Arrays):
     "Features of views of the images to learn from, `[n, n_views, d]`"
     out = self.folder/f'{self.slug}-{self.info.fit}{self.limit or ""}-views{self.n_views}'
     augment = augment_drawing if self.info.views=='drawing' else augment_photo
-    return view_features(self.images[self.info.fit], self.backbone, self.n_views, augment, out=out, progress=False)
+    return view_features(self.images[self.info.fit], self.backbone, self.n_views, augment, out=out,
+                         progress=False)
 
 # %% ../../nbs/bench/07_papers.ipynb #b8ddc189
 def _same_as(row, a):
     "Is `row` a run on these very arrays, by this version?"
-    return row['features']==a.digest and row.get('n_views', a.n_views)==a.n_views and row.get('scp_nb', __version__)==__version__
+    return (row['features']==a.digest and row.get('n_views', a.n_views)==a.n_views
+            and row.get('scp_nb', __version__)==__version__)
 
 def _one(a, method, seed):
     "One run as a dict; None where k cannot be known"
@@ -181,11 +196,14 @@ def _one(a, method, seed):
         if method=='SCP, k estimated': est = _estimated(X, seed)
         if est is None: return None
         k = est.get('k_hat', a.k)
-        found = np.zeros(len(a.S), dtype=np.int64) if k==1 else _labels(method, X, a.S, k, seed, V)            # one group is an answer too
+        # one group is an answer too
+        found = np.zeros(len(a.S), dtype=np.int64) if k==1 else _labels(method, X, a.S, k, seed, V)
     scores = {} if a.y is None else {s: round(v, 6) for s,v in partition_scores(a.y, found).items()}
     if method=='SCP, views': est = dict(n_views=a.n_views)
-    return dict(method=method, seed=seed, learned_on=a.info.fit if learns else a.info.score, n_learn=len(X if learns else a.S),
-                n_score=len(a.S), d=a.S.shape[1], k=a.k, clusters=len(np.unique(found[found>=0])), noise=round(float((found<0).mean()), 6),
+    return dict(method=method, seed=seed, learned_on=a.info.fit if learns else a.info.score,
+                n_learn=len(X if learns else a.S),
+                n_score=len(a.S), d=a.S.shape[1], k=a.k, clusters=len(np.unique(found[found>=0])),
+                noise=round(float((found<0).mean()), 6),
                 **scores, **est, features=a.digest, scp_nb=__version__, cost=cost)
 
 # %% ../../nbs/bench/07_papers.ipynb #561020f7
@@ -197,14 +215,16 @@ def _earlier(out, force):
     ours = file.is_file() or (out/'features').is_dir()
     if out.is_file() or out.is_dir() and any(out.iterdir()) and not ours:
         raise FileExistsError(f'"{out.name}" holds something else. Give another directory.')
-    return json.loads(file.read_text(encoding='utf-8')) if file.is_file() and not force else dict(sets={}, runs=[], extractions=[])
+    return (json.loads(file.read_text(encoding='utf-8')) if file.is_file() and not force
+            else dict(sets={}, runs=[], extractions=[]))
 
 # %% ../../nbs/bench/07_papers.ipynb #7add64a1
 class _Book:
     "Everything found so far, in a directory"
     def __init__(self, out, settings, force):
         self.out,self.old = out,_earlier(out, force)
-        self.new = dict(header=HEADER, settings=settings, versions=versions(), sets={}, extractions=[], runs=[], failed=[])
+        self.new = dict(header=HEADER, settings=settings, versions=versions(), sets={}, extractions=[],
+                        runs=[], failed=[])
         self.known = {_id(r): r for r in self.old['runs']}
         out.mkdir(parents=True, exist_ok=True)
 
@@ -219,22 +239,28 @@ class _Book:
 
     def everything(self):
         "What is new, then what is older and of other sets, backbones, methods and seeds"
-        runs,made = {_id(r) for r in self.new['runs']},{(e['set'], e['backbone']) for e in self.new['extractions']}
-        return dict(self.new, sets=self.new['sets']|{k: s for k,s in self.old['sets'].items() if k not in self.new['sets']},
+        runs = {_id(r) for r in self.new['runs']}
+        made = {(e['set'], e['backbone']) for e in self.new['extractions']}
+        return dict(self.new,
+                    sets=self.new['sets']|{k: s for k,s in self.old['sets'].items()
+                                           if k not in self.new['sets']},
                     runs=self.new['runs']+[r for i,r in self.known.items() if i not in runs],
-                    extractions=self.new['extractions']+[e for e in self.old['extractions'] if (e['set'], e['backbone']) not in made])
+                    extractions=self.new['extractions']+
+                    [e for e in self.old['extractions'] if (e['set'], e['backbone']) not in made])
 
 # %% ../../nbs/bench/07_papers.ipynb #8c78ce50
-HEADER = ('Labels were read for scores alone: no method, setting, epoch, head or seed was chosen by them, and every method has one '
-          'setting for all sets. k is the number of classes, but for "SCP, k estimated". Methods that can place new images learned on the '
-          'split named under "learned on"; those that cannot clustered the scored images themselves. ACC, NMI and ARI in percent, '
-          'mean ± standard deviation over seeds, on all scored images; outliers count as wrong. A random partition has even sizes and '
-          'never saw an image.')
+HEADER = ('Labels were read for scores alone: no method, setting, epoch, head or seed was chosen by them, '
+          'and every method has one setting for all sets. k is the number of classes, but for "SCP, k '
+          'estimated". Methods that can place new images learned on the split named under "learned on"; '
+          'those that cannot clustered the scored images themselves. ACC, NMI and ARI in percent, mean ± '
+          'standard deviation over seeds, on all scored images; outliers count as wrong. A random partition '
+          'has even sizes and never saw an image.')
 
 def _public(e, out, root):
     "An error's message on one line, without folders of this machine"
     text = ' '.join(str(e).split()) or type(e).__name__
-    for path,name in ((out.absolute(), 'OUT'), (out, 'OUT'), (cache_folder(root), 'CACHE'), (Path.home(), '~')):
+    for path,name in ((out.absolute(), 'OUT'), (out, 'OUT'), (cache_folder(root), 'CACHE'),
+                      (Path.home(), '~')):
         text = text.replace(str(path), name)
     return text
 
@@ -253,7 +279,8 @@ def _runs(book, a, what, method, seeds):
         row = book.known.get((what['set'], what['backbone'], method, seed))
         if not (row and _same_as(row, a)):
             try: row = _one(a, method, seed)
-            except Exception as e: return rows,f'{type(e).__name__}: {_public(e, book.out, None)}'     # each peer fails in its own way
+            # each peer fails in its own way
+            except Exception as e: return rows,f'{type(e).__name__}: {_public(e, book.out, None)}'
             if row is None: return rows,'k cannot be estimated by this version'
         rows.append(what|row)
         book.add('runs', **rows[-1])
@@ -266,7 +293,8 @@ def _measure(book, a, what, method, seeds, say):
     if not why: rows,why = _runs(book, a, what, method, seeds)
     if why: book.add('failed', **what, method=method, why=why)
     if why: line = f'left out: {why}'
-    else: line = f'ACC {mean_and_sd([r.get("ACC") for r in rows]):12s} {np.mean([r["cost"]["seconds"] for r in rows]):7.1f} s'
+    else:
+        line = f'ACC {mean_and_sd([r.get("ACC") for r in rows]):12s} {np.mean([r["cost"]["seconds"] for r in rows]):7.1f} s'
     say(f'{what["set"]:14s} {file_slug(what["backbone"])[:26]:26s} {method:18s} {line}')
 
 # %% ../../nbs/bench/07_papers.ipynb #49b99db8
@@ -276,8 +304,10 @@ def _command(sets, backbones, methods, seeds, quick, limit, n_views):
     "The command that runs this again"
     told = dict(sets=','.join(Path(s).name if Path(s).exists() else s for s in sets or ()),
                 backbones=','.join(file_slug(b) if '@' in b else b for b in backbones or ()),
-                methods=';'.join(methods or ()), seeds=seeds, limit=limit, views=None if n_views==4 else n_views)
-    words = [f"--{k} '{v}'" if re.search(r'[^\w.:,/-]', str(v)) else f'--{k} {v}' for k,v in told.items() if v]
+                methods=';'.join(methods or ()), seeds=seeds, limit=limit,
+                views=None if n_views==4 else n_views)
+    words = [f"--{k} '{v}'" if re.search(r'[^\w.:,/-]', str(v)) else f'--{k} {v}' for k,v in told.items()
+             if v]
     return ' '.join(['scp_bench papers', *words, *(['--quick'] if quick else []), '--out DIR'])
 
 # %% ../../nbs/bench/07_papers.ipynb #c0a93d74
@@ -285,29 +315,32 @@ def _on_one(book, of:_Set, backbone, methods, seeds, say, **where):
     "Everything on one set and backbone; what is in its way is written down"
     info,what = of.info,dict(set=of.key, backbone=backbone)
     try: a = _Arrays(of, backbone, book.out/'features', **where)
-    except Exception as e:                                # whatever is in the way of one set must not cost the others
+    # whatever is in the way of one set must not cost the others
+    except Exception as e:
         why = _public(e, book.out, where['root'])
         book.add('failed', **what, why=why)
         return say(f'{of.key:14s} {file_slug(backbone)[:26]:26s} left out: {why}')
     book.new['sets'][of.key] = dict(name=info.name, k=a.k, source=info.source, note=info.note,
-                                    learn=f'{info.fit} ({len(a.X):,} images)', score=f'{info.score} ({len(a.S):,} images)')
+                                    learn=f'{info.fit} ({len(a.X):,} images)',
+                                    score=f'{info.score} ({len(a.S):,} images)')
     for e in a.extractions: book.add('extractions', **what, **e)
     for method in methods: _measure(book, a, what, method, seeds, say)
 
 # %% ../../nbs/bench/07_papers.ipynb #4f95f08e
-def bench_papers(out:Path,                    # directory for `papers.json`, `.md` and `.png` and features; goes on with what it holds
-                 say=print,                   # called with a line after each method
-                 sets:list|None=None,         # names of `list_sets`, folders, or .npz files of features; None: the papers' sets
-                 backbones:list|None=None,    # specs of `load_backbone`, "SPEC@FILE" or "mobilenetv1"; None: CLIP ViT-B/32 and ViT-L/14
-                 methods:list|None=None,      # names of `paper_methods`; None: all that are installed
-                 seeds:int|None=None,         # runs of each method; None: 5
-                 quick:bool=False,            # small sets that need no download, 300 images of each split, 2 seeds, 2 views
-                 limit:int|None=None,         # images of each split at most, drawn once; None: all, as published
-                 n_views:int=4,               # views of each image, for "SCP, views"
-                 root=None,                   # folder to keep downloads in, as in `get_set`
-                 device=None,                 # see `default_device`
-                 force:bool=False             # forget the runs that `out` holds
-                )->dict:                      # what `papers.json` holds
+def bench_papers(
+    out:Path,  # directory for `papers.json`, `.md` and `.png` and features; goes on with what it holds
+    say=print,  # called with a line after each method
+    sets:list|None=None,  # names of `list_sets`, folders, or .npz files of features; None: the papers' sets
+    backbones:list|None=None,  # specs of `load_backbone`, "SPEC@FILE" or "mobilenetv1"; None: CLIP ViT-B/32 and ViT-L/14
+    methods:list|None=None,  # names of `paper_methods`; None: all that are installed
+    seeds:int|None=None,  # runs of each method; None: 5
+    quick:bool=False,  # small sets that need no download, 300 images of each split, 2 seeds, 2 views
+    limit:int|None=None,  # images of each split at most, drawn once; None: all, as published
+    n_views:int=4,  # views of each image, for "SCP, views"
+    root=None,  # folder to keep downloads in, as in `get_set`
+    device=None,  # see `default_device`
+    force:bool=False  # forget the runs that `out` holds
+)->dict:  # what `papers.json` holds
     "Measure clustering methods on the papers' sets as the papers should have"
     if wrong := set(methods or ())-set(paper_methods()):
         raise ValueError(f'no method "{wrong.pop()}". There are: {"; ".join(paper_methods())}.')
@@ -319,7 +352,8 @@ def bench_papers(out:Path,                    # directory for `papers.json`, `.m
     book = _Book(out, dict(command=command, seeds=seeds, limit=limit, n_views=n_views), force)
     for of in known:
         for backbone in ['features'] if of.info.how=='features' else backbones or _usual(of.info):
-            _on_one(book, of, backbone, methods or list(paper_methods()), seeds, say, limit=limit, n_views=n_views, root=root,
+            _on_one(book, of, backbone, methods or list(paper_methods()), seeds, say, limit=limit,
+                    n_views=n_views, root=root,
                     device=device)
     book.write()
     found = book.everything()

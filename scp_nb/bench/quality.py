@@ -52,7 +52,8 @@ def umap_rows(X:np.ndarray,       # features `[n, d]`
     return UMAP(n_components=n_components, n_neighbors=15, min_dist=0., random_state=seed,
                 n_jobs=1).fit_transform(prepare_rows(X))
 
-def _umap_kmeans(X, k, seed): return KMeans(k, n_init=10, random_state=seed).fit_predict(umap_rows(X, seed, 2))
+def _umap_kmeans(X, k, seed):
+    return KMeans(k, n_init=10, random_state=seed).fit_predict(umap_rows(X, seed, 2))
 def _umap_hdbscan(X, k, seed):
     from hdbscan import HDBSCAN
     return HDBSCAN(min_cluster_size=max(5, len(X)//(5*k))).fit_predict(umap_rows(X, seed, 5))
@@ -62,34 +63,41 @@ def _evoc(X, k, seed):
 
 # %% ../../nbs/bench/01_quality.ipynb #0417cfc1
 def methods(
-)->dict:        # name -> (function of features, k and seed; packages needed; rows at most; does it use the seed?)
+)->dict:   # name -> (function of features, k and seed; packages needed; rows at most; does it use the seed?)
     "List what can be compared"
     return {'SCP (fit_head)': (_scp, (), None, True), 'k-means': (kmeans_prepared, (), None, True),
             'spectral, 10-NN': (_spectral, (), 20000, True), 'Ward': (_ward, (), 20000, False),
             'UMAP + k-means': (_umap_kmeans, ('umap',), None, True),
-            'UMAP + HDBSCAN': (_umap_hdbscan, ('umap', 'hdbscan'), None, True), 'EVoC': (_evoc, ('evoc',), None, True)}
+            'UMAP + HDBSCAN': (_umap_hdbscan, ('umap', 'hdbscan'), None, True),
+            'EVoC': (_evoc, ('evoc',), None, True)}
 
 # %% ../../nbs/bench/01_quality.ipynb #63dc9055
 def _parts(name):
     "Name, rows at most and ratio of a set, 0 where not given"
     found = re.fullmatch(r'(.+?)(?::(\d+))?(?:@([\d.]+))?', name)
-    if not found: raise ValueError(f'cannot read the set "{name}". Give "digits" or an .npz file, then ":5000" or "@10" or both.')
+    if not found:
+        raise ValueError(f'cannot read the set "{name}". Give "digits" or an .npz file, then ":5000" or '
+                         '"@10" or both.')
     base,most,ratio = found.groups()
     return base,int(most or 0),float(ratio or 0)
 
 # %% ../../nbs/bench/01_quality.ipynb #f04085a4
-def load_set(name:str,    # "digits" or an .npz with `features` or `images`, and `labels`; then ":5000", so many rows, and "@10", uneven
-            )->tuple[np.ndarray, np.ndarray]:   # float32 `[n, d]` and int64 `[n]`
+def load_set(
+    name:str,  # "digits" or an .npz with `features` or `images`, and `labels`; then ":5000", so many rows, and "@10", uneven
+)->tuple[np.ndarray, np.ndarray]:  # float32 `[n, d]` and int64 `[n]`
     "Load features with labels to score against"
     base,most,ratio = _parts(name)
     if base=='digits':
         images = digits()
         X,y = np.stack([np.asarray(im.convert('L'), dtype=np.float32).ravel() for im in images]),images.labels
     else:
-        if not Path(base).is_file(): raise FileNotFoundError(f'no set "{base}". Give "digits", or an .npz file with features and labels.')
+        if not Path(base).is_file():
+            raise FileNotFoundError(f'no set "{base}". Give "digits", or an .npz file with features and '
+                                    'labels.')
         with np.load(base, allow_pickle=False) as z:
             what = 'features' if 'features' in z.files else 'images'
-            if not {what, 'labels'}<=set(z.files): raise ValueError(f'"{base}" holds {", ".join(z.files)}; wanted features and labels.')
+            if not {what, 'labels'}<=set(z.files):
+                raise ValueError(f'"{base}" holds {", ".join(z.files)}; wanted features and labels.')
             X,y = z[what].astype(np.float32),z['labels'].astype(np.int64)
         X = X.reshape(len(X), -1)
     if most and most<len(X): rows = np.random.default_rng(0).permutation(len(X))[:most]; X,y = X[rows],y[rows]
@@ -105,7 +113,8 @@ def uneven(X:np.ndarray,       # features `[n, d]`
     rng,classes = np.random.default_rng(seed),np.unique(y)
     most = np.bincount(np.searchsorted(classes, y)).min()
     sizes = np.maximum(4, np.rint(most*ratio**(-np.arange(len(classes))/(len(classes)-1)))).astype(int)
-    rows = np.sort(np.concatenate([rng.permutation(np.flatnonzero(y==c))[:s] for c,s in zip(rng.permutation(classes), sizes)]))
+    rows = np.sort(np.concatenate([rng.permutation(np.flatnonzero(y==c))[:s]
+                                   for c,s in zip(rng.permutation(classes), sizes)]))
     return X[rows],y[rows]
 
 # %% ../../nbs/bench/01_quality.ipynb #215b2107
@@ -140,21 +149,23 @@ def _run(f, X, y, k, seed):
         warnings.simplefilter('ignore')
         found = f(X, k, seed)
     seconds = time.perf_counter()-start
-    torch.set_num_threads(threads)                                  # UMAP's compiler changes it for all that comes after
+    # UMAP's compiler changes it for all that comes after
+    torch.set_num_threads(threads)
     labels = np.asarray(getattr(found, 'labels', found))
     s = evaluate(y, labels)
     return dict(calibration(found, y),
-                seed=seed, ACC=s.values['ACC'], NMI=s.values['NMI'], ARI=s.values['ARI'], blind_ACC=s.blind['ACC'][0], seconds=seconds,
+                seed=seed, ACC=s.values['ACC'], NMI=s.values['NMI'], ARI=s.values['ARI'],
+                blind_ACC=s.blind['ACC'][0], seconds=seconds,
                 clusters=int(len(np.unique(labels[labels>=0]))), noise=float((labels<0).mean()))
 
 # %% ../../nbs/bench/01_quality.ipynb #b2f98c92
-def run_quality(sets:list,            # names as in `load_set`
-                seeds:int=10,         # runs of each method that depends on a seed; others run once
+def run_quality(sets:list,    # names as in `load_set`
+                seeds:int=10,  # runs of each method that depends on a seed; others run once
                 only:list|None=None,  # names of methods to run; None runs all that are installed
-                say=None,             # called with a line after each method; None is silent
-               have=(),              # runs made before, as dicts; those that are asked for again are taken from here
-               keep=None             # called with all runs so far after each method, so that nothing is lost
-               )->pd.DataFrame:       # one row per run
+                say=None,     # called with a line after each method; None is silent
+               have=(),       # runs made before, as dicts; those that are asked for again are taken from here
+               keep=None      # called with all runs so far after each method, so that nothing is lost
+               )->pd.DataFrame:  # one row per run
     "Run every method on every set"
     rows,known = [],{(r['set'], r['method'], r['seed']):r for r in have}
     for name in sets:
@@ -165,12 +176,15 @@ def run_quality(sets:list,            # names as in `load_set`
             if why := why_not(needs, most, len(X)):
                 if say: say(f'{what["set"]:20s} {method:16s} left out: {why}')
                 continue
-            found = [known.get((what['set'], method, s)) or dict(what, method=method, **_run(f, X, y, what['k'], s))
+            found = [known.get((what['set'], method, s))
+                     or dict(what, method=method, **_run(f, X, y, what['k'], s))
                      for s in range(seeds if seeded else 1)]
             rows += found
             acc,seconds = (np.array([r[w] for r in found]) for w in ('ACC', 'seconds'))
             if keep: keep(rows)
-            if say: say(f'{what["set"]:20s} {method:16s} ACC {acc.mean():.3f} ± {acc.std():.3f}   {seconds.mean():6.1f} s')
+            if say:
+                say(f'{what["set"]:20s} {method:16s} ACC {acc.mean():.3f} ± {acc.std():.3f}   '
+                    f'{seconds.mean():6.1f} s')
     return pd.DataFrame(rows)
 
 # %% ../../nbs/bench/01_quality.ipynb #df9c9a3e
@@ -181,7 +195,8 @@ def quality_table(runs:pd.DataFrame    # from `run_quality`
     out = []
     for (name,method),g in runs.groupby(['set','method'], sort=False):
         ece = f'{g.ECE.mean():.3f}' if 'ECE' in g and g.ECE.notna().any() else ''
-        out.append(dict(set=name, method=method, ACC=both(g.ACC), NMI=both(g.NMI), ARI=both(g.ARI), ECE=ece, noise=f'{g.noise.mean():.0%}',
+        out.append(dict(set=name, method=method, ACC=both(g.ACC), NMI=both(g.NMI), ARI=both(g.ARI), ECE=ece,
+                        noise=f'{g.noise.mean():.0%}',
                         clusters=f'{g.clusters.mean():.1f}', seconds=f'{g.seconds.mean():.1f}', runs=len(g),
                         blind_ACC=f'{g.blind_ACC.mean():.3f}'))
     return pd.DataFrame(out)
@@ -190,7 +205,8 @@ def quality_table(runs:pd.DataFrame    # from `run_quality`
 def versions(
 )->dict:        # name -> version; also the number of threads
     "Tell the versions of what took part"
-    packages = {n:n for n in ('torch', 'numpy', 'hdbscan', 'evoc')} | {'scikit-learn':'sklearn', 'umap-learn':'umap'}
+    packages = ({n:n for n in ('torch', 'numpy', 'hdbscan', 'evoc')} |
+                {'scikit-learn':'sklearn', 'umap-learn':'umap'})
     here = {n:version(n) for n,module in packages.items() if importlib.util.find_spec(module)}
     return dict(scp_nb=__version__, **here, python=platform.python_version(), threads=torch.get_num_threads())
 
@@ -211,7 +227,8 @@ def replace_file(path:Path,   # the file; its folder must exist
 def markdown_table(table:pd.DataFrame    # its index is left out
                   )->str:                # Markdown
     "Write a data frame as a Markdown table"
-    return ''.join(f'| {" | ".join(map(str, row))} |\n' for row in [table.columns, ['---']*table.shape[1], *table.values])
+    return ''.join(f'| {" | ".join(map(str, row))} |\n'
+                   for row in [table.columns, ['---']*table.shape[1], *table.values])
 
 def _write_quality(out, runs):
     "Write `quality.json` and `quality.md` to the directory `out`"
@@ -226,7 +243,8 @@ def earlier_runs(out:Path,     # directory for results
     file = out/'quality.json'
     if add and file.is_file(): return json.loads(file.read_text(encoding='utf-8'))['runs']
     if out.is_file() or out.is_dir() and any(out.iterdir()) and not force:
-        raise FileExistsError(f'{out} exists. Choose another --out, or --add to what is there, or --force to replace it.')
+        raise FileExistsError(f'{out} exists. Choose another --out, or --add to what is there, or --force to '
+                              'replace it.')
     return []
 
 # %% ../../nbs/bench/01_quality.ipynb #e1608450
@@ -240,7 +258,8 @@ def bench_quality(out:Path,              # directory for `quality.json` and `qua
                  )->pd.DataFrame:        # one row per run
     "Compare clustering methods on the same features, and write it down"
     out = Path(out)
-    if wrong := set(only or ())-set(methods()): raise ValueError(f'no method {wrong.pop()!r}. There are: {"; ".join(methods())}.')
+    if wrong := set(only or ())-set(methods()):
+        raise ValueError(f'no method {wrong.pop()!r}. There are: {"; ".join(methods())}.')
     for name in sets: load_set(name)               # a wrong name is told before hours of work
     before = earlier_runs(out, force, add)
     out.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,8 @@ import numpy as np, pandas as pd, torch
 from ..cluster.clusters import Clusters
 from ..evaluate import partition_scores
 from .quality import calibration, markdown_table, replace_file, versions, why_not
-from .broad import (STRANGERS, TASKS, broad_methods, broad_summary, in_order, load_task, read_broad,
+from .broad import (STRANGERS, TASKS, broad_methods, broad_summary, in_order, load_task,
+                                read_broad,
                                 stranger_auroc, task_family, task_file)
 
 # %% ../../nbs/bench/10_queue.ipynb #f4dbe455

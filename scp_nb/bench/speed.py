@@ -77,16 +77,19 @@ def _step(h, d, hidden, k, pairs, automatic=False):
     return by_autograd if automatic else by_hand
 
 # %% ../../nbs/bench/04_speed.ipynb #6827b838
-def training_speed(shapes:dict=_SHAPES    # what -> heads, dimensions, hidden units, clusters, pairs
-                  )->list[dict]:          # one row each; `share` of the speed of plain products, `by_autograd` times as long by autograd
+def training_speed(
+    shapes:dict=_SHAPES  # what -> heads, dimensions, hidden units, clusters, pairs
+)->list[dict]:  # one row each; `share` of the speed of plain products, `by_autograd` times as long by autograd
     "Compare training steps with plain matrix products of the same shapes"
     rows = []
     for what,(h,d,hidden,k,pairs) in shapes.items():
         plain,operations = _products(h, d, hidden, k, 2*pairs)
         half,_ = _products(h, d, hidden, k, 2*pairs, torch.bfloat16)
         seconds,bare = _seconds(_step(h, d, hidden, k, pairs)),_seconds(plain)
-        rows.append(dict(what=what, share=bare/seconds, by_autograd=_seconds(_step(h, d, hidden, k, pairs, True))/seconds,
-                         milliseconds=1000*seconds, gigaflops=operations/seconds/1e9, bfloat16_products=_seconds(half)/bare))
+        rows.append(dict(what=what, share=bare/seconds,
+                         by_autograd=_seconds(_step(h, d, hidden, k, pairs, True))/seconds,
+                         milliseconds=1000*seconds, gigaflops=operations/seconds/1e9,
+                         bfloat16_products=_seconds(half)/bare))
     return rows
 
 # %% ../../nbs/bench/04_speed.ipynb #b7701e36
@@ -103,7 +106,8 @@ def _sklearn(U, k):
 
 def _approximate(X, k, ours):
     seconds,near = _clock(lambda: knn(X, k, method='faiss'))
-    return dict(what='knn(method="faiss")', times=seconds/ours, seconds=seconds, same=None, recall=near.recall)
+    return dict(what='knn(method="faiss")', times=seconds/ours, seconds=seconds, same=None,
+                recall=near.recall)
 
 # %% ../../nbs/bench/04_speed.ipynb #7788d0ba
 def _same(found, similarity):
@@ -113,8 +117,9 @@ def _same(found, similarity):
     return float((np.abs(theirs-found.numpy())<1e-5).mean())
 
 # %% ../../nbs/bench/04_speed.ipynb #fdd0b372
-def neighbor_speed(n:int=50_000, d:int=512, k:int=15   # rows, dimensions, neighbours
-                  )->list[dict]:                       # one row per way; `times` as long as `knn`, `same` share of neighbours, `recall`
+def neighbor_speed(
+    n:int=50_000, d:int=512, k:int=15  # rows, dimensions, neighbours
+)->list[dict]:               # one row per way; `times` as long as `knn`, `same` share of neighbours, `recall`
     "Compare `knn` with faiss and scikit-learn on random rows"
     X = torch.randn(n, d, generator=torch.Generator().manual_seed(0))
     knn(X[:3000], k, device='cpu')                     # decides on the precision, once
@@ -123,18 +128,21 @@ def neighbor_speed(n:int=50_000, d:int=512, k:int=15   # rows, dimensions, neigh
     for what,needs,f in (('faiss IndexFlatIP','faiss',_faiss), ('scikit-learn brute','sklearn',_sklearn)):
         if importlib.util.find_spec(needs) is None: continue
         seconds,theirs = _clock(lambda: f(U, k))
-        rows.append(dict(what=what, times=seconds/ours, seconds=seconds, same=_same(near.similarity, theirs), recall=1.))
+        rows.append(dict(what=what, times=seconds/ours, seconds=seconds, same=_same(near.similarity, theirs),
+                         recall=1.))
     if importlib.util.find_spec('faiss') is not None: rows.append(_approximate(X, k, ours))
     return rows
 
 # %% ../../nbs/bench/04_speed.ipynb #58bf2193
-def clip_like(n:int,         # rows
-              k:int,         # classes
-              d:int=512,     # dimensions
-              seed:int=0     # of the classes and of the rows
-             )->tuple[np.ndarray, np.ndarray]:   # float32 `[n, d]`, rows of length 1, and class of each row, int64
+def clip_like(
+    n:int,                          # rows
+    k:int,                          # classes
+    d:int=512,                      # dimensions
+    seed:int=0                      # of the classes and of the rows
+)->tuple[np.ndarray, np.ndarray]:   # float32 `[n, d]`, rows of length 1, and class of each row, int64
     "Draw rows that are shaped as CLIP's features are"
-    rng,rank,between = np.random.default_rng(seed),min(32, d),.35     # share of the variance that is between classes
+    # share of the variance that is between classes
+    rng,rank,between = np.random.default_rng(seed),min(32, d),.35
     spread = np.arange(1, d+1, dtype=np.float32)**-.5                  # variance falls as one over the rank
     spread /= np.linalg.norm(spread)
     means = rng.standard_normal((k, rank), dtype=np.float32)*spread[:rank]
@@ -155,14 +163,16 @@ def _umap_kmeans(X, k, threads):
     return KMeans(k, n_init=10, random_state=0).fit_predict(reduce.fit_transform(prepare_rows(X)))
 
 # %% ../../nbs/bench/04_speed.ipynb #a13d6296
-def time_beside_umap(X:np.ndarray,     # features `[n, d]`, 100 rows or more
-                     k:int,            # clusters
-                     threads:int=1     # threads of both
-                    )->dict:           # `ratio` of seconds, `fit_head` over `umap_kmeans`: above 1, `fit_head` is slower
+def time_beside_umap(
+    X:np.ndarray,   # features `[n, d]`, 100 rows or more
+    k:int,          # clusters
+    threads:int=1   # threads of both
+)->dict:            # `ratio` of seconds, `fit_head` over `umap_kmeans`: above 1, `fit_head` is slower
     "Time `fit_head`, and UMAP with k-means, in this process"
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')                               # UMAP warns of its seed
-        _umap_kmeans(X[:4200], 3, threads)                            # from 4,096 rows on it searches otherwise
+        # from 4,096 rows on it searches otherwise
+        _umap_kmeans(X[:4200], 3, threads)
         torch.set_num_threads(threads)                                # UMAP's compiler changes it
         knn(X[:3000], 15, device='cpu')                               # decides on the precision, once
         fit_head(X[:500], 3, device='cpu')
@@ -201,12 +211,12 @@ print(json.dumps(time_beside_umap(np.load(sys.argv[1]), *map(int, sys.argv[2:]))
 '''
 
 # %% ../../nbs/bench/04_speed.ipynb #835ef5e4
-def beside_umap(sizes:tuple=_BESIDE,       # pairs of rows and clusters, for `clip_like`
-                threads:tuple=(1, 2),      # numbers of threads
-                d:int=512,                 # dimensions
-                X:np.ndarray|None=None,    # features of one's own in place of these
-                k:int=10                   # clusters in them
-               ):                          # yields a row per size and number of threads as soon as it is measured
+def beside_umap(sizes:tuple=_BESIDE,   # pairs of rows and clusters, for `clip_like`
+                threads:tuple=(1, 2),  # numbers of threads
+                d:int=512,             # dimensions
+                X:np.ndarray|None=None,  # features of one's own in place of these
+                k:int=10               # clusters in them
+               ):                      # yields a row per size and number of threads as soon as it is measured
     "Compare `fit_head` with UMAP and k-means"
     if importlib.util.find_spec('umap') is None: return
     for n,k in sizes if X is None else ((len(X), k),):
@@ -303,16 +313,17 @@ print(json.dumps(dict(seconds=seconds, peak_MiB=most['VmRSS'], allocated_MiB=mos
 def _write_rows(file, n, d, block=100_000):
     "A file of `n` rows in ten clouds"
     rng = np.random.default_rng(0)
-    centres,out = .6*rng.standard_normal((10, d), dtype=np.float32),np.lib.format.open_memmap(file, 'w+', np.float32, (n, d))
+    centres = .6*rng.standard_normal((10, d), dtype=np.float32)
+    out = np.lib.format.open_memmap(file, 'w+', np.float32, (n, d))
     for i in range(0, n, block):
         m = min(block, n-i)
         out[i:i+m] = rng.standard_normal((m, d), dtype=np.float32)+centres[rng.integers(10, size=m)]
     out.flush()
 
 # %% ../../nbs/bench/04_speed.ipynb #b49d36c5
-def large_speed(folder:Path,                       # where the files may lie: 4 bytes per number, removed at the end
-                sizes:tuple=(1_000_000, 5_000_000), d:int=128    # rows, dimensions
-               )->list[dict]:                      # one row per size; `times` as long as the first
+def large_speed(folder:Path,                 # where the files may lie: 4 bytes per number, removed at the end
+                sizes:tuple=(1_000_000, 5_000_000), d:int=128  # rows, dimensions
+               )->list[dict]:                # one row per size; `times` as long as the first
     "Fit memory maps of growing size"
     rows = []
     for n in sizes:
@@ -343,15 +354,18 @@ def gpu_speed(n:int=50_000, d:int=512, heads:int=16      # rows, dimensions, sea
     start = time.perf_counter()
     clusters = fit_head(X, 10, n_heads=heads, device='cuda')
     torch.cuda.synchronize()
-    return [dict(what=f'fit_head on {torch.cuda.get_device_name()}', seconds=time.perf_counter()-start, rows=len(clusters))]
+    return [dict(what=f'fit_head on {torch.cuda.get_device_name()}', seconds=time.perf_counter()-start,
+                 rows=len(clusters))]
 
 # %% ../../nbs/bench/04_speed.ipynb #70099b1f
-_TITLES = dict(training='Training steps: `share` of the speed of float32 products of the same shapes; automatic differentiation takes '
-                        '`by_autograd` times as long; the products alone take `bfloat16_products` times as long in bfloat16',
+_TITLES = dict(training='Training steps: `share` of the speed of float32 products of the same shapes; '
+                        'automatic differentiation takes `by_autograd` times as long; the products alone '
+                        'take `bfloat16_products` times as long in bfloat16',
                neighbors='The 15 nearest neighbours of all rows: `times` as long as `knn`', gpu='On a GPU',
                busy='Two threads on two cores: `times` as long when another process holds one of them',
                large='Memory maps: `times` as long as the first',
-               umap='A whole fit: `ratio` of seconds, `fit_head` over UMAP + k-means; below 1, `fit_head` is faster',
+               umap='A whole fit: `ratio` of seconds, `fit_head` over UMAP + k-means; below 1, `fit_head` is '
+                    'faster',
                many='Many clusters')
 
 # %% ../../nbs/bench/04_speed.ipynb #e64c274b
@@ -370,17 +384,18 @@ def _write_speed(out, found, made_with):
     replace_file(out/'speed.md', '\n'.join(tables))
 
 # %% ../../nbs/bench/04_speed.ipynb #238afa9e
-def bench_speed(out:Path,                # directory for `speed.json` and `speed.md`; must exist
-                X:np.ndarray|None=None,  # features to fit beside UMAP; None makes `clip_like` ones of several sizes
-                k:int=10,                # clusters in them
-                say=print,               # called with a line after each row
-                n:int=50_000,            # rows for the neighbours
-                sizes:tuple=(1_000_000, 5_000_000),   # rows of the memory maps
-                beside:tuple=_BESIDE,    # pairs of rows and clusters to fit beside UMAP
-                busy:tuple=_CALLS,       # what to call beside a busy process, rows, clusters
-                many:tuple=(50_000, 1_000),   # rows, and how many clusters
-                only:list|None=None      # parts to measure; `out` keeps what it holds of others; None measures all
-               )->dict:                  # part -> rows
+def bench_speed(
+    out:Path,                      # directory for `speed.json` and `speed.md`; must exist
+    X:np.ndarray|None=None,        # features to fit beside UMAP; None makes `clip_like` ones of several sizes
+    k:int=10,                      # clusters in them
+    say=print,                     # called with a line after each row
+    n:int=50_000,                  # rows for the neighbours
+    sizes:tuple=(1_000_000, 5_000_000),  # rows of the memory maps
+    beside:tuple=_BESIDE,          # pairs of rows and clusters to fit beside UMAP
+    busy:tuple=_CALLS,             # what to call beside a busy process, rows, clusters
+    many:tuple=(50_000, 1_000),    # rows, and how many clusters
+    only:list|None=None            # parts to measure; `out` keeps what it holds of others; None measures all
+)->dict:                           # part -> rows
     "Measure all of this, cheap parts first, and write each row down at once"
     out = Path(out)
     parts = dict(training=training_speed, neighbors=lambda: neighbor_speed(n), gpu=gpu_speed,

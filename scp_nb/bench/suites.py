@@ -61,7 +61,8 @@ def _caption(out, a): bench_caption(out, _say)
 
 # %% ../../nbs/bench/12_suites.ipynb #93331a3c
 def _papers(out, a):
-    bench_papers(out, _say, a.sets, a.backbones, a.only, a.seeds, a.quick, a.limit, a.views, device=a.device, force=a.force)
+    bench_papers(out, _say, a.sets, a.backbones, a.only, a.seeds, a.quick, a.limit, a.views, device=a.device,
+                 force=a.force)
 
 def _k(out, a): bench_k(out, _say, a.sets, a.seeds or 10, a.only, force=a.force)
 
@@ -77,7 +78,8 @@ def _ablation(out, a):
     rows = bench_ablation(out, a.data, _say, a.sets, force=a.force)
     if rows: _say(f'\n{ablation_table(ablation_frames(rows)[0]).round(3).to_string()}\n')
 
-_SUITES = dict(quality=_quality, extract=_extract, cpp=_cpp, k=_k, caption=_caption, papers=_papers, speed=_speed, ablation=_ablation)
+_SUITES = dict(quality=_quality, extract=_extract, cpp=_cpp, k=_k, caption=_caption, papers=_papers,
+               speed=_speed, ablation=_ablation)
 
 # %% ../../nbs/bench/12_suites.ipynb #c84e117f
 @call_parse
@@ -110,8 +112,10 @@ def scp_bench(
     if name not in ('quality', 'broad', 'papers', 'k', 'ablation'):
         earlier_runs(out, force, add)
         out.mkdir(parents=True, exist_ok=True)
-    asked = _Asked(_list(sets, ','), _list(methods or only, ';'), _list(backbones, ','), _list(redo, ';'), seeds, quick, limit, views,
+    asked = _Asked(_list(sets, ','), _list(methods or only, ';'), _list(backbones, ','), _list(redo, ';'),
+                   seeds, quick, limit, views,
                    device, add, force, data, jobs, priors)
     try: (_broad if suite else _SUITES[what])(out, asked)
-    except KeyboardInterrupt: raise SystemExit('scp_bench: stopped; what is done is kept, and the same command goes on.') from None
+    except KeyboardInterrupt:
+        raise SystemExit('scp_bench: stopped; what is done is kept, and the same command goes on.') from None
     print(f'Wrote       {out/name}.md and {name}.json')

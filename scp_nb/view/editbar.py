@@ -33,10 +33,12 @@ class EditBar:
         self.name = W.Text(placeholder='a name', layout=W.Layout(width='130px'))
         self.rename = button('Rename', self._rename, 'give the chosen cluster this name')
         self.below = W.BoundedFloatText(.5, min=0, max=1, step=.05, layout=W.Layout(width='66px'))
-        self.aside = button('Set aside', self._aside, 'mark images of the chosen clusters under this confidence as outliers')
+        self.aside = button('Set aside', self._aside,
+                            'mark images of the chosen clusters under this confidence as outliers')
         self.undo = button('Undo', self._undo, 'take the last edit back')
         self.says = W.HTML(layout=W.Layout(margin='0 0 0 8px'))
-        self.box = W.Box([self.merge, self.split, self.name, self.rename, self.below, self.aside, self.undo, self.says],
+        self.box = W.Box([self.merge, self.split, self.name, self.rename, self.below, self.aside, self.undo,
+                          self.says],
                          layout=W.Layout(flex_flow='row wrap', align_items='center'))
         self._update()
 
@@ -62,7 +64,9 @@ def _try(self:EditBar, do):
 def _pick(self:EditBar, n, verb):
     "The chosen clusters, which have to be `n`"
     c = sorted(c for c in self.chosen() if c>=0)
-    if len(c)!=n: raise ValueError(f'Choose {"one cluster" if n==1 else "two clusters"} to {verb}; {len(c)} are chosen.')
+    if len(c)!=n:
+        raise ValueError(f'Choose {"one cluster" if n==1 else "two clusters"} to {verb}; {len(c)} are '
+                         'chosen.')
     return c
 
 # %% ../../nbs/view/04_editbar.ipynb #6c584dd7
@@ -74,21 +78,26 @@ def _merge(self:EditBar):
 @patch
 def _split(self:EditBar):
     c, = self._pick(1, 'split')
-    return self.clusters.split(c, self.features),f'Split {c}; its smaller half is cluster {self.clusters.n_clusters}.'
+    return (self.clusters.split(c,
+                                self.features),
+            f'Split {c}; its smaller half is cluster {self.clusters.n_clusters}.')
 
 @patch
 def _rename(self:EditBar):
     c, = self._pick(1, 'name')
     name = self.name.value.strip()
-    return self.clusters.rename(c, name),f'Cluster {c} is {name}.' if name else f'Cluster {c} has no name now.'
+    return self.clusters.rename(c,
+                                name),f'Cluster {c} is {name}.' if name else f'Cluster {c} has no name now.'
 
 # %% ../../nbs/view/04_editbar.ipynb #5dc93bd2
 @patch
 def _aside(self:EditBar):
-    rows = np.isin(self.clusters.labels, [c for c in self.chosen() if c>=0]) & (self.clusters.confidence<self.below.value)
+    rows = np.isin(self.clusters.labels,
+                   [c for c in self.chosen() if c>=0]) & (self.clusters.confidence<self.below.value)
     if self.below.value==1: rows |= np.isin(self.clusters.labels, [c for c in self.chosen() if c>=0])
     n = int(rows.sum())
-    if not n: raise ValueError(f'No image of the chosen clusters has a confidence under {self.below.value:g}.')
+    if not n:
+        raise ValueError(f'No image of the chosen clusters has a confidence under {self.below.value:g}.')
     return self.clusters.set_aside(rows),f'Set {n:,} image{"s"*(n>1)} aside.'
 
 # %% ../../nbs/view/04_editbar.ipynb #a172d415

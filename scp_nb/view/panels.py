@@ -28,9 +28,9 @@ def _seeds(k):
 class SoftMap:
     "Place images by their probabilities: sure ones around the seed of their cluster, undecided ones between seeds"
     def __init__(self,
-        plane:np.ndarray,       # first two principal components of the images, float `[m, 2]`
-        k:int,                  # clusters
-        hold:float=.3           # how strongly a cluster holds on to its seed; 0 lets clusters change places freely
+        plane:np.ndarray,  # first two principal components of the images, float `[m, 2]`
+        k:int,             # clusters
+        hold:float=.3      # how strongly a cluster holds on to its seed; 0 lets clusters change places freely
     ):
         self.plane = (plane-plane.mean(0))/np.maximum(plane.std(0), 1e-9)
         self.seeds,self.hold,self.at,self.now = _seeds(k),hold,None,np.zeros((k,2))
@@ -76,7 +76,8 @@ def _marks(xy, cluster, size):
     if style.marker=='o':
         d = ''.join(f'M{x} {y}h0' for x,y in xy.tolist())
         return f'<path d="{d}" stroke="{style.colour}" stroke-width="{size}" stroke-linecap="round"/>'
-    at = ''.join(f'<path d="{style.path}" transform="translate({x} {y})scale({size/9.5:.1f})"/>' for x,y in xy.tolist())
+    at = ''.join(f'<path d="{style.path}" transform="translate({x} {y})scale({size/9.5:.1f})"/>'
+                 for x,y in xy.tolist())
     return f'<g fill="{style.colour}" stroke="none">{at}</g>'
 
 # %% ../../nbs/view/02_panels.ipynb #f071cf93
@@ -89,11 +90,13 @@ def _tag(x, y, cluster, k, picture=None):
     out = ''
     if picture:
         s,crisp = 260,'pixelated' if 'image/png' in picture[:20] else 'auto'
-        out = (f'<rect x="{x-s/2-16:.0f}" y="{y-s/2-16:.0f}" width="{s+32}" height="{s+32}" rx="46" fill="{colour}"/>'
-               f'<image href="{picture}" x="{x-s/2:.0f}" y="{y-s/2:.0f}" width="{s}" height="{s}" style="image-rendering:{crisp}"/>')
+        out = (f'<rect x="{x-s/2-16:.0f}" y="{y-s/2-16:.0f}" width="{s+32}" height="{s+32}" rx="46" '
+               f'fill="{colour}"/><image href="{picture}" x="{x-s/2:.0f}" y="{y-s/2:.0f}" width="{s}" '
+               f'height="{s}" style="image-rendering:{crisp}"/>')
         x,y = x-s/2,y-s/2
-    return out+(f'<rect x="{x-w/2:.0f}" y="{y-h/2:.0f}" width="{w:.0f}" height="{h}" rx="{h/2:.0f}" fill="{colour}" stroke="#fff" '
-                f'stroke-width="18"/><text x="{x:.0f}" y="{y+h*.25:.0f}" font-size="{h*.72:.0f}" fill="{ink(colour)}">{text}</text>')
+    return out+(f'<rect x="{x-w/2:.0f}" y="{y-h/2:.0f}" width="{w:.0f}" height="{h}" rx="{h/2:.0f}" '
+                f'fill="{colour}" stroke="#fff" stroke-width="18"/><text x="{x:.0f}" y="{y+h*.25:.0f}" '
+                f'font-size="{h*.72:.0f}" fill="{ink(colour)}">{text}</text>')
 
 # %% ../../nbs/view/02_panels.ipynb #13e29ed6
 def ink(colour:str   # '#rrggbb'
@@ -111,17 +114,20 @@ def map_svg(xy:np.ndarray,              # places, `[m, 2]`
             reach:float=1.12            # what is to be seen: -reach to reach, up and down
            )->str:                      # an `<svg>` element
     "Draw a map: a dot per image, a tag per cluster where there is room"
-    at = np.clip(np.stack([_W/2+xy[:,0]*_W/2.2/reach, _H/2-xy[:,1]*_H/2.2/reach], 1), 40, [_W-40, _H-40]).round().astype(int)
+    at = np.clip(np.stack([_W/2+xy[:,0]*_W/2.2/reach, _H/2-xy[:,1]*_H/2.2/reach], 1), 40,
+                 [_W-40, _H-40]).round().astype(int)
     size = 78 if len(at)<=400 else 62 if len(at)<=1000 else 46
     dots = []
     for (low,high),alpha in zip(_SURE, _ALPHA):
         some = (confidence>=low) & (confidence<high)
         groups = ''.join(_marks(at[some & (labels==c)], c, size) for c in np.unique(labels[some]).tolist())
         dots.append(f'<g opacity="{alpha}">{groups}</g>')
-    tags = number_places(MapPoints(np.arange(len(at)), at.astype(float), ''), labels, gap=.05) if len(at) else {}
+    tags = number_places(MapPoints(np.arange(len(at)), at.astype(float), ''), labels,
+                         gap=.05) if len(at) else {}
     plates = ''.join(_tag(*map(int, p), c, k, pictures.get(c)) for c,p in tags.items())
     return (f'{_SVG} viewBox="0 0 {_W} {_H}" role="img" aria-label="map of {len(at)} images" '
-            f'font-family="system-ui,sans-serif" font-weight="700" text-anchor="middle" fill="none">{"".join(dots)}{plates}</svg>')
+            'font-family="system-ui,sans-serif" font-weight="700" text-anchor="middle" '
+            f'fill="none">{"".join(dots)}{plates}</svg>')
 
 # %% ../../nbs/view/02_panels.ipynb #4969f69c
 def sizes_svg(sizes:np.ndarray,     # images per cluster, `[k]`
@@ -134,14 +140,15 @@ def sizes_svg(sizes:np.ndarray,     # images per cluster, `[k]`
     for c,s in enumerate(np.asarray(sizes).tolist()):
         h,x = max(3, 365*s/top),step*(c+.5)
         fade = ' opacity=".35"' if chosen and c not in chosen else ''
-        out.append(f'<rect x="{x-w/2:.1f}" y="{410-h:.1f}" width="{w:.1f}" height="{h:.1f}" rx="{min(8, w/4):.1f}" '
-                   f'fill="{cluster_style(c).colour}"{fade}/>')
+        out.append(f'<rect x="{x-w/2:.1f}" y="{410-h:.1f}" width="{w:.1f}" height="{h:.1f}" '
+                   f'rx="{min(8, w/4):.1f}" fill="{cluster_style(c).colour}"{fade}/>')
         if k<=16: out.append(f'<text x="{x:.1f}" y="{400-h:.1f}" opacity=".75">{s:,.0f}</text>')
         if k<=40 or c%20==0: out.append(f'<text x="{x:.1f}" y="446" opacity=".75">{c}</text>')
     mean = 410-365*float(np.mean(sizes))/top if k else 410
     line = f'<path d="M0 {mean:.1f}H{W}" stroke="currentColor" stroke-width="2" stroke-dasharray="8 8" opacity=".4"/>'
-    return (f'{_SVG} viewBox="0 0 {W} {H}" role="img" aria-label="sizes of {k} clusters" font-size="{27 if k<=16 else 20}" '
-            f'font-family="system-ui,sans-serif" text-anchor="middle" fill="currentColor">{line}{"".join(out)}</svg>')
+    return (f'{_SVG} viewBox="0 0 {W} {H}" role="img" aria-label="sizes of {k} clusters" '
+            f'font-size="{27 if k<=16 else 20}" font-family="system-ui,sans-serif" text-anchor="middle" '
+            f'fill="currentColor">{line}{"".join(out)}</svg>')
 
 # %% ../../nbs/view/02_panels.ipynb #faca68e8
 def curve_svg(values:list      # numbers in the order of time; the scale fits them
@@ -154,8 +161,8 @@ def curve_svg(values:list      # numbers in the order of time; the scale fits th
     y = np.clip(36-32*(v-low)/max(high-low, 1e-12), 2, 38)
     points = ' '.join(f'{x:.1f},{b:.1f}' for x,b in zip(np.linspace(2, 194, len(v)), y))
     return (f'{_SVG} viewBox="0 0 200 40" preserveAspectRatio="none">'
-            f'<polyline points="{points}" fill="none" stroke="currentColor" stroke-width="1.6" stroke-linejoin="round" opacity=".8" '
-            f'vector-effect="non-scaling-stroke"/></svg>')
+            f'<polyline points="{points}" fill="none" stroke="currentColor" stroke-width="1.6" '
+            f'stroke-linejoin="round" opacity=".8" vector-effect="non-scaling-stroke"/></svg>')
 
 # %% ../../nbs/view/02_panels.ipynb #a4148d88
 class Stamps:
@@ -181,7 +188,8 @@ class Stamps:
         if row not in self.kept:
             if self.clock and self.read and self.clock()>self.until: return None
             f,im = io.BytesIO(),self.thumbs[row]
-            png = im is not None and im.width<=32          # tiny ones as they are, to be blown up by the browser
+            # tiny ones as they are, to be blown up by the browser
+            png = im is not None and im.width<=32
             if png: im.save(f, 'PNG')
             else: Image.fromarray(tile(im, self.px)).save(f, 'JPEG', quality=80)
             self.kept[row] = f'data:image/{"png" if png else "jpeg"};base64,{base64.b64encode(f.getvalue()).decode()}'
@@ -197,12 +205,13 @@ def gallery_html(cluster:int,          # cluster number; -1 for outliers
                 )->str:                # a `<div>`
     "Show one cluster as a line of words and a strip of pictures"
     style,name = cluster_style(cluster),html.escape(caption or '')
-    head = f'<b>{"cluster "+str(cluster) if cluster>=0 else "outliers"}</b>' + (f' <span class="scpl-name">{name}</span>' if name else '')
+    head = (f'<b>{"cluster "+str(cluster) if cluster>=0 else "outliers"}</b>' +
+            (f' <span class="scpl-name">{name}</span>' if name else ''))
     strip = ''.join(f'<img src="{p}" title="{html.escape(t, quote=True)}" alt="">' if p else '<i></i>'
                     for p,t in zip(pictures, [*titles, *['']*len(pictures)]))
     mark = f'<svg viewBox="-6 -6 12 12" class="scpl-mark"><path d="{style.path}" fill="{style.colour}"/></svg>'
-    return (f'<div class="scpl-card"><div class="scpl-line">{mark}{head}<span class="scpl-note">{html.escape(note)}</span></div>'
-            f'<div class="scpl-strip">{strip}</div></div>')
+    return (f'<div class="scpl-card"><div class="scpl-line">{mark}{head}<span '
+            f'class="scpl-note">{html.escape(note)}</span></div><div class="scpl-strip">{strip}</div></div>')
 
 # %% ../../nbs/view/02_panels.ipynb #b7069336
 style_sheet = '''<style>

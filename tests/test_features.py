@@ -250,9 +250,8 @@ def test_nan_stops_the_run_and_names_the_image(tmp_path):
     grey = as_images(np.stack([np.full((4,4), v, np.uint8) for v in (9,9,9,0,9)]))
     with pytest.raises(ValueError, match='NaN or infinity for "image-00003"'):
         extract(grey, b, out=tmp_path/'f', batch_size=2)
-    assert ([p.name
-             for p in (tmp_path/'f').iterdir()]==['unfinished'],
-            'what was done before is kept, and is no directory of features')
+    left = [p.name for p in (tmp_path/'f').iterdir()]
+    assert left==['unfinished'], 'what was done before is kept, and is no directory of features'
 
 def test_a_transform_that_fails_costs_one_image():
     def fussy(im):

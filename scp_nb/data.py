@@ -27,7 +27,7 @@ class ImageError(ValueError):
 def _scale_to_8bit(a:np.ndarray,          # pixels `[h, w]` of any real type
                    unit:bool=False        # read values within 0..1 as black..white?
                   )->np.ndarray:          # uint8 `[h, w]`
-    "Bring pixels of any range to 0..255: kept if they fit, divided by 257 if they fit 16 bits, else stretched from lowest to highest"
+    "Bring pixels of any range to 0..255: kept, divided by 257 if they fit 16 bits, else stretched"
     a = np.asarray(a, dtype=np.float64)
     ok = np.isfinite(a)
     if not ok.any(): raise ImageError('no finite pixel')
@@ -68,30 +68,20 @@ def _flat_rgb(im:Image.Image)->Image.Image:
         return Image.alpha_composite(Image.new('RGBA', im.size, 'white'), im).convert('RGB')
     return im.convert('RGB')
 
-# %% ../nbs/00_data.ipynb #ba15c3e6
-def _turn(im:Image.Image):
-    "The transposition that the EXIF note of `im` asks for, or None"
-    turns = {2: 'FLIP_LEFT_RIGHT', 3: 'ROTATE_180', 4: 'FLIP_TOP_BOTTOM', 5: 'TRANSPOSE', 6: 'ROTATE_270',
-             7: 'TRANSVERSE', 8: 'ROTATE_90'}
-    try: name = turns.get(im.getexif().get(0x0112))
-    except Exception as e:   # a damaged note must not cost us the picture
-        _log.debug('EXIF orientation not read: %s', e)
-        return None
-    return name and Image.Transpose[name]
-
 # %% ../nbs/00_data.ipynb #74760947
 def to_rgb(im:Image.Image   # a picture in any Pillow mode; of an animation the first frame is taken
           )->Image.Image:   # mode RGB, upright, 8 bits a channel
-    "Make an upright RGB picture of `im`: EXIF turn applied, transparency over white, 16-bit and float values scaled"
+    "Make an upright RGB picture of `im`: turned as EXIF says, transparency over white, 8 bits a channel"
     if getattr(im, 'is_animated', False) and im.tell(): im.seek(0)
     im.load()   # first: a TIFF is turned by Pillow itself while it loads
-    turn = _turn(im)
-    try: rgb = _flat_rgb(im)
+    try: upright = ImageOps.exif_transpose(im)
+    except Exception as e:   # a damaged note must not cost us the picture
+        _log.debug('EXIF orientation not read: %s', e)
+        upright = im.copy()
+    try: rgb = _flat_rgb(upright)
     except ImageError: raise
     except Exception as e:
         raise ImageError(f'Pillow mode {im.mode} cannot be turned into RGB ({_short(e)})') from e
-    if turn is not None: rgb = rgb.transpose(turn)
-    elif rgb is im: rgb = im.copy()
     rgb.info = {}   # the note is obeyed: whoever reads it again must not turn the picture a second time
     return rgb
 
@@ -124,17 +114,16 @@ _SUFFIXES = ('jpg', 'jpeg', 'jpe', 'png', 'webp', 'bmp', 'gif', 'tif', 'tiff')
 def reading_error(e:BaseException   # what reading the image raised
                  )->str:            # a few words
     "Say why an image could not be read"
+    most = f'{2*(Image.MAX_IMAGE_PIXELS or 0):,}'
     known = {ImageError: str(e), FileNotFoundError: 'no such file (removed, or a broken link)',
              PermissionError: 'permission denied',
              UnidentifiedImageError: 'not an image in a format that is read here',
              MemoryError: 'not enough memory to decode it',
-             Image.DecompressionBombError: 'decompression bomb: more than '
-                                           f'{2*(Image.MAX_IMAGE_PIXELS or 0):,} pixels'}
-    found = [text for kind,text in known.items() if isinstance(e, kind)]
-    return found[0] if found else ('truncated: ' if 'truncated' in str(e).lower()
-                                   else 'damaged: ') + _short(e)
+             Image.DecompressionBombError: f'decompression bomb: more than {most} pixels'}
+    for kind,text in known.items():
+        if isinstance(e, kind): return text
+    return ('truncated: ' if 'truncated' in str(e).lower() else 'damaged: ')+_short(e)
 
-# %% ../nbs/00_data.ipynb #0d99429a
 def _open_file(path:Path)->Image.Image:
     "Decode one file; only ordinary files, for a pipe named cat.jpg would be waited on for ever"
     info = os.stat(path)
@@ -145,12 +134,13 @@ def _open_file(path:Path)->Image.Image:
 # %% ../nbs/00_data.ipynb #6f863d14
 class Images:
     "A list of named pictures, read one at a time; the base of every source"
-    def __init__(self, source,    # the things behind the pictures: paths, an array, a data set; one per image
-                 names:list,      # one name per image
-                 labels=None,     # one whole number or word per image, for evaluation only
-                 classes:list|None=None,  # names of the labels 0, 1, ...
-                 what:str='images'  # where they come from, in words
-                ):
+    def __init__(self,
+        source,                   # what is behind the pictures: paths, an array, a data set; one per image
+        names:list,               # one name per image
+        labels=None,              # one whole number or word per image, for evaluation only
+        classes:list|None=None,   # names of the labels 0, 1, ...
+        what:str='images'         # where they come from, in words
+    ):
         self._source,self._rows,self.what = source,np.arange(len(names)),what
         self.names,self.skipped = [str(n) for n in names],{}
         self.labels,self.classes = as_labels(labels, classes, len(names))
@@ -166,10 +156,9 @@ class Images:
         skipped = f', {len(self.skipped):,} skipped' if self.skipped else ''
         return f'{type(self).__name__}: {len(self):,} from {self.what}{classes}{skipped}'
 
-# %% ../nbs/00_data.ipynb #384ab0a9
+# %% ../nbs/00_data.ipynb #675f3cd5
 @patch
-def __getitem__(
-    self:Images,
+def __getitem__(self:Images,
     i:int|slice   # which image; negative counts from the end; a slice gives those images, as `subset` does
 )->Image.Image:   # upright RGB
     "Read image `i`; raises `ImageError`, and notes the reason in `skipped`, if that cannot be done"
@@ -181,7 +170,6 @@ def __getitem__(
         self.skipped[self.names[i]] = reason = reading_error(e)
         raise ImageError(reason) from e
 
-# %% ../nbs/00_data.ipynb #675f3cd5
 @patch
 def subset(self:Images,
            rows            # which images: whole numbers, a slice, or one True/False per image
@@ -196,7 +184,7 @@ def subset(self:Images,
 
 # %% ../nbs/00_data.ipynb #647a534e
 def _walk(root:Path)->tuple:
-    "Image files below `root` as sorted relative posix paths, the number of other files, and folders that could not be read"
+    "Image files below `root`, sorted, the number of other files, and folders that could not be read"
     files,others,skipped = [],0,{}
     def failed(e):
         skipped[Path(os.path.relpath(e.filename, root)).as_posix()] = f'folder not read: {reading_error(e)}'
@@ -209,17 +197,17 @@ def _walk(root:Path)->tuple:
             else: others += 1
     return sorted(files), others, skipped
 
-# %% ../nbs/00_data.ipynb #da9f94a7
-def _found(path:Path)->tuple:
-    "What `_walk` gives for a folder, or the file itself; a clear error if there is no image"
+def _files_below(path:Path)->tuple:
+    "Image files of a folder, or the file itself, and folders that could not be read"
     if not path.exists():
         raise FileNotFoundError(f'no such folder or file: "{path}". Give a folder of images, or a list of '
                                 'image files.')
     if not path.is_dir(): return [path.name], {}
     files,others,skipped = _walk(path)
     if files: return files, skipped
-    held = (f' among its {others:,} files' if others else f': {len(skipped)} folders in it could not be read'
-            if skipped else ': it is empty')
+    held = ': it is empty'
+    if others: held = f' among its {others:,} files'
+    elif skipped: held = f': {len(skipped)} folders in it could not be read'
     raise ValueError(f'folder "{path}" holds no image{held}. '
                      f'Give one with files that end in {", ".join(_SUFFIXES)}; sub-folders are searched.')
 
@@ -229,8 +217,8 @@ def _folder_of(name:str, root:Path)->str:
     raise ValueError(f'labels="folder" takes the first sub-folder of "{root.name}" as the class, but '
                      f'"{name}" lies in no sub-folder. Move it into one, or leave labels out.')
 
-# %% ../nbs/00_data.ipynb #79b5c000
-def _roots(paths:list)->tuple:
+# %% ../nbs/00_data.ipynb #fd8db6de
+def _files_of_list(paths:list)->tuple:
     "Root (the common folder), relative names and unreadable folders of a list of files and folders"
     if not paths: raise ValueError('the list of paths is empty. Give at least one image file or folder.')
     if not any(p.exists() for p in paths):
@@ -240,23 +228,22 @@ def _roots(paths:list)->tuple:
     root = Path(os.path.commonpath([p if p.is_dir() else p.parent for p in paths]))
     files,skipped = [],{}
     for p in paths:
-        below,bad = _found(p) if p.is_dir() else ([''], {})
+        below,bad = _files_below(p) if p.is_dir() else ([''], {})
         files += [(p/f).relative_to(root).as_posix() for f in below]
         skipped.update({(p/f).relative_to(root).as_posix(): r for f,r in bad.items()})
     return root, files, skipped
 
-# %% ../nbs/00_data.ipynb #fd8db6de
 class ImageFiles(Images):
     "Image files of a folder and all its sub-folders, or of a list of paths"
-    def __init__(
-        self, path_or_paths,  # a folder, one file, or a list of files and folders
-        labels=None  # "folder": the first sub-folder is the class; or one label per file of a list; None: no labels
+    def __init__(self,
+        path_or_paths,   # a folder, one file, or a list of files and folders
+        labels=None      # "folder": the first sub-folder is the class; or one label per file; None: no labels
     ):
         if isinstance(path_or_paths, (str, os.PathLike)):
             path = Path(path_or_paths)
-            files,skipped = _found(path)
+            files,skipped = _files_below(path)
             self.root = (path if path.is_dir() else path.parent).absolute()
-        else: self.root,files,skipped = _roots([Path(p) for p in path_or_paths])
+        else: self.root,files,skipped = _files_of_list([Path(p) for p in path_or_paths])
         if isinstance(labels, str):
             if labels!='folder':
                 raise ValueError(f'labels must be "folder", a list, or None; got "{labels}".')
@@ -279,7 +266,7 @@ def to_numpy(x               # an array, a tensor on any device, or lists of num
     return np.asarray(x)
 
 def _check_pixels(a:np.ndarray)->np.ndarray:
-    "`a` as `[n, h, w]` or `[n, h, w, c]`, a view where channels came first; refuses what is no stack of pictures"
+    "`a` as `[n, h, w]` or `[n, h, w, c]`, a view where channels came first; refuses what is no pictures"
     if a.dtype.kind not in 'uifb': raise ValueError(f'images must be numbers; got an array of {a.dtype}.')
     if a.ndim==2:
         raise ValueError(f'images must be [n, h, w] or [n, h, w, channels]; got {list(a.shape)}. '
@@ -316,16 +303,17 @@ def _to_255(a:np.ndarray)->float:
     if not (lo>=0 and hi<=65535):   # also true for NaN
         raise ValueError(f'pixels must lie within 0..1, 0..255 or 0..65535; got {lo:.4g} to {hi:.4g}. '
                          'If they were normalised for a network, give the pictures from before that step.')
-    return 1. if 1<hi<=255 or a.dtype.kind in 'ui' and hi<=255 else 255. if hi<=1 else 1/257
+    if hi>255: return 1/257
+    return 255. if hi<=1 and a.dtype.kind not in 'ui' else 1.
 
 # %% ../nbs/00_data.ipynb #a44566f7
 class ImageArray(Images):
     "Pictures held in one array or tensor"
-    def __init__(
-        self, array,  # `[n, h, w]`, `[n, h, w, 1|3|4]` or `[n, 1|3|4, h, w]`; values 0..255, 0..1 or 0..65535
-        labels=None,  # one whole number or word per image `[n]`, for evaluation only
-        classes:list|None=None,  # names of the labels 0, 1, ...
-        names:list|None=None  # one name per image; default image-00000, image-00001, ...
+    def __init__(self,
+        array,                    # `[n, h, w]`, `[n, h, w, c]` or `[n, c, h, w]`; 0..255, 0..1 or 0..65535
+        labels=None,              # one whole number or word per image `[n]`, for evaluation only
+        classes:list|None=None,   # names of the labels 0, 1, ...
+        names:list|None=None      # one name per image; default image-00000, image-00001, ...
     ):
         a = _check_pixels(to_numpy(array))
         if names is None: names = numbered_names('image', len(a))
@@ -336,12 +324,12 @@ class ImageArray(Images):
 
     def _open(self, i:int)->Image.Image:
         a = self._source[i]
-        return Image.fromarray(np.ascontiguousarray(a) if a.dtype==np.uint8
-                               else np.rint(a*self._scale).astype(np.uint8))
+        if a.dtype!=np.uint8: a = np.rint(a*self._scale).astype(np.uint8)
+        return Image.fromarray(np.ascontiguousarray(a))
 
 # %% ../nbs/00_data.ipynb #33f2d171
 def _to_pil(x)->Image.Image:
-    "A Pillow picture of one item of a data set: a picture, an array or tensor, encoded bytes, or a tuple that begins with one"
+    "A Pillow picture of an item of a data set: picture, array, encoded bytes, or a tuple with one"
     if isinstance(x, (tuple,list)) and x: x = x[0]
     if isinstance(x, dict): x = x.get('bytes') or Path(x.get('path') or '')
     if isinstance(x, Image.Image): return x
@@ -363,11 +351,11 @@ def _hf_columns(ds, column:str|None)->tuple:
 # %% ../nbs/00_data.ipynb #d166271f
 class ImageDataset(Images):
     "Pictures of a torchvision-style data set, a Hugging Face data set, or a list of pictures"
-    def __init__(
-        self, ds,  # anything with a length whose items are pictures, arrays, or tuples (picture, label)
-        labels=None,  # one whole number or word per image; default: those the data set itself tells without decoding
-        classes:list|None=None,  # names of the labels 0, 1, ...; default: the data set's own
-        column:str|None=None  # Hugging Face only: the column of images, where there is more than one
+    def __init__(self,
+        ds,                       # anything with a length whose items are pictures, arrays, or (picture, label)
+        labels=None,              # one whole number or word per image; None: those the data set tells
+        classes:list|None=None,   # names of the labels 0, 1, ...; default: the data set's own
+        column:str|None=None      # Hugging Face only: the column of images, where there is more than one
     ):
         if not len(ds): raise ValueError('the data set is empty. Give at least one image.')
         self._column,names = None,None
@@ -385,10 +373,9 @@ class ImageDataset(Images):
         return _to_pil(item[self._column] if self._column else item)
 
 # %% ../nbs/00_data.ipynb #d2fa2ad0
-def as_images(
-    x,  # folder, file, list of paths or pictures, array or tensor, torchvision or Hugging Face data set, or `Images`
-    labels=None  # "folder" for folders; else one whole number or word per image; for evaluation only
-)->Images:  # the same pictures, named
+def as_images(x,            # folder, file, list of paths or pictures, array, tensor, data set, or `Images`
+              labels=None   # "folder" for folders; else a whole number or word per image, for evaluation only
+             )->Images:     # the same pictures, named
     "Take images in whatever form they come"
     if isinstance(x, Images):
         if labels is None: return x
@@ -423,8 +410,7 @@ def photo_patches(
     most = min(min(p.shape[:2]) for p in photos.values())
     if not (1<=size<=most and stride>=1):
         raise ValueError(f'size must be 1 to {most} and stride at least 1; got {size} and {stride}.')
-    at = [(c,y,x) for c,p in photos.items() for y in range(0, p.shape[0]-size+1, stride)
-          for x in range(0, p.shape[1]-size+1, stride)]
-    return ImageArray(np.stack([photos[c][y:y+size, x:x+size] for c,y,x in at]), [c for c,_,_ in at],
-                      list(photos),
-                      [f'{c}-{y:03d}-{x:03d}' for c,y,x in at])
+    patches = {(c,y,x): p[y:y+size, x:x+size] for c,p in photos.items()
+               for y in range(0, p.shape[0]-size+1, stride) for x in range(0, p.shape[1]-size+1, stride)}
+    return ImageArray(np.stack(list(patches.values())), [c for c,_,_ in patches], list(photos),
+                      [f'{c}-{y:03d}-{x:03d}' for c,y,x in patches])

@@ -2,6 +2,7 @@
 import json, sys
 import numpy as np, pytest
 from scp_nb.bench import quality as bench
+from scp_nb.bench.sets import uneven
 from scp_nb.bench.suites import scp_bench
 
 def blobs(path, k=3, n=40):
@@ -12,12 +13,12 @@ def blobs(path, k=3, n=40):
 
 def test_uneven_keeps_rows_and_ratio(tmp_path):
     X,y = bench.load_set(str(blobs(tmp_path/'b.npz', 5, 100)))
-    Z,t = bench.uneven(X, y, 20)
+    Z,t = uneven(X, y, 20)
     sizes = np.sort(np.bincount(t))
     assert sizes[-1]==100 and sizes[0]==5 and (np.diff(sizes)>0).all()
     assert len({tuple(z) for z in Z} & {tuple(x) for x in X})==len(Z)      # rows are taken, not changed
     for z,l in list(zip(Z,t))[:20]: assert l in y[(X==z).all(1)]
-    assert (bench.uneven(X, y, 20)[0]==Z).all()
+    assert (uneven(X, y, 20)[0]==Z).all()
 
 def test_scp_solves_what_is_easy_beside_its_peers(tmp_path):
     runs = bench.run_quality([str(blobs(tmp_path/'b.npz'))], seeds=2,

@@ -47,7 +47,7 @@ def test_all_parts_or_those_named(tmp_path, measured):
     speed.bench_speed(tmp_path, say=lambda line: None, only=['many', 'busy'])
     assert measured==['many_clusters']*2+['beside_busy']*2        # the others are kept as they were
     assert read(tmp_path)==before
-    with pytest.raises(ValueError, match="no part 'fit'.*training; neighbors; gpu; busy; large; umap; many"):
+    with pytest.raises(ValueError, match='no part "fit".*training; neighbors; gpu; busy; large; umap; many'):
         speed.bench_speed(tmp_path, only=['fit'])
 
 def test_each_row_is_written_at_once(tmp_path, measured):

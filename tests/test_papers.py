@@ -5,7 +5,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 import numpy as np, pytest
 from torchvision import datasets as tv
-from scp_nb.bench import papers as bp, sets
+from scp_nb.bench import common, papers as bp, sets
 from scp_nb.data import photo_patches
 from scp_nb.bench.published import papers_table, published, results_card
 from scp_nb.bench.sets import SETS, fetch_file, get_set
@@ -243,7 +243,7 @@ def test_the_same_twice_and_after_any_kill(tmp_path, monkeypatch):
     once = small(tmp_path/'once')
     assert len(once['runs'])==7 and not once['failed']
     assert without_costs(small(tmp_path/'twice', force=True))==without_costs(once)
-    true = bp.replace_file
+    true = common.replace_file
     class Kill(BaseException): pass
     for attempt in range(30):
         # each attempt gets one write further, then dies
@@ -254,7 +254,7 @@ def test_the_same_twice_and_after_any_kill(tmp_path, monkeypatch):
             return true(path, text)
         done = (len(json.loads((tmp_path/'k'/'papers.json').read_text())['runs'])
                 if (tmp_path/'k'/'papers.json').is_file() else 0)
-        monkeypatch.setattr(bp, 'replace_file', dying)
+        monkeypatch.setattr(common, 'replace_file', dying)
         try: found = small(tmp_path/'k'); break
         except Kill: pass
     assert attempt>=7 and without_costs(found)==without_costs(once)
@@ -305,7 +305,7 @@ def test_other_features_are_other_runs(tmp_path, monkeypatch):
 def test_a_set_without_labels_has_no_scores(tmp_path, monkeypatch):
     for i in range(30):
         (tmp_path/'own').mkdir(exist_ok=True); photo_patches()[i*7].save(tmp_path/'own'/f'{i}.png')
-    monkeypatch.setattr(bp, '_estimated', lambda X, seed: dict(k_hat=3, k_low=2, k_high=4))
+    monkeypatch.setattr(bp, '_estimate', lambda X, seed: dict(k_hat=3, k_low=2, k_high=4))
     found = bp.bench_papers(tmp_path/'r', quiet, [str(tmp_path/'own')], ['pixels'],
                             ['k-means', 'SCP, k estimated'], seeds=1)
     row, = found['runs']

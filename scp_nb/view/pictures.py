@@ -23,11 +23,10 @@ from ..features import as_features
 from ..evaluate import CellFigure, axes_or_new
 from .pick import Pick, Thumbnails, cluster_style, pick_images, tile
 
-# %% ../../nbs/view/01_pictures.ipynb #22b7e2ed
+# %% ../../nbs/view/01_pictures.ipynb #f6269293
 # pixels: between tiles, before the doubtful ones, a row's title, the line above the first row
 _GAP,_SPLIT,_HEAD,_TOP = 4,22,26,24
 
-# %% ../../nbs/view/01_pictures.ipynb #f6269293
 def _place_row(canvas:np.ndarray, pick:Pick, thumbs:Thumbnails, y:int, n_central:int, px:int)->None:
     "Put the tiles of one cluster into the canvas, their top at `y`"
     for part,first,shift in ((pick.central, 0, 0), (pick.doubtful, n_central, _SPLIT-_GAP)):
@@ -39,8 +38,8 @@ def _place_row(canvas:np.ndarray, pick:Pick, thumbs:Thumbnails, y:int, n_central
 def _gallery(thumbs:Thumbnails, picks:list, n:int, n_doubtful:int, px:int, more:int)->Figure:
     "Draw picks as rows of tiles, one canvas pixel per figure pixel"
     heights = [_HEAD+(px+14 if p.size else 0) for p in picks]
-    H,W = _TOP+sum(heights)+24,n*(px+_GAP)-_GAP+(_SPLIT-_GAP if n_doubtful else 0)
-    W = max(W, 330)
+    H = _TOP+sum(heights)+24
+    W = max(330, n*(px+_GAP)-_GAP+(_SPLIT-_GAP if n_doubtful else 0))
     canvas,tops = np.full((H,W,3), 255, np.uint8),_TOP+np.cumsum([0,*heights[:-1]])
     for p,y in zip(picks, tops): _place_row(canvas, p, thumbs, y+_HEAD, n-n_doubtful, px)
     fig = CellFigure(figsize=((W+24)/150, H/150), dpi=150, facecolor='w')
@@ -54,27 +53,27 @@ def _gallery(thumbs:Thumbnails, picks:list, n:int, n_doubtful:int, px:int, more:
                         color='#1c1e21', va='center_baseline')
         ax.annotate(p.note, (1, .5), xycoords=title, xytext=(5, 0), textcoords='offset points', fontsize=7.5,
                     color='#5f656e', va='center')
-    note = dict(fontsize=6.5, color='#5f656e', va='center_baseline')
-    if n_doubtful and any(len(p.doubtful) for p in picks): ax.text(W, 11, 'least certain', ha='right', **note)
-    ax.text(0, 11, 'most central first', **note)
-    gone = (f"{len(thumbs.missing)} image{'s' if len(thumbs.missing)>1 else ''} could not be read (grey)"
-            if thumbs.missing else '')
-    foot = ' · '.join(filter(None, [f"and {more} more cluster{'s' if more>1 else ''}: choose with which=[...]"
-                                    if more>0 else '', gone]))
-    ax.text(0, H-11, foot, **note)
+    small = dict(fontsize=6.5, color='#5f656e', va='center_baseline')
+    if n_doubtful and any(len(p.doubtful) for p in picks):
+        ax.text(W, 11, 'least certain', ha='right', **small)
+    ax.text(0, 11, 'most central first', **small)
+    foot,gone = [],len(thumbs.missing)
+    if more>0: foot.append(f"and {more} more cluster{'s' if more>1 else ''}: choose with which=[...]")
+    if gone: foot.append(f"{gone} image{'s' if gone>1 else ''} could not be read (grey)")
+    ax.text(0, H-11, ' · '.join(foot), **small)
     return fig
 
 # %% ../../nbs/view/01_pictures.ipynb #f726086e
 def show_clusters(
-    clusters,  # `Clusters`
-    images=None,  # the images that were clustered: anything `as_images` takes; default `clusters.images`
-    n_images:int=12,  # images per cluster
-    which:Sequence|None=None,  # cluster numbers to show, in this order (-1: outliers); default all, largest first
-    features=None,  # `Features` or array `[n, d]`: central is then close to the cluster's mean; None: confident
-    n_doubtful:int|None=None,  # how many of `n_images` are the least certain; default a quarter
-    max_clusters:int=20,  # rows at most; the last line says how many more there are
-    size:int=64  # width of an image in pixels; tiny ones are blown up in crisp blocks
-)->Figure:  # a matplotlib figure; `.savefig(path)` keeps it
+    clusters,                   # `Clusters`
+    images=None,                # the images, as `as_images` takes them; None: `clusters.images`
+    n_images:int=12,            # images per cluster
+    which:Sequence|None=None,   # clusters, in this order (-1: outliers); None: all, largest first
+    features=None,              # `Features` or array `[n, d]`: central is near the mean of these
+    n_doubtful:int|None=None,   # how many of `n_images` are the least certain; None: a quarter
+    max_clusters:int=20,        # rows at most; the last line says how many more there are
+    size:int=64                 # width of an image in pixels; tiny ones become crisp blocks
+)->Figure:                      # a matplotlib figure; `.savefig(path)` keeps it
     "Draw a gallery with one row per cluster: most central images first, least certain last"
     n_doubtful = n_images//4 if n_doubtful is None else n_doubtful
     picks = pick_images(clusters, n_images, features, n_doubtful, which)
@@ -89,24 +88,18 @@ class MapPoints:
     xy:np.ndarray     # their places, float32 `[m, 2]`, without unit
     method:str        # 'tsne', 'pca', what was used
 
-# %% ../../nbs/view/01_pictures.ipynb #9ecee29b
-def _sample(n_rows:int, n:int, seed:int)->np.ndarray:
-    "At most `n` of `n_rows` rows, ascending"
-    return (np.arange(n_rows) if n_rows<=n
-            else np.sort(np.random.default_rng(seed).choice(n_rows, n, replace=False)))
-
 # %% ../../nbs/view/01_pictures.ipynb #e8f09837
-def map_points(
-    features,  # `Features` or array `[n, d]`
-    n:int=2000,  # images on the map at most; a random sample of more, 2,000 take a few seconds
-    seed:int=0,  # of the sample and the map
-    method:str='tsne'  # 'tsne' keeps neighbours together, 'pca' is instant and keeps large distances; under 5 images: 'pca'
-)->MapPoints:  # rows and places
+def map_points(features,           # `Features` or array `[n, d]`
+               n:int=2000,         # images on the map at most; a random sample of more, 2,000 take seconds
+               seed:int=0,         # of the sample and the map
+               method:str='tsne'   # 'tsne' keeps neighbours together, 'pca' is instant and keeps distances
+              )->MapPoints:        # rows and places; of under 5 images always by 'pca'
     "Place a sample of images in the plane"
     if method not in ('tsne','pca'): raise ValueError(f"method must be 'tsne' or 'pca'; got {method!r}.")
     if n<1: raise ValueError(f"n must be 1 or more images; got {n}.")
     X = as_features(features).X
-    rows = _sample(len(X), n, seed)
+    rows = np.arange(len(X))
+    if len(X)>n: rows = np.sort(np.random.default_rng(seed).choice(len(X), n, replace=False))
     Z = np.asarray(X[rows], np.float32)
     Z = Z-Z.mean(0)
     scale = float(np.abs(Z).max())

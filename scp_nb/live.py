@@ -32,14 +32,14 @@ _log = logging.getLogger(__name__)
 class LiveClusters(Board, Callback):
     "Follow `fit_head` or `fit_cpp` in a notebook"
     def __init__(self,
-        features:Features|np.ndarray|torch.Tensor,   # what will be clustered, `[n, d]`
-        images=None,              # the images, in any form `as_images` takes; default those of the features
-        every:float=.2,           # seconds between two updates, at least
-        budget:float=.03,         # share of the time of training that the view may take
-        folder:str|Path='.',      # where the button Snapshot writes pages
-        widgets:bool|None=None,   # False prints lines instead; None: widgets wherever there is a notebook
-        clock=time.perf_counter,  # gives the time in seconds
-        **kwargs                  # for the `Board`: `which`, `n`, `n_images`, `points`
+        features:Features|np.ndarray|torch.Tensor,  # what will be clustered, `[n, d]`
+        images=None,               # the images, in any form `as_images` takes; default those of the features
+        every:float=.2,            # seconds between two updates, at least
+        budget:float=.03,          # share of the time of training that the view may take
+        folder:str|Path='.',       # where the button Snapshot writes pages
+        widgets:bool|None=None,    # False prints lines instead; None: widgets wherever there is a notebook
+        clock=time.perf_counter,   # gives the time in seconds
+        **kwargs                   # for the `Board`: `which`, `n`, `n_images`, `points`
     ):
         super().__init__(features, images, clock=clock, **kwargs)
         self.budget,self.folder = Budget(every, budget, clock),Path(folder)

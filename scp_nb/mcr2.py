@@ -40,7 +40,6 @@ def _points(Z, eps):
                          "cannot tell the smallest eigenvalue from 0. Raise eps, or scale Z down by as much.")
     return Z.double() if spread>2e4 else Z
 
-# %% ../nbs/05_mcr2.ipynb #da59cb7e
 def _cholesky(M, eps):
     "Lower Cholesky factors of `M` `[..., m, m]`, which is I plus something that is never negative"
     L,info = torch.linalg.cholesky_ex(M)
@@ -60,12 +59,12 @@ def coding_rate(
     with torch.autocast(Z.device.type, enabled=False):
         A = (Z@Z.mT if n<d else Z.mT@Z)*(d/(n*eps**2))
         L = _cholesky(A+torch.eye(min(n, d), dtype=A.dtype, device=A.device), eps)
-    return L.diagonal(dim1=-2,
-                      dim2=-1).log().sum(-1).clamp_min(0).to(dtype if dtype==torch.float64 else torch.float32)
+    rate = L.diagonal(dim1=-2, dim2=-1).log().sum(-1).clamp_min(0)
+    return rate.to(dtype if dtype==torch.float64 else torch.float32)
 
 # %% ../nbs/05_mcr2.ipynb #5e3df9d0
 class _Half:
-    "Upper halves of symmetric d×d matrices as rows: squares beside the diagonal, triangles up to 32 wide on it"
+    "Upper halves of symmetric matrices as rows: squares beside the diagonal, triangles up to 32 wide on it"
     def __init__(self, d, device):
         self.squares,self.triangles,self.numbers = {},{},0
         self._cut(0, d, device)
@@ -74,7 +73,10 @@ class _Half:
         w,c = b-a,(a+b)//2
         start,self.numbers = self.numbers,self.numbers+(w*(w+1)//2 if w<=32 else (c-a)*(b-c))
         at = slice(start, self.numbers)
-        if w>32: self.squares[a,b] = at,c; self._cut(a, c, device); self._cut(c, b, device); return
+        if w>32:
+            self.squares[a,b] = at,c
+            self._cut(a, c, device)
+            return self._cut(c, b, device)
         i,j = torch.triu_indices(w, w, device=device)
         full = torch.empty(w, w, dtype=torch.int64, device=device)
         full[i,j] = full[j,i] = torch.arange(len(i), device=device)
@@ -116,9 +118,8 @@ def _subtract(half, A, S, start, stop):
         if start<=a and b<=stop:
             A[:,at] -= S[:,a-start:b-start,a-start:b-start].reshape(len(S), -1).index_select(1, i*(b-a)+j)
 
-# %% ../nbs/05_mcr2.ipynb #afe739e7
 def _inverse_root(half, A, W, a, b, eps):
-    "Put L⁻¹ for rows a to b of M into `W` `[k, d, d]`, M-I in halves `A`, which are used up; returns ½ log det of that corner of M"
+    "Put L⁻¹ for rows a to b of M into `W` `[k, d, d]`, and use up M-I in halves `A`; gives ½ log det there"
     if (a,b) in half.triangles:
         at,*_,full = half.triangles[a,b]
         M = A[:,at].index_select(1, full).view(-1, b-a, b-a)
@@ -138,7 +139,7 @@ def _inverse_root(half, A, W, a, b, eps):
 
 # %% ../nbs/05_mcr2.ipynb #37d93180
 def _invert(half, A, d, eps, grads):
-    "Turn the halves `A` `[k, h]` of M-I into halves of the inverse of M, in place; returns ½ log det M and the trace of the inverse"
+    "Turn the halves `A` `[k, h]` of M-I into halves of M⁻¹, in place; gives ½ log det M and the trace of M⁻¹"
     rates,trace = A.new_empty(len(A)),A.new_empty(len(A))
     # few at a time: they stay in the processor's cache
     size = max(1, 2**20//d**2)
@@ -159,11 +160,10 @@ def _by_directions(Z, Pi, scale, eps, numbers, grads):
     "½ log det M and tr M⁻¹ of each column, Σ_j π_ij M_j⁻¹ z_i and z_iᵀ M_j⁻¹ z_i, from d×d matrices"
     (n,d),k,half = Z.shape,Pi.shape[1],_Half(Z.shape[1], Z.device)
     size = max(1, numbers//half.numbers)
-    rates = Z.new_empty(k)
-    trace = Z.new_empty(k)
-    gZ = torch.zeros_like(Z)
+    rates,trace,gZ = Z.new_empty(k),Z.new_empty(k),torch.zeros_like(Z)
     q = torch.empty_like(Pi) if grads else None
-    kept,room = _outer_half(half, Z) if n<=size else None,Z.new_empty(min(n, size, 256), half.numbers)
+    kept = _outer_half(half, Z) if n<=size else None
+    room = Z.new_empty(min(n, size, 256), half.numbers)
     for c in _blocks(k, size):
         A = None
         for r in _blocks(n, size):
@@ -184,9 +184,7 @@ def _by_points(Z, Pi, scale, eps, numbers, grads):
     "As `_by_directions`, from n×n matrices"
     (n,d),k = Z.shape,Pi.shape[1]
     G = Z@Z.T
-    rates = Z.new_empty(k)
-    trace = Z.new_empty(k)
-    gG = torch.zeros_like(G)
+    rates,trace,gG = Z.new_empty(k),Z.new_empty(k),torch.zeros_like(G)
     q = torch.empty_like(Pi) if grads else None
     for c in _blocks(k, max(1, numbers//n**2)):
         s = Pi[:,c].T.sqrt()
@@ -220,7 +218,6 @@ class _ClusterRate(torch.autograd.Function):
         gZ,gPi = ctx.saved_tensors
         return g*gZ, g*gPi, None, None
 
-# %% ../nbs/05_mcr2.ipynb #184e1edc
 def _shares(Pi, Z):
     "`Pi` as finite shares `[n, k]` that fit the points `Z` `[n, d]`"
     if Z.ndim!=2: raise ValueError(f"Z must be one cloud of points [n, d] here; got shape {list(Z.shape)}.")
@@ -236,11 +233,11 @@ def _shares(Pi, Z):
 
 # %% ../nbs/05_mcr2.ipynb #f93f49a0
 def cluster_rate(
-    Z:torch.Tensor,  # points `[n, d]`
-    Pi:torch.Tensor,  # membership Π `[n, k]`, k ≤ n: share of each point in each cluster, not negative
-    eps:float=.1**.5,  # distortion allowed ε
-    max_numbers:int=2**24  # numbers in one work array; lower saves memory (a few times as many are held) and costs time
-)->torch.Tensor:  # R_c in nats per point, a scalar with gradients to `Z` and `Pi`
+    Z:torch.Tensor,         # points `[n, d]`
+    Pi:torch.Tensor,        # membership Π `[n, k]`, k ≤ n: share of each point in each cluster, not negative
+    eps:float=.1**.5,       # distortion allowed ε
+    max_numbers:int=2**24   # numbers in one work array; lower saves memory and costs time
+)->torch.Tensor:            # R_c in nats per point, a scalar with gradients to `Z` and `Pi`
     "Measure what it costs to store the rows of `Z` when each cluster has a code of its own"
     dtype,Z = torch.as_tensor(Z).dtype,_points(Z, eps)
     Pi = _shares(Pi, Z)
@@ -264,7 +261,6 @@ def rate_reduction(
                          "by its sum.")
     return coding_rate(Z, eps)-cluster_rate(Z, membership, eps)
 
-# %% ../nbs/05_mcr2.ipynb #86fa9c55
 def _clusters(Z, labels):
     "The rows of `Z` of each cluster"
     Z,labels = torch.as_tensor(Z),torch.as_tensor(labels)
@@ -276,11 +272,10 @@ def _clusters(Z, labels):
     return [Z[labels==j] for j in labels.unique()]
 
 # %% ../nbs/05_mcr2.ipynb #cf3785ba
-def coding_length(
-    Z:torch.Tensor,  # points `[N, d]`
-    labels:torch.Tensor,  # cluster of each point, whole numbers from 0 `[N]`; numbers that do not occur cost nothing
-    eps:float=.1**.5  # distortion allowed ε; lower asks for more and finer clusters
-)->torch.Tensor:  # nats for all points together; fewer is better
+def coding_length(Z:torch.Tensor,        # points `[N, d]`
+                  labels:torch.Tensor,   # cluster of each point, whole numbers from 0 `[N]`
+                  eps:float=.1**.5       # distortion allowed ε; lower asks for more and finer clusters
+                 )->torch.Tensor:        # nats for all points together; fewer is better
     "Measure the whole message: points, codes and which point has which code"
     Z = torch.as_tensor(Z)
     (N,d),labels = Z.shape,torch.as_tensor(labels, device=Z.device)
@@ -288,7 +283,7 @@ def coding_length(
 
 # %% ../nbs/05_mcr2.ipynb #e4d0c5a6
 class _Balance(torch.autograd.Function):
-    "Scale exp(S) to rows and columns that sum to 1, for a symmetric `S` whose diagonal holds its largest values"
+    "Scale exp(S) to rows and columns that sum to 1; `S` is symmetric, its largest values on the diagonal"
     @staticmethod
     def forward(ctx, S, tol, max_steps):
         K = (S-S.max()).exp()
@@ -317,12 +312,12 @@ class _Balance(torch.autograd.Function):
 
 # %% ../nbs/05_mcr2.ipynb #0cc791af
 def membership(
-    C:torch.Tensor,  # code of each point `[n, z]`, any length but 0: cluster logits, or the features themselves
-    eta:float=.175,  # entropy weight η; higher spreads each row over more points, towards 1/n for all
-    signed:bool=False,  # True tells opposite codes apart (MLC); False treats c and -c as one cluster (CPP)
-    tol:float=1e-5,  # the most a row or column sum may be off from 1
-    max_steps:int=1000  # steps of Sinkhorn's method before giving up; about 20 are usual
-)->torch.Tensor:  # doubly stochastic and symmetric `[n, n]`, with gradients to `C`
+    C:torch.Tensor,      # code of each point `[n, z]`, any length but 0: logits, or the features themselves
+    eta:float=.175,      # entropy weight η; higher spreads each row over more points, towards 1/n for all
+    signed:bool=False,   # True tells opposite codes apart (MLC); False treats c and -c as one cluster (CPP)
+    tol:float=1e-5,      # the most a row or column sum may be off from 1
+    max_steps:int=1000   # steps of Sinkhorn's method before giving up; about 20 are usual
+)->torch.Tensor:         # doubly stochastic and symmetric `[n, n]`, with gradients to `C`
     "Share each point's membership over the points whose code is like its own"
     if not 0<eta<math.inf:
         raise ValueError(f"eta must be above 0; got {eta!r}. CPP's values lie between 0.1 and 0.175.")
@@ -347,10 +342,9 @@ def _quadratic(Z, Pi, size):
     "y of each column: known for all columns at the price of two matrix products"
     return (Pi*((Z@Z.T).square()@Pi)).sum(0)/size.clamp_min(torch.finfo(Z.dtype).tiny**.5)
 
-# %% ../nbs/05_mcr2.ipynb #fdb27349
 @torch.no_grad()
 def _line(r, y, k):
-    "Slope of a line through the drawn points (y, r), and the standard error of a sum of k columns that it predicts"
+    "Slope of a line through the drawn points (y, r), and the standard error of the sum of k columns"
     m,dx,dr = len(r),y-y.mean(),r-r.mean()
     slope = (dx*dr).sum()/dx.square().sum().clamp_min(torch.finfo(y.dtype).tiny)
     return slope,k*((dr-slope*dx).square().sum()/(m-2)*(1-m/k)/m).sqrt()

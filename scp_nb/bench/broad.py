@@ -83,8 +83,8 @@ def _whole(base, data):
     digits = load_digits()
     return digits.data.astype(np.float32),digits.target.astype(np.int64)
 
-def load_task(name:str,              # as in `TASKS`; the page tells how names are built
-              data:str|Path|None     # folder of the files in `SETS`; the digits need none
+def load_task(name:str,                          # as in `TASKS`; the page tells how names are built
+              data:str|Path|None                 # folder of the files in `SETS`; the digits need none
              )->tuple[np.ndarray, np.ndarray]:   # float32 `[n, d]`, and labels 0 to k-1, int64 `[n]`
     "Load features and labels of a task"
     base,k,draw,ratio,times,copies = _parts(name)
@@ -177,11 +177,12 @@ def in_order(names:list    # of methods
 STRANGERS = dict(dtd='whurs19', whurs19='caltech101', caltech101='ucf101', ucf101='dtd')
 
 # %% ../../nbs/bench/09_broad.ipynb #52ffff23
-def stranger_auroc(task:str,                # one of `STRANGERS`
-                   data:str|Path|None,      # folder of the files in `SETS`
-                   seed:int=0,              # of the fit and of the draw
-                   score:Callable=Clusters.strangeness   # function of `Clusters`, larger for strangers
-                  )->float:                 # 1 where all strangers are stranger than all others; .5 is a coin
+def stranger_auroc(
+    task:str,                             # one of `STRANGERS`
+    data:str|Path|None,                   # folder of the files in `SETS`
+    seed:int=0,                           # of the fit and of the draw
+    score:Callable=Clusters.strangeness   # function of `Clusters`, larger for strangers
+)->float:                                 # 1 where all strangers are stranger than all others; .5 is a coin
     "Mix in a tenth of rows of another set, and measure whether they are found"
     (X,y),(other,_) = load_task(task, data),load_task(STRANGERS[task], data)
     drawn = np.random.default_rng(seed).permutation(len(other))[:len(X)//10]

@@ -27,11 +27,11 @@ def caption_accuracy(names,         # `Captions`, or a name or None per cluster
     return float(np.mean([n in a if a else n is None for n,a in zip(names, accepts)]))
 
 # %% ../../nbs/bench/05_captions.ipynb #518082b7
-def accepted_names(clusters:np.ndarray,  # cluster of each image, int `[n]`, -1 for outliers
-                   labels:np.ndarray,    # class of each image, int `[n]`
-                   classes:list,         # name of each class
-                   related=None          # name -> synonyms and more general words; None: those of WordNet
-                  )->list:               # a set of names for each cluster; of an empty one, the empty set
+def accepted_names(clusters:np.ndarray,   # cluster of each image, int `[n]`, -1 for outliers
+                   labels:np.ndarray,     # class of each image, int `[n]`
+                   classes:list,          # name of each class
+                   related=None           # name -> synonyms and more general words; None: those of WordNet
+                  )->list:                # a set of names for each cluster; of an empty one, the empty set
     "Find out which names would be right"
     clusters,labels = np.asarray(clusters),np.asarray(labels)
     related = vocabulary('wordnet-nouns').related if related is None else related

@@ -40,21 +40,22 @@ def ward(Z:np.ndarray,     # prepared rows `[n, d]`
     "Cluster by Ward's method"
     return AgglomerativeClustering(k).fit_predict(Z)
 
-def spectral(Z:np.ndarray,    # prepared rows `[n, d]`
-             k:int,           # number of clusters
-             seed:int,        # of the k-means at its end
-             neighbors:int=10 # of each row in the graph
-            )->np.ndarray:    # cluster of each row, int `[n]`
+def spectral(Z:np.ndarray,      # prepared rows `[n, d]`
+             k:int,             # number of clusters
+             seed:int,          # of the k-means at its end
+             neighbors:int=10   # of each row in the graph
+            )->np.ndarray:      # cluster of each row, int `[n]`
     "Cluster by spectral clustering of the graph of nearest neighbours"
     return SpectralClustering(k, affinity='nearest_neighbors', n_neighbors=neighbors,
                               random_state=seed).fit_predict(Z)
 
 # %% ../../nbs/bench/00_common.ipynb #2295fc4c
-def umap_rows(X:np.ndarray,    # features `[n, d]`
-              seed:int|None,   # the same seed gives the same coordinates; None is free to use several threads
-              n_components:int,  # dimensions; 2 are for pictures, more keep more apart
-              threads:int=1    # threads, where there is no seed
-             )->np.ndarray:    # float32 `[n, n_components]`
+def umap_rows(
+    X:np.ndarray,       # features `[n, d]`
+    seed:int|None,      # the same seed gives the same coordinates; None is free to use several threads
+    n_components:int,   # dimensions; 2 are for pictures, more keep more apart
+    threads:int=1       # threads, where there is no seed
+)->np.ndarray:          # float32 `[n, n_components]`
     "Embed prepared rows by UMAP, as its documentation proposes for clustering"
     from umap import UMAP
     return UMAP(n_components=n_components, n_neighbors=15, min_dist=0., random_state=seed,
@@ -135,11 +136,12 @@ args = [np.load(a['file'], mmap_mode='r') if isinstance(a, dict) else a for a in
 print(json.dumps(f(*args)))
 '''
 
-def run_apart(call:str,          # module and function, as "scp_nb.bench.k:million"
-              *args,             # plain values; an array, or the `Path` of an .npy file, becomes a memory map
-              threads:int|None=None,  # of its libraries; None leaves them as they are
-              first:str='pass'   # statement to run before anything is imported
-             ):                  # what it returns, if JSON can hold it
+def run_apart(
+    call:str,                # module and function, as "scp_nb.bench.k:million"
+    *args,                   # plain values; an array, or the `Path` of an .npy file, becomes a memory map
+    threads:int|None=None,   # of its libraries; None leaves them as they are
+    first:str='pass'         # statement to run before anything is imported
+):                           # what it returns, if JSON can hold it
     "Call a function in a process of its own"
     module,_,name = call.partition(':')
     program = _PROGRAM.format(first=first, module=module, name=name)

@@ -70,11 +70,11 @@ def _compare(r, plain):
                 gradient_error=((g-right).norm()/right.norm()).item(),
                 gradient_cosine=torch.cosine_similarity(g, right, dim=0).item())
 
-def step_times(n:int=1024,      # points in the batch
-               d:int=128,       # width of the codes
-               times:int=6,     # steps per way, of which the fastest counts
-               draws:int=20     # draws of columns by which the error of the sampled loss is judged
-              )->pd.DataFrame:  # one row per way: seconds, mib, ratios to plain, errors of loss and gradient
+def step_times(n:int=1024,       # points in the batch
+               d:int=128,        # width of the codes
+               times:int=6,      # steps per way, of which the fastest counts
+               draws:int=20      # draws of columns by which the error of the sampled loss is judged
+              )->pd.DataFrame:   # one row per way: seconds, mib, ratios to plain, errors of loss and gradient
     "Time one training step: plain formula, exact, and sampled"
     found = {way: run_apart('scp_nb.bench.cpp:_time_steps', way, n, d, times, threads=1) for way in WAYS}
     plain,C = found['plain'],_points(n, d)
@@ -127,13 +127,13 @@ def cpp_table(rows:list      # runs of `bench_cpp`, as dicts
     return runs[scores].agg(mean_and_spread).assign(runs=runs.size()).reset_index()
 
 # %% ../../nbs/bench/03_cpp.ipynb #93811bc2
-def bench_cpp(out:Path,               # directory for `cpp.json` and `cpp.md`; what it holds is kept
-              say=print,              # called with a line after each measurement
-              sets:list=('digits',),  # names as in `load_set`
-              seeds:int=10,           # runs of each method
-              methods:list|None=None, # such as "CPP, two heads"; None runs k-means, SCP and CPP
-              steps:bool=True         # time one training step too
-             )->list:                 # one dict per run
+def bench_cpp(out:Path,                 # directory for `cpp.json` and `cpp.md`; what it holds is kept
+              say=print,                # called with a line after each measurement
+              sets:list=('digits',),    # names as in `load_set`
+              seeds:int=10,             # runs of each method
+              methods:list|None=None,   # such as "CPP, two heads"; None runs k-means, SCP and CPP
+              steps:bool=True           # time one training step too
+             )->list:                   # one dict per run
     "Measure the training step, and clusters and retrieval on `sets`"
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)

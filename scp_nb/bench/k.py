@@ -36,13 +36,13 @@ def _subspace(rng, per, d, dim, noise):
     X = rng.normal(size=(per,dim))@basis.T
     return X/np.linalg.norm(X, axis=1, keepdims=True)+noise*rng.normal(size=X.shape)/d**.5
 
-def subspaces(k:int,              # number of clusters
-              per:int,            # rows of each
-              d:int=128,          # dimensions of the space
-              dim:int=5,          # dimensions of each subspace
-              noise:float=.1,     # length of the noise of a row, that of the row itself being 1
-              seed:int=0          # of the subspaces and of the rows
-             )->tuple[np.ndarray, np.ndarray]:   # float32 `[k*per, d]` and cluster of each row, int64
+def subspaces(k:int,                            # number of clusters
+              per:int,                          # rows of each
+              d:int=128,                        # dimensions of the space
+              dim:int=5,                        # dimensions of each subspace
+              noise:float=.1,                   # length of the noise of a row, that of the row itself being 1
+              seed:int=0                        # of the subspaces and of the rows
+             )->tuple[np.ndarray, np.ndarray]:  # float32 `[k*per, d]` and cluster of each row, int64
     "Draw rows from a union of subspaces"
     rng = np.random.default_rng(seed)
     X = np.concatenate([_subspace(rng, per, d, dim, noise) for _ in range(k)])
@@ -74,9 +74,9 @@ SHOWN = ['fashion10k', 'cifar10']
 
 def _file(name): return shared_folder()/'data'/_FILES[name]
 
-def k_set(name:str,         # one of `COUNTED` or `SHOWN`, or what `load_set` takes
-          seed:int=0,       # of what is drawn: subspaces, and rows of large sets
-          most:int=10_000   # rows to draw from a file at most
+def k_set(name:str,                          # one of `COUNTED` or `SHOWN`, or what `load_set` takes
+          seed:int=0,                        # of what is drawn: subspaces, and rows of large sets
+          most:int=10_000                    # rows to draw from a file at most
          )->tuple[np.ndarray, np.ndarray]:   # float32 `[n, d]` and int64 `[n]`
     "Features, and the labels that answers are scored with"
     if name in _UNIONS: return subspaces(*_UNIONS[name], seed=seed)

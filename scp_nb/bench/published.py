@@ -83,9 +83,9 @@ def _measured_row(backbone, method, runs):
                 MiB=f'{cost.mib.mean():.0f}' if 'mib' in cost else '-', runs=str(len(runs)),
                 source='measured')
 
-def papers_table(found:dict,      # what `papers.json` holds
-                 key:str          # one of its sets
-                )->pd.DataFrame:  # one row per backbone and method, then the published ones
+def papers_table(found:dict,       # what `papers.json` holds
+                 key:str           # one of its sets
+                )->pd.DataFrame:   # one row per backbone and method, then the published ones
     "Make the table of one set"
     runs = pd.DataFrame([r for r in found['runs'] if r['set']==key])
     rows = []

@@ -38,13 +38,14 @@ def _run_method(f, X, y, k, seed):
                 clusters=len(np.unique(labels[labels>=0])), noise=float((labels<0).mean()))
 
 # %% ../../nbs/bench/12_quality.ipynb #b2f98c92
-def run_quality(sets:list,    # names as in `load_set`
-                seeds:int=10,   # runs of each method that depends on a seed; others run once
-                only:list|None=None,   # names of methods to run; None runs all that are installed
-                say=None,     # called with a line after each method; None is silent
-                have=(),      # runs made before, as dicts; those that are asked for again are taken from here
-                keep=None     # called with all runs so far after each method, so that nothing is lost
-               )->pd.DataFrame:   # one row per run
+def run_quality(
+    sets:list,             # names as in `load_set`
+    seeds:int=10,          # runs of each method that depends on a seed; others run once
+    only:list|None=None,   # names of methods to run; None runs all that are installed
+    say=None,              # called with a line after each method; None is silent
+    have=(),               # runs made before, as dicts; those that are asked for again are taken from here
+    keep=None              # called with all runs so far after each method, so that nothing is lost
+)->pd.DataFrame:           # one row per run
     "Run every method on every set"
     rows,known = [],{(r['set'], r['method'], r['seed']): r for r in have}
     say = say or (lambda line: None)
@@ -80,14 +81,14 @@ def quality_table(runs:pd.DataFrame    # from `run_quality`
     return pd.DataFrame(out)
 
 # %% ../../nbs/bench/12_quality.ipynb #e1608450
-def bench_quality(out:Path,              # directory for `quality.json` and `quality.md`
-                  say=print,             # called with a line after each method
-                  sets:list=('digits',), # names as in `load_set`
-                  seeds:int=10,          # runs of each method
-                  only:list|None=None,   # names of methods to run; None runs all that are installed
-                  add:bool=False,        # keep the runs in `out`, and add what is missing
-                  force:bool=False       # replace what an earlier run wrote to `out`
-                 )->pd.DataFrame:        # one row per run
+def bench_quality(out:Path,                # directory for `quality.json` and `quality.md`
+                  say=print,               # called with a line after each method
+                  sets:list=('digits',),   # names as in `load_set`
+                  seeds:int=10,            # runs of each method
+                  only:list|None=None,     # names of methods to run; None runs all that are installed
+                  add:bool=False,          # keep the runs in `out`, and add what is missing
+                  force:bool=False         # replace what an earlier run wrote to `out`
+                 )->pd.DataFrame:          # one row per run
     "Compare clustering methods on the same features, and write it down"
     out = Path(out)
     check_names(only, methods(), 'method')

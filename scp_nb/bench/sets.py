@@ -345,11 +345,11 @@ def _folder(path):
     return ImageFiles(path, labels='folder') if all('/' in n for n in images.names) else images
 
 # %% ../../nbs/bench/01_sets.ipynb #c8eec5cf
-def get_set(name:str,             # a set of `list_sets`, as "CIFAR-10" or "cifar10", or a folder of images
-            split:str|None=None,  # one of its splits; None: the one that scores are stated on
-            root=None,            # folder to keep downloads in; None: $SCP_DATA, or ~/.cache/scp_nb
-            download:bool=True    # fetch what is not there; False raises an error instead
-           )->Images:             # its pictures, with labels where the set has any
+def get_set(name:str,              # a set of `list_sets`, as "CIFAR-10" or "cifar10", or a folder of images
+            split:str|None=None,   # one of its splits; None: the one that scores are stated on
+            root=None,             # folder to keep downloads in; None: $SCP_DATA, or ~/.cache/scp_nb
+            download:bool=True     # fetch what is not there; False raises an error instead
+           )->Images:              # its pictures, with labels where the set has any
     "Give the pictures of a set, downloaded once"
     if Path(name).is_dir():
         if split not in (None, 'all'):
@@ -387,7 +387,7 @@ def _split_name(name):
 # %% ../../nbs/bench/01_sets.ipynb #2998bb23
 def load_set(
     name:str   # "digits" or an .npz file; then ":5000" for so many rows, and "@10" for uneven classes
-)->tuple[np.ndarray, np.ndarray]:   # features, float32 `[n, d]`, and labels, int64 `[n]`
+)->tuple[np.ndarray, np.ndarray]:  # features, float32 `[n, d]`, and labels, int64 `[n]`
     "Load features with labels to score against"
     base,most,ratio = _split_name(name)
     if base=='digits':
@@ -415,10 +415,10 @@ def short_name(name:str   # a set, perhaps a file, perhaps with `:rows` and `@ra
     return Path(base).stem+name[len(base):]
 
 # %% ../../nbs/bench/01_sets.ipynb #5280fe70
-def uneven(X:np.ndarray,       # features `[n, d]`
-           y:np.ndarray,       # labels, int `[n]`
-           ratio:float,        # size of the largest class over that of the smallest
-           seed:int=0          # of the order of the classes and of the rows that stay
+def uneven(X:np.ndarray,                      # features `[n, d]`
+           y:np.ndarray,                      # labels, int `[n]`
+           ratio:float,                       # size of the largest class over that of the smallest
+           seed:int=0                         # of the order of the classes and of the rows that stay
           )->tuple[np.ndarray, np.ndarray]:   # fewer rows, in their old order
     "Thin out classes so that their sizes fall geometrically"
     rng,classes = np.random.default_rng(seed),np.unique(y)

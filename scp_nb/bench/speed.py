@@ -177,12 +177,12 @@ def time_beside_umap(X:np.ndarray,    # features `[n, d]`, 100 rows or more
 # %% ../../nbs/bench/04_speed.ipynb #835ef5e4
 _BESIDE = tuple((n, k) for n in (1_000, 5_000, 20_000, 60_000) for k in (10, 100))
 
-def beside_umap(sizes:tuple=_BESIDE,     # pairs of rows and clusters, for `clip_like`
-                threads:tuple=(1, 2),    # numbers of threads
-                d:int=512,               # dimensions
-                X:np.ndarray|None=None,  # features of one's own in place of these
-                k:int=10                 # clusters in them
-               ):                        # yields a row per size and number of threads, once it is measured
+def beside_umap(sizes:tuple=_BESIDE,      # pairs of rows and clusters, for `clip_like`
+                threads:tuple=(1, 2),     # numbers of threads
+                d:int=512,                # dimensions
+                X:np.ndarray|None=None,   # features of one's own in place of these
+                k:int=10                  # clusters in them
+               ):                         # yields a row per size and number of threads, once it is measured
     "Compare `fit_head` with UMAP and k-means"
     if find_spec('umap') is None: return
     for n,k in sizes if X is None else ((len(X), k),):
@@ -276,10 +276,11 @@ def _write_rows(file, n, d, block=100_000):
     out.flush()
 
 # %% ../../nbs/bench/04_speed.ipynb #b49d36c5
-def large_speed(folder:Path,     # where the files may lie: 4 bytes per number, removed at the end
-                sizes:tuple=(1_000_000, 5_000_000),   # rows
-                d:int=128        # dimensions
-               )->list[dict]:    # one row per size; `times` as long as the first
+def large_speed(
+    folder:Path,                          # where the files may lie: 4 bytes per number, removed at the end
+    sizes:tuple=(1_000_000, 5_000_000),   # rows
+    d:int=128                             # dimensions
+)->list[dict]:                            # one row per size; `times` as long as the first
     "Fit memory maps of growing size"
     rows = []
     for n in sizes:

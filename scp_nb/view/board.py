@@ -25,13 +25,13 @@ from .panels import SoftMap, Stamps, curve_svg, gallery_html, map_svg, sizes_svg
 class Board:
     "Show a sample of images as pieces of HTML"
     def __init__(self,
-        features:Features|np.ndarray|torch.Tensor,   # what is clustered, `[n, d]`
-        images=None,                # the images, as `as_images` takes them; None: those of the features
-        which:list|None=None,       # clusters whose pictures to show; None: the first six
-        n:int=800,                  # images on the map; more cost time
-        n_images:int=10,            # pictures per cluster
-        points:MapPoints|None=None, # fixed places from `map_points` instead of a map that moves
-        clock=time.perf_counter     # gives the time in seconds
+        features:Features|np.ndarray|torch.Tensor,  # what is clustered, `[n, d]`
+        images=None,                  # the images, as `as_images` takes them; None: those of the features
+        which:list|None=None,         # clusters whose pictures to show; None: the first six
+        n:int=800,                    # images on the map; more cost time
+        n_images:int=10,              # pictures per cluster
+        points:MapPoints|None=None,   # fixed places from `map_points` instead of a map that moves
+        clock=time.perf_counter       # gives the time in seconds
     ):
         self.features,self.stamps = as_features(features),None
         self.which,self.n,self.n_images,self.points = which,n,n_images,points

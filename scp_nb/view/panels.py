@@ -128,9 +128,9 @@ def map_svg(xy:np.ndarray,              # places, `[m, 2]`
             f'fill="none">{"".join(dots)}{plates}</svg>')
 
 # %% ../../nbs/view/02_panels.ipynb #4969f69c
-def sizes_svg(sizes:np.ndarray,     # images per cluster, `[k]`
-              chosen:set=frozenset()  # clusters to draw in full colour; none: all
-             )->str:                # an `<svg>` element
+def sizes_svg(sizes:np.ndarray,        # images per cluster, `[k]`
+              chosen:set=frozenset()   # clusters to draw in full colour; none: all
+             )->str:                   # an `<svg>` element
     "Draw one column per cluster, and a line at the mean"
     k,top,W,H = len(sizes),max(float(np.max(sizes, initial=0)), 1e-9),1000,460
     step = W/max(k, 1)
@@ -197,12 +197,12 @@ class Stamps:
         return self.kept[row]
 
 # %% ../../nbs/view/02_panels.ipynb #63bc10a9
-def gallery_html(cluster:int,          # cluster number; -1 for outliers
-                 note:str,             # its size and confidence in words
-                 pictures:list,        # data URIs, best first; None for one that is still to come
-                 titles:list=(),       # tooltip of each
-                 caption:str|None=None # name of the cluster
-                )->str:                # a `<div>`
+def gallery_html(cluster:int,            # cluster number; -1 for outliers
+                 note:str,               # its size and confidence in words
+                 pictures:list,          # data URIs, best first; None for one that is still to come
+                 titles:list=(),         # tooltip of each
+                 caption:str|None=None   # name of the cluster
+                )->str:                  # a `<div>`
     "Show one cluster as a line of words and a strip of pictures"
     style = cluster_style(cluster)
     name = f' <span class="scpl-name">{html.escape(caption)}</span>' if caption else ''

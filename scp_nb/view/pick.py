@@ -86,12 +86,13 @@ def _pick_cluster(clusters, cluster:int, n:int, n_doubtful:int, X)->Pick:
     return Pick(cluster, len(rows), float(conf[rows].mean()) if len(rows) else float('nan'), central,
                 rest[max(0, len(rest)-n_doubtful):], captions[cluster] if captions and cluster>=0 else None)
 
-def pick_images(clusters,                # `Clusters`
-                n:int=12,                # images per cluster, central and doubtful together
-                features=None,           # `Features` or array `[n, d]` in the same order; None: by confidence
-                n_doubtful:int|None=None,  # how many of `n` are the least certain; None: a quarter
-                which:Sequence|None=None  # clusters, in this order (-1: outliers); None: all, largest first
-               )->list:                  # one `Pick` per cluster; no image twice
+def pick_images(
+    clusters,                   # `Clusters`
+    n:int=12,                   # images per cluster, central and doubtful together
+    features=None,              # `Features` or array `[n, d]` in the same order; None: by confidence
+    n_doubtful:int|None=None,   # how many of `n` are the least certain; None: a quarter
+    which:Sequence|None=None    # clusters, in this order (-1: outliers); None: all, largest first
+)->list:                        # one `Pick` per cluster; no image twice
     "Choose for each cluster its most central and its least certain images"
     n_doubtful = n//4 if n_doubtful is None else n_doubtful
     if not 0<=n_doubtful<n:

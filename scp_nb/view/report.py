@@ -283,19 +283,20 @@ def _fill_template(**values)->str:
     return env.get_template('report.html').render(**_static(), version=metadata.version('scp_nb'), **values)
 
 # %% ../../nbs/view/06_report.ipynb #8f5699fe
-def report(clusters,                     # `Clusters`
-           images=None,                  # the images, as `as_images` takes them; None: `clusters.images`
-           features=None,                # `Features` or array `[n, d]`; None: no map, central means confident
-           out:str|Path='.',             # folder for report.html, gallery.png and map.png; made if needed
-           scores:Scores|None=None,      # from `evaluate`, if there are labels
-           provenance:Mapping|None=None,  # what to say of the making, shown as text; None hides a line
-           title:str|None=None,          # heading; None: the name of the images' folder
-           head:str='head',              # where the clusters are saved, for the lines that load them again
-           n_images:int=24,              # thumbnails per cluster at most; fewer where there are many clusters
-           seed:int=0,                   # of the map
-           force:bool=False,             # replace files of these names that were not written by scp_nb
-           k_estimate=None               # from `estimate_k`, or anything with `.k`, `.interval` and `.curve`
-          )->Path:                       # report.html
+def report(
+    clusters,                       # `Clusters`
+    images=None,                    # the images, as `as_images` takes them; None: `clusters.images`
+    features=None,                  # `Features` or array `[n, d]`; None: no map, central means confident
+    out:str|Path='.',               # folder for report.html, gallery.png and map.png; made if needed
+    scores:Scores|None=None,        # from `evaluate`, if there are labels
+    provenance:Mapping|None=None,   # what to say of the making, shown as text; None hides a line
+    title:str|None=None,            # heading; None: the name of the images' folder
+    head:str='head',                # where the clusters are saved, for the lines that load them again
+    n_images:int=24,                # thumbnails per cluster at most; fewer where there are many clusters
+    seed:int=0,                     # of the map
+    force:bool=False,               # replace files of these names that were not written by scp_nb
+    k_estimate=None                 # from `estimate_k`, or anything with `.k`, `.interval` and `.curve`
+)->Path:                            # report.html
     "Write all there is to see as one self-contained page, and gallery and map as PNG beside it"
     curve = _k_curve(k_estimate, clusters.n_clusters)
     out,features = Path(out),None if features is None else as_features(features)

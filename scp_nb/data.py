@@ -352,7 +352,7 @@ def _hf_columns(ds, column:str|None)->tuple:
 class ImageDataset(Images):
     "Pictures of a torchvision-style data set, a Hugging Face data set, or a list of pictures"
     def __init__(self,
-        ds,                       # anything with a length; its items are pictures, arrays, or (picture, label)
+        ds,                       # has a length; its items are pictures, arrays, or pairs (picture, label)
         labels=None,              # one whole number or word per image; None: those the data set tells
         classes:list|None=None,   # names of the labels 0, 1, ...; default: the data set's own
         column:str|None=None      # Hugging Face only: the column of images, where there is more than one

@@ -12,7 +12,8 @@ settings.load_profile(os.environ.get('HYPOTHESIS_PROFILE', 'fixed'))
 
 @pytest.fixture(scope='session')
 def shared():
-    "The folder with real data and weights: $SCP_SHARED, else beside the checkout, else in it; without one the test is skipped"
+    """The folder with real data and weights: $SCP_SHARED, else beside the checkout, else in it; without one
+    the test is skipped"""
     root = Path(__file__).resolve().parent.parent
     places = [Path(p) for p in (os.environ.get('SCP_SHARED'), root.parent/'shared', root/'shared') if p]
     found = next((p for p in places if (p/'data').is_dir() and (p/'models').is_dir()), None)

@@ -58,7 +58,8 @@ def test_folders(shell, tmp_path):
             assert code==2 and said in line.lower(), (name, line)
 
 def test_fewer_readable_images_than_clusters(shell, tmp_path):
-    "Six files are listed but two of them cannot be read, which is found out late; still nothing may stay behind"
+    """Six files are listed but two of them cannot be read, which is found out late; still nothing may stay
+    behind"""
     p = folder(tmp_path/'p', 4)
     for i in range(2): (p/f'bad{i}.jpg').write_bytes(b'no')
     code,line = shell(cli.scp_cluster, 'p', k='6', backbone='pixels')
@@ -108,7 +109,8 @@ def test_n_clusters_of_a_wrong_kind(k):
     assert 'n_clusters' in str(e.value)
 
 def test_degenerate_features_work_or_say_why():
-    "All rows equal, duplicates, zero rows, a constant column, k = n, d > n: labels of the right shape, or one clear line"
+    """All rows equal, duplicates, zero rows, a constant column, k = n, d > n: labels of the right shape, or
+    one clear line"""
     with pytest.raises(ValueError, match='same'): fit_head(np.ones((50,8)), 3)
     twice = np.repeat(X[:20], 3, axis=0)
     assert len(fit_head(twice, 4))==60
@@ -117,8 +119,8 @@ def test_degenerate_features_work_or_say_why():
     assert len(fit_head(np.c_[X, np.full(60, 1e6)], 3))==60
     assert fit_head(X[:6], 6).probs.shape==(6,6)
     assert fit_head(rng.normal(size=(12,300)), 3).probs.shape==(12,3)
-    assert fit_head((X*1000).astype(np.int32),
-                    3).probs.shape==(60,3) and fit_head(torch.tensor(X).half(), 3).probs.shape==(60,3)
+    assert fit_head((X*1000).astype(np.int32), 3).probs.shape==(60,3)
+    assert fit_head(torch.tensor(X).half(), 3).probs.shape==(60,3)
 
 # ---- rows of zeros, a column that leads, scales that squares in float32 do not hold, other number types
 
@@ -243,7 +245,8 @@ def test_saved_clusters(tmp_path):
     with pytest.raises(ValueError, match='width 8'): c.predict(X[:,:5])
 
 def test_interrupted_extraction_goes_on(tmp_path, monkeypatch):
-    "Ctrl-C in the middle: no temporary neighbour, nothing that looks finished, and the same call goes on with what is missing"
+    """Ctrl-C in the middle: no temporary neighbour, nothing that looks finished, and the same call goes on
+    with what is missing"""
     backbone,calls = load_backbone('pixels?size=8'),[]
     backbone.fit(digits())
     encode = type(backbone).encode

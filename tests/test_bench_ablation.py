@@ -1,4 +1,5 @@
-"What each part is worth: the arithmetic of what is left out, weights chosen elsewhere, and a run that may be stopped"
+"""What each part is worth: the arithmetic of what is left out, weights chosen elsewhere, and a run that may
+be stopped"""
 import json
 import numpy as np, pandas as pd, pytest
 from scp_nb.bench import ablation as ablation

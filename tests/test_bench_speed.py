@@ -1,4 +1,5 @@
-"The speed benchmark: rows like CLIP's, parts asked for by name, and tiny runs end to end; no time is asserted"
+"""The speed benchmark: rows like CLIP's, parts asked for by name, and tiny runs end to end; no time is
+asserted"""
 import json
 import numpy as np, pytest
 from scp_nb.bench import speed as speed
@@ -38,11 +39,11 @@ def read(out): return json.loads((out/'speed.json').read_text(encoding='utf-8'))
 
 def test_all_parts_or_those_named(tmp_path, measured):
     found = speed.bench_speed(tmp_path, say=lambda line: None)
-    assert list(found)==['training', 'neighbors', 'gpu', 'busy', 'large', 'umap',
-                         'many'] and len(measured)==14
+    assert list(found)==['training', 'neighbors', 'gpu', 'busy', 'large', 'umap', 'many']
+    assert len(measured)==14
     before = read(tmp_path)
-    assert {p:rows for p,rows in before.items()
-            if p!='versions'}==found and set(before['versions'])==set(found)
+    assert {p:rows for p,rows in before.items() if p!='versions'}==found
+    assert set(before['versions'])==set(found)
     measured.clear()
     speed.bench_speed(tmp_path, say=lambda line: None, only=['many', 'busy'])
     assert measured==['many_clusters']*2+['beside_busy']*2        # the others are kept as they were
@@ -67,10 +68,10 @@ def test_tiny_runs(tmp_path, monkeypatch):
                       only=['umap', 'busy'])
     found = read(tmp_path)
     (u,),(b,) = found['umap'],found['busy']
-    assert set(u)=={'what', 'n', 'k', 'threads', 'ratio', 'fit_head',
-                    'umap_kmeans'} and (u['n'], u['k'], u['threads'])==(300, 3, 1)
+    assert set(u)=={'what', 'n', 'k', 'threads', 'ratio', 'fit_head', 'umap_kmeans'}
+    assert (u['n'], u['k'], u['threads'])==(300, 3, 1)
     assert u['ratio']==pytest.approx(u['fit_head']/u['umap_kmeans'])
-    assert set(b)=={'what', 'n', 'k', 'times', 'quiet',
-                    'beside'} and b['times']==pytest.approx(b['beside']/b['quiet'])
+    assert set(b)=={'what', 'n', 'k', 'times', 'quiet', 'beside'}
+    assert b['times']==pytest.approx(b['beside']/b['quiet'])
     text = (tmp_path/'speed.md').read_text(encoding='utf-8')
     assert '300 × 16, k = 3, 1 thread' in text and 'fit_head, 300 × 16, k = 3' in text

@@ -1,4 +1,5 @@
-"JupyterLab in headless Chromium: the live tutorial is run, the map moves, galleries fill, and a click on Stop stops"
+"""JupyterLab in headless Chromium: the live tutorial is run, the map moves, galleries fill, and a click on
+Stop stops"""
 import os, re, shutil, subprocess, sys, time, urllib.request
 from pathlib import Path
 import pytest
@@ -57,8 +58,8 @@ def shot(page, name):
     if SHOTS: Path(SHOTS).mkdir(parents=True, exist_ok=True); page.screenshot(path=f'{SHOTS}/{name}.png')
 
 def dots(view):
-    return view.locator('.scpl svg[aria-label^="map"] path').evaluate_all('es => es.map(e => '
-                                                                          'e.getAttribute("d")).join(" ")')
+    paths = view.locator('.scpl svg[aria-label^="map"] path')
+    return paths.evaluate_all('es => es.map(e => e.getAttribute("d")).join(" ")')
 
 def test_live_tutorial(page):
     page.locator('.lm-MenuBar-itemLabel', has_text='Run').first.click()

@@ -1,4 +1,5 @@
-"Captions: planted sets at three sizes, bad input as users give it, the cache under changes, real WordNet where it is installed"
+"""Captions: planted sets at three sizes, bad input as users give it, the cache under changes, real WordNet
+where it is installed"""
 import os
 import numpy as np, open_clip, pytest, torch
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
@@ -13,7 +14,8 @@ def name(p, **kw): return caption_clusters(p.labels, p.X, vocabulary=p.words, te
 
 @pytest.mark.parametrize('k,seeds', [(10,20), (100,2), (1000,1)])
 def test_planted_names_are_found_and_differ(k, seeds):
-    "Mean over sets: names right, or rightly none, for .95 of the clusters; CPP's voting is far below, even where silence does not count"
+    """Mean over sets: names right, or rightly none, for .95 of the clusters; CPP's voting is far below, even
+    where silence does not count"""
     ours,theirs = [],[]
     for seed in range(seeds):
         p = planted_names(k, seed=seed)
@@ -28,7 +30,8 @@ def test_planted_names_are_found_and_differ(k, seeds):
     assert np.mean(theirs)<np.mean(ours)-.3
 
 def test_without_hubs_voting_finds_names_too():
-    "So the planted sets are fair to voting: what spoils it is hubs and noise, not a mistake in our version of it"
+    """So the planted sets are fair to voting: what spoils it is hubs and noise, not a mistake in our version
+    of it"""
     p = planted_names(30, hubs=0, noise=.5, wrong=0)
     votes,have = name(p, method='votes', distinct=False),[i for i,a in enumerate(p.accepts) if a]
     assert caption_accuracy([votes[i].best for i in have], [p.accepts[i] for i in have])>.9
@@ -87,9 +90,8 @@ def small(seed=0, **text):
 def test_texts_are_those_of_open_clip(batch):
     b,words = small(),vocabulary('imagenet').words[:50]
     with torch.no_grad():
-        direct = b.model.encode_text(open_clip.get_tokenizer('ViT-B-32')(['a photo of a '
-                                                                          f'{w}' for w in words]),
-                                     normalize=True)
+        tokens = open_clip.get_tokenizer('ViT-B-32')([f'a photo of a {w}' for w in words])
+        direct = b.model.encode_text(tokens, normalize=True)
     assert np.abs(text_features(words, b, cache=None, batch_size=batch, progress=False)-
                   direct.numpy()).max()<1e-5
 

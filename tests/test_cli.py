@@ -1,4 +1,5 @@
-"The commands as a user runs them: installed in a fresh virtual environment, from an empty directory, on real images"
+"""The commands as a user runs them: installed in a fresh virtual environment, from an empty directory, on
+real images"""
 import csv, json, os, re, shutil, subprocess, sys, venv
 from pathlib import Path
 import numpy as np, pytest
@@ -7,7 +8,8 @@ root = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope='session')
 def commands(tmp_path_factory):
-    "The package installed as a wheel into a new environment, which borrows only the other packages from this one"
+    """The package installed as a wheel into a new environment, which borrows only the other packages from
+    this one"""
     d = tmp_path_factory.mktemp('fresh')
     shutil.copytree(root, d/'src',
                     ignore=shutil.ignore_patterns('.git', '.venv', 'venv', '*.egg-info', 'shared', 'nbs',
@@ -99,7 +101,8 @@ def test_exit_codes_from_the_shell(commands, tmp_path):
                       (['p', '--k', 'auto', '--backbone', 'pixels'], '20 are the least'),
                       (['nowhere', '--k', 3, '--backbone', 'pixels'], 'nowhere')]:
         r = run(commands, 'scp_cluster', *args, cwd=tmp_path)
-        assert r.returncode==2 and said in r.stderr and r.stderr.startswith('scp_cluster: ') and r.stderr.count('\n')==1, r.stderr
+        assert r.returncode==2 and said in r.stderr, r.stderr
+        assert r.stderr.startswith('scp_cluster: ') and r.stderr.count('\n')==1, r.stderr
     assert sorted(o.name for o in tmp_path.iterdir())==['p']
 
 def test_k_auto(commands, tmp_path):
@@ -124,5 +127,5 @@ def test_k_auto(commands, tmp_path):
     kept = json.loads((tmp_path/'o'/'head'/'config.json').read_text())['fit']['k_estimate']
     assert kept==dict(k=found.k, interval=list(found.interval), note=found.note)
     page = (tmp_path/'o'/'report.html').read_text()
-    assert (f'The estimate is {found.k}' in page and 'The curve is the coding length' in page
-            and found.note in page)
+    assert f'The estimate is {found.k}' in page and 'The curve is the coding length' in page
+    assert found.note in page

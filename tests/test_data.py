@@ -3,7 +3,8 @@ import io, os
 import numpy as np, pytest, torch, torchvision
 from hypothesis import given, settings, strategies as st
 from PIL import Image
-from scp_nb.data import ImageArray, ImageDataset, ImageError, ImageFiles, as_images, digits, photo_patches, to_rgb
+from scp_nb.data import (ImageArray, ImageDataset, ImageError, ImageFiles, as_images, digits, photo_patches,
+                         to_rgb)
 
 modes = '1 L LA La P PA RGB RGBX RGBA RGBa CMYK YCbCr LAB HSV I F I;16 I;16L I;16B I;16N'.split()
 rng = np.random.default_rng(0)
@@ -74,7 +75,8 @@ def test_float_pixels(values, want):
 @pytest.mark.parametrize('turn', range(1,9))
 @pytest.mark.parametrize('kind', ['jpeg', 'png', 'webp', 'tiff'])
 def test_exif_turns(turn, kind, tmp_path):
-    "Pillow's own exif_transpose is the reference; a picture stored at any of the eight turns comes out upright"
+    """Pillow's own exif_transpose is the reference; a picture stored at any of the eight turns comes out
+    upright"""
     from PIL import ImageOps
     im,exif = photo(),Image.Exif()
     exif[0x0112] = turn
@@ -130,8 +132,8 @@ def test_a_folder_as_it_is_in_the_wild(zoo):
                   'b/name\nwith "quotes" \U0001F408.png', 'b/z.bmp']
     assert set(f.skipped)|set(good)==set(f.names)
     said = {n.split('/')[-1]: r for n,r in f.skipped.items()}
-    assert (said['zero.png']=='empty file' and 'truncated' in said['cut.jpg']
-            and 'no such file' in said['broken link.png'])
+    assert said['zero.png']=='empty file' and 'truncated' in said['cut.jpg']
+    assert 'no such file' in said['broken link.png']
     assert 'not an ordinary file' in said['pipe.png']
     for n in ('text.gif', 'noise.webp', 'program.jpg'): assert 'not an image' in said[n]
     assert not any(str(zoo) in r or '\n' in r for r in f.skipped.values())
@@ -191,8 +193,8 @@ def test_lists_of_paths(tmp_path):
     assert ImageFiles([tmp_path/'x', tmp_path/'z'], labels='folder').labels.tolist()==[0,0,1]
     assert ImageFiles(tmp_path/'x'/'1.png').names==['1.png']
     part = ImageFiles(tmp_path).subset(np.array([False,True,True]))
-    assert [p.relative_to(tmp_path).as_posix()
-            for p in part.paths]==part.names==['x/y/2.png', 'z/1.png'] and part[1].size==(36,24)
+    assert [p.relative_to(tmp_path).as_posix() for p in part.paths]==part.names==['x/y/2.png', 'z/1.png']
+    assert part[1].size==(36,24)
 
 def test_a_relative_folder_stays_found_when_the_program_moves(tmp_path, monkeypatch):
     (tmp_path/'p').mkdir(); photo().save(tmp_path/'p'/'a.png')
@@ -223,8 +225,8 @@ def test_torchvision(tmp_path):
         (tmp_path/c).mkdir()
         for i in range(2): photo().save(tmp_path/c/f'{i}.png')
     plain = as_images(torchvision.datasets.ImageFolder(tmp_path))
-    tensors = as_images(torchvision.datasets.ImageFolder(tmp_path,
-                                                         transform=torchvision.transforms.ToTensor()))
+    to_tensor = torchvision.transforms.ToTensor()
+    tensors = as_images(torchvision.datasets.ImageFolder(tmp_path, transform=to_tensor))
     for d in (plain, tensors):
         assert d.labels.tolist()==[0,0,1,1] and d.classes==['cat','dog'] and near(d[3], photo(), 0)
     wrong = torchvision.transforms.Compose([torchvision.transforms.ToTensor(),
@@ -234,10 +236,8 @@ def test_torchvision(tmp_path):
 
 def test_hugging_face():
     datasets = pytest.importorskip('datasets', reason='the package datasets is not installed')
-    ds = datasets.Dataset.from_dict(dict(photo=[photo()]*3, kind=[1,0,1]),
-                                    features=datasets.Features(dict(photo=datasets.Image(),
-                                                                    kind=datasets.ClassLabel(names=['x',
-                                                                                                    'y']))))
+    features = datasets.Features(dict(photo=datasets.Image(), kind=datasets.ClassLabel(names=['x', 'y'])))
+    ds = datasets.Dataset.from_dict(dict(photo=[photo()]*3, kind=[1,0,1]), features=features)
     images = as_images(ds)
     assert images.labels.tolist()==[1,0,1] and images.classes==['x','y'] and near(images[2], photo(), 0)
 
@@ -261,7 +261,6 @@ def test_bundled_collections():
     d,raw = digits(),load_digits()
     assert (d.labels==raw.target).all() and near(np.asarray(d[1000])[...,0], raw.images[1000]*255/16, .5)
     p = photo_patches(size=60, stride=50)
-    assert (p[0].size==(60,
-                        60) and p.names[0]=='china-000-000' and set(p.labels)=={0,
-                                                                                1} and len(set(p.names))==len(p))
+    assert p[0].size==(60, 60) and p.names[0]=='china-000-000' and set(p.labels)=={0, 1}
+    assert len(set(p.names))==len(p)
     with pytest.raises(ValueError, match='size must be'): photo_patches(0)

@@ -1,4 +1,5 @@
-"SCPClustering and CPPClustering among scikit-learn's own tools: pipelines, frames, joblib, and input that is wrong"
+"""SCPClustering and CPPClustering among scikit-learn's own tools: pipelines, frames, joblib, and input that
+is wrong"""
 import os, subprocess, sys, warnings
 import joblib, numpy as np, pandas as pd, pytest, scipy.sparse as sp
 from sklearn.base import clone
@@ -54,7 +55,8 @@ def test_clone_and_random_state():
     c = clone(e.fit(X))
     assert not hasattr(c, 'labels_') and not hasattr(c, 'clusters_')
     np.testing.assert_array_equal(c.prior, e.prior)
-    assert c.fit(X).clusters_.config['seed']!=e.clusters_.config['seed'], 'a clone goes on with the state as it is when it is cloned'
+    # a clone goes on with the state as it is when it is cloned
+    assert c.fit(X).clusters_.config['seed']!=e.clusters_.config['seed']
     np.random.seed(1); a = SCPClustering(4, **quick).fit(X)
     np.random.seed(1); b = SCPClustering(4, **quick).fit(X)
     np.testing.assert_array_equal(a.predict_proba(X), b.predict_proba(X))
@@ -62,8 +64,8 @@ def test_clone_and_random_state():
 
 def test_frames():
     e = clone(est).fit(frame)
-    assert (list(e.feature_names_in_)==list('abcdef') and e.n_features_in_==6
-            and e.clusters_.names==list(frame.index))
+    assert list(e.feature_names_in_)==list('abcdef') and e.n_features_in_==6
+    assert e.clusters_.names==list(frame.index)
     np.testing.assert_array_equal(e.labels_, clone(est).fit(X).labels_)
     with pytest.raises(ValueError, match='order'): e.predict(frame[list('bacdef')])
     with pytest.raises(ValueError, match='g'): e.predict(frame.rename(columns=dict(a='g')))
@@ -152,11 +154,14 @@ def test_one_cluster_is_that_of_k_means():
 
 @pytest.mark.parametrize('est', ['SCPClustering(n_heads=2, epochs=3)', 'CPPClustering(warmup=5, steps=15)'])
 def test_every_check_of_scikit_learn(est):
-    "With the default prior, and with the one check that is skipped unless a variable is set before SciPy is loaded"
+    """With the default prior, and with the one check that is skipped unless a variable is set before SciPy
+    is loaded"""
     code = f'''from sklearn.utils.estimator_checks import check_estimator
 from scp_nb.estimators import CPPClustering, SCPClustering
 checks = check_estimator({est}, on_skip=None, on_fail=None)
-print(len(checks), *[f"{{c['check_name']}} {{c['status']}}: {{c['exception']!r}}" for c in checks if c["status"]!="passed"], sep="; ")'''
+wrong = [c for c in checks if c["status"]!="passed"]
+said = [f"{{c['check_name']}} {{c['status']}}: {{c['exception']!r}}" for c in wrong]
+print(len(checks), *said, sep="; ")'''
     run = subprocess.run([sys.executable, '-c', code], env={**os.environ, 'SCIPY_ARRAY_API': '1'},
                          capture_output=True, text=True)
     assert run.returncode==0, run.stderr[-2000:]

@@ -1,4 +1,5 @@
-"Extraction that may be killed, repeated, shared out and refused: the bytes on disk are those of one quiet run"
+"""Extraction that may be killed, repeated, shared out and refused: the bytes on disk are those of one quiet
+run"""
 import errno, json, os, random, re, shutil, signal, subprocess, sys, textwrap, time
 from pathlib import Path
 import numpy as np, pytest, torch
@@ -80,7 +81,8 @@ print('kills', kills, 'batches in between', went)
 
 @pytest.mark.parametrize('seed', [0, 1, 2])
 def test_killed_again_and_again(tmp_path, photos, seed):
-    "kill -9 at random moments, some of them in the first and last steps; then the bytes are those of a run that nobody disturbed"
+    """kill -9 at random moments, some of them in the first and last steps; then the bytes are those of a run
+    that nobody disturbed"""
     def run(text, out):
         r = subprocess.run([sys.executable, '-c', text, Path(__file__).parent, photos, tmp_path/out,
                             str(seed)], capture_output=True, text=True, timeout=300)
@@ -94,7 +96,8 @@ def test_killed_again_and_again(tmp_path, photos, seed):
 
 @pytest.mark.parametrize('stop', range(6))
 def test_killed_while_the_files_are_put_in_their_place(tmp_path, photos, monkeypatch, stop):
-    "The last step is a few renames: stopped after each of them, the same call takes the rest, and computes nothing"
+    """The last step is a few renames: stopped after each of them, the same call takes the rest, and computes
+    nothing"""
     b = tiny(); extract(photos, b, tmp_path/'quiet')
     replace,moved = os.replace,[]
     def stops(a, b):
@@ -109,8 +112,8 @@ def test_killed_while_the_files_are_put_in_their_place(tmp_path, photos, monkeyp
     else: assert stop==5, 'there are five files to move'
     monkeypatch.setattr(os, 'replace', replace); seen(b)
     extract(photos, b, tmp_path/'f')
-    assert (not seen(b) and contents(tmp_path/'f')==contents(tmp_path/'quiet')
-            and tree(tmp_path/'f')==tree(tmp_path/'quiet'))
+    assert not seen(b) and contents(tmp_path/'f')==contents(tmp_path/'quiet')
+    assert tree(tmp_path/'f')==tree(tmp_path/'quiet')
 
 @pytest.mark.parametrize('error', [KeyboardInterrupt, RuntimeError('device lost'),
                                    OSError(errno.EIO, 'Input/output error')])
@@ -129,8 +132,8 @@ def test_stopped_runs_lose_one_batch_at_most(tmp_path, photos, error):
     with pytest.raises(FileNotFoundError, match='not finished yet'): Features.load(tmp_path/'f')
     b.encode = encode
     f = extract(photos, b, tmp_path/'f')
-    assert (done+seen(b)<=total+4 and np.array_equal(f.X, quiet.X) and f.skipped==quiet.skipped
-            and f.names==quiet.names)
+    assert done+seen(b)<=total+4 and np.array_equal(f.X, quiet.X) and f.skipped==quiet.skipped
+    assert f.names==quiet.names
     assert contents(tmp_path/'f')==contents(tmp_path/'quiet')
 
 def test_a_projection_learned_here_goes_on(tmp_path, photos, monkeypatch):
@@ -157,9 +160,8 @@ def test_finished_is_recognised_without_reading_an_image(tmp_path, photos, monke
     before = {p.name: p.stat().st_mtime_ns for p in (tmp_path/'f').iterdir()}
     monkeypatch.setattr(Image, 'open', lambda *a, **k: pytest.fail('an image was opened'))
     g = extract(photos, b, tmp_path/'f')
-    assert (not seen(b) and np.array_equal(f.X,
-                                           g.X) and g.names==f.names and g.skipped==f.skipped
-            and g.images.names==f.names)
+    assert not seen(b) and np.array_equal(f.X, g.X) and g.names==f.names and g.skipped==f.skipped
+    assert g.images.names==f.names
     assert before=={p.name: p.stat().st_mtime_ns for p in (tmp_path/'f').iterdir()}
     assert g.meta['seconds']==f.meta['seconds']
 
@@ -181,8 +183,8 @@ def test_another_backbone_is_refused(tmp_path, photos, change, said, stopped):
     b = tiny(); change(b)
     for update in (False, True):
         with pytest.raises(FileExistsError) as e: extract(photos, b, tmp_path/'f', update=update)
-        assert (said in str(e.value) and 'force' in str(e.value) and '\n' not in str(e.value)
-                and tree(tmp_path/'f')==was)
+        assert said in str(e.value) and 'force' in str(e.value) and '\n' not in str(e.value)
+        assert tree(tmp_path/'f')==was
     extract(photos, b, tmp_path/'f', force=True)
     extract(photos, b, tmp_path/'g')
     assert contents(tmp_path/'f')==contents(tmp_path/'g')
@@ -222,7 +224,8 @@ def test_an_update_may_be_stopped_too(tmp_path, photos):
     encode = b.encode; seen(b)
     b.encode = lambda x: encode(x) if b.model.seen<8 else (_ for _ in ()).throw(KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt): extract(photos, b, tmp_path/'f', update=True)
-    assert len(Features.load(tmp_path/'f'))==56 and Features.load(tmp_path/'f').shape[1]==24, 'the finished ones stay readable'
+    # the finished ones stay readable
+    assert len(Features.load(tmp_path/'f'))==56 and Features.load(tmp_path/'f').shape[1]==24
     # and the folder changes again
     for i in range(3): photo_patches()[150+i].save(photos/f'y{i:02d}.png')
     b.encode = encode
@@ -247,7 +250,8 @@ def test_folders_that_cannot_be_listed_are_skipped_too(tmp_path, photos, monkeyp
     images.skipped['locked'] = 'folder not read: permission denied'
     f = extract(images, tiny(), tmp_path/'f')
     assert f.skipped['locked']==Features.load(tmp_path/'f').skipped['locked']
-    assert (tmp_path/'f'/'skipped.csv').read_text().splitlines()[-1]=='locked,folder not read: permission denied'
+    last = (tmp_path/'f'/'skipped.csv').read_text().splitlines()[-1]
+    assert last=='locked,folder not read: permission denied'
     (photos/'000.png').unlink()
     with pytest.raises(FileExistsError) as e: extract(photos, tiny(), tmp_path/'f')
     assert '1 is gone ("000.png")' in str(e.value)
@@ -264,10 +268,9 @@ def test_copies_are_computed_once(tmp_path):
     index = [json.loads(l) for l in open(tmp_path/'f'/'index.jsonl')]
     for r in index:
         if 'copy_of' in r:
-            assert np.array_equal(f.X[r['row']],
-                                  f.X[next(o['row']
-                                           for o in index
-                                           if (folder/o['name']).read_bytes()==(folder/r['name']).read_bytes())])
+            data = (folder/r['name']).read_bytes()
+            original = next(o['row'] for o in index if (folder/o['name']).read_bytes()==data)
+            assert np.array_equal(f.X[r['row']], f.X[original])
     assert sum('copy_of' in r for r in index)==len(f)-len(distinct)
     assert np.array_equal(extract_features(folder, b, batch_size=4, progress=False, processes=True,
                                            n_workers=2).X, f.X)
@@ -279,15 +282,16 @@ def test_two_runs_on_one_directory(tmp_path, photos):
     encode = b.encode
     def second(x):
         if not said:
-            code = f'import sys; from scp_nb.cli import scp_features; sys.argv[0]="scp_features"; scp_features({str(photos)!r}, {str(tmp_path/"f")!r}, "pixels")'
+            code = ('import sys; from scp_nb.cli import scp_features; sys.argv[0]="scp_features"; '
+                    f'scp_features({str(photos)!r}, {str(tmp_path/"f")!r}, "pixels")')
             r = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
             said.append((r.returncode, r.stderr))
         return encode(x)
     b.encode = second
     extract(photos, b, tmp_path/'f')
     code,line = said[0]
-    assert code==2 and line.startswith('scp_features: another run is writing to "f" '
-                                       '(process ') and str(os.getpid()) in line and line.count('\n')==1
+    assert code==2 and line.startswith('scp_features: another run is writing to "f" ' '(process ')
+    assert str(os.getpid()) in line and line.count('\n')==1
     extract(photos, tiny(), tmp_path/'quiet')
     assert contents(tmp_path/'f')==contents(tmp_path/'quiet')
 
@@ -390,7 +394,7 @@ if 'DIES' in os.environ and os.environ['DIES']==os.environ['RANK']:
         return encode(x)
     b.encode = dies
 f = extract(Path(sys.argv[2]), b, Path(sys.argv[3]))
-sys.stdout.write(f'computed {b.model.seen} of {len(f)}; ')       # in one piece: two processes write to one pipe
+sys.stdout.write(f'computed {b.model.seen} of {len(f)}; ')   # in one piece: two processes write to one pipe
 '''
 
 @pytest.fixture
@@ -407,7 +411,8 @@ def alone(tmp_path, big, out):
     return int(r.stdout.split('computed ')[1].split()[0])
 
 def test_two_that_begin_together_do_not_refuse_each_other(tmp_path, monkeypatch):
-    "Another process makes the directory between the two looks at it; anything but its lock is refused as before"
+    """Another process makes the directory between the two looks at it; anything but its lock is refused as
+    before"""
     from scp_nb.extract import collection
     def meanwhile(out, force):
         Path(out).mkdir(exist_ok=True); (Path(out)/name).touch()
@@ -457,8 +462,8 @@ def test_the_command_under_torchrun(tmp_path, photos):
     assert r.returncode==0 and contents(tmp_path/'one')==contents(tmp_path/'two')
     r = torchrun(command.with_name('scp_cluster'), photos, '--k', '2', '--backbone', 'pixels?size=8', '--out',
                  tmp_path/'c')
-    assert (r.returncode and 'scp_cluster is one process, but torchrun started 2. Share out' in r.stderr
-            and not (tmp_path/'c').exists())
+    assert r.returncode and 'scp_cluster is one process, but torchrun started 2. Share out' in r.stderr
+    assert not (tmp_path/'c').exists()
 
 whole_program = '''
 import sys, numpy as np
@@ -474,7 +479,8 @@ np.savez(f'{out}/p{ranks()[0]}', probs=c.probs, rows=len(feats))
 '''
 
 def test_one_program_extracts_and_then_fits(tmp_path):
-    "Processes that part after a step and join again for the next may meet an old address: they fail, or wait for ever"
+    """Processes that part after a step and join again for the next may meet an old address: they fail, or
+    wait for ever"""
     (tmp_path/'s.py').write_text(whole_program)
     r = torchrun(tmp_path/'s.py', tmp_path)
     assert r.returncode==0, r.stderr
@@ -488,12 +494,13 @@ def test_nothing_is_written_outside_out(tmp_path, photos):
     before = {p: p.stat().st_mtime_ns for p in photos.rglob('*')}
     env = {**os.environ, 'HOME': str(tmp_path/'home'), 'TMPDIR': str(tmp_path/'tmp'), 'HF_HUB_OFFLINE': '1',
            'PYTHONDONTWRITEBYTECODE': '1'}
-    code = f'from scp_nb.cli import scp_features; scp_features({str(photos)!r}, {str(tmp_path/"deep"/"out")!r}, "pixels?size=8")'
+    code = ('from scp_nb.cli import scp_features; '
+            f'scp_features({str(photos)!r}, {str(tmp_path/"deep"/"out")!r}, "pixels?size=8")')
     r = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=tmp_path/'cwd',
                        env=env)
     assert r.returncode==0, r.stderr
-    assert (sorted(p.name for p in tmp_path.iterdir())==['cwd', 'deep', 'home', 'photos', 'tmp']
-            and [p.name for p in (tmp_path/'deep').iterdir()]==['out'])
+    assert sorted(p.name for p in tmp_path.iterdir())==['cwd', 'deep', 'home', 'photos', 'tmp']
+    assert [p.name for p in (tmp_path/'deep').iterdir()]==['out']
     assert not [p for n in ('tmp', 'cwd') for p in (tmp_path/n).rglob('*')]
     assert not [p for p in (tmp_path/'home').rglob('*') if p.is_file()
                 and 'matplotlib' not in p.parts], 'matplotlib lists the fonts of a new home'

@@ -1,4 +1,5 @@
-"Our extraction equals direct calls of open_clip and timm, whatever the batches and threads; and leaves nothing half-written"
+"""Our extraction equals direct calls of open_clip and timm, whatever the batches and threads; and leaves
+nothing half-written"""
 import json, os, subprocess, sys
 import numpy as np, open_clip, pytest, timm, torch
 from PIL import Image
@@ -71,7 +72,8 @@ def test_open_clip_equals_a_direct_call(small_clip, photos, tag, file):
     assert ours.shape==(8,32) and ours.meta['backbone']['checkpoint']==file
 
 def test_open_clip_tags_differ_where_they_should(small_clip, photos):
-    "The check above could pass if tags were ignored on both sides: here the three give three different results"
+    """The check above could pass if tags were ignored on both sides: here the three give three different
+    results"""
     a,b,c = (extract(photos, load_backbone(f'open_clip:tiny-test/{t}',
                                            checkpoint=small_clip/'tiny.safetensors')).X for t in kinds)
     assert min(abs(a-b).max(), abs(a-c).max(), abs(b-c).max())>1e-3
@@ -208,7 +210,8 @@ def test_unknown_names_are_answered_with_near_ones(spec, said):
     assert all(s in str(e.value) for s in said) and '\n' not in str(e.value), e.value
 
 def test_weights_that_cannot_be_had(tmp_path):
-    "In a process of its own without network and cache: spec, cause, both ways out, no noise of the libraries, and no long wait"
+    """In a process of its own without network and cache: spec, cause, both ways out, no noise of the
+    libraries, and no long wait"""
     code = ('import logging, time; from scp_nb.features import load_backbone\n'
             f'for spec in ({default_backbone!r}, "timm:resnet10t.c3_in1k"):\n'
             '    t = time.time()\n'
@@ -299,8 +302,8 @@ def test_rows_only_for_readable_images(tmp_path):
     (tmp_path/'0.png').write_bytes(b''); (tmp_path/'3.png').write_bytes(b'nonsense')
     for out in (None, tmp_path/'f'):
         f = extract(ImageFiles(tmp_path), 'pixels?size=3', out=out, batch_size=2)
-        assert f.names==['1.png','2.png','4.png',
-                         '5.png']==f.images.names and set(f.skipped)=={'0.png','3.png'}
+        assert f.names==['1.png','2.png','4.png', '5.png']==f.images.names
+        assert set(f.skipped)=={'0.png','3.png'}
         order = np.argsort(f.X[:,0]); assert order.tolist() in ([0,1,2,3], [3,2,1,0])
     assert Features.load(tmp_path/'f').skipped==f.skipped
     bad = tmp_path/'bad'; bad.mkdir()
@@ -319,15 +322,13 @@ def test_saved_and_loaded_features_are_the_same(tmp_path):
     assert isinstance(f.X, np.memmap) and isinstance(g.X, np.memmap)
     f.save(tmp_path/'copy'); h = Features.load(tmp_path/'copy')
     for o in (g,h):
-        assert (np.array_equal(o.X,
-                               f.X) and o.names==f.names==ims.names and np.array_equal(o.labels,
-                                                                                       ims.labels)
-                and o.classes==ims.classes)
-        assert (o.meta['spec']=='pixels?d=12' and o.meta['device']=='cpu' and o.meta['n']==456
-                and o.meta['d']==12)
-    assert {p.name for p in (tmp_path/'deep'/'f').iterdir()}=={'features.npy', 'index.jsonl', 'meta.json',
-                                                               'projection.safetensors', 'skipped.csv',
-                                                               'timing.json'}
+        assert np.array_equal(o.X, f.X) and o.names==f.names==ims.names
+        assert np.array_equal(o.labels, ims.labels) and o.classes==ims.classes
+        assert o.meta['spec']=='pixels?d=12' and o.meta['device']=='cpu' and o.meta['n']==456
+        assert o.meta['d']==12
+    made = {p.name for p in (tmp_path/'deep'/'f').iterdir()}
+    assert made=={'features.npy', 'index.jsonl', 'meta.json', 'projection.safetensors', 'skipped.csv',
+                  'timing.json'}
     line = json.loads((tmp_path/'copy'/'index.jsonl').read_text().splitlines()[3])
     assert line==dict(row=3, name=ims.names[3], label=0)
     new = ims.subset([440, 7])
@@ -354,7 +355,8 @@ def test_odd_names_come_back(tmp_path):
 
 @pytest.mark.parametrize('error', [KeyboardInterrupt, OSError])
 def test_nothing_that_looks_finished(tmp_path, monkeypatch, error):
-    "A run that stops leaves its journal and rows in one folder, and other people's files as they were; test_extract.py lets it go on"
+    """A run that stops leaves its journal and rows in one folder, and other people's files as they were;
+    test_extract.py lets it go on"""
     b,calls,encode = load_backbone('pixels?size=8').fit(digits()),[],Backbone.encode
     def stop(self, *args):
         calls.append(1)

@@ -59,18 +59,17 @@ def pa(): return pytest.importorskip('pyarrow', reason='pyarrow is not installed
 def test_parquet_there_and_back(tmp_path, pa):
     import pyarrow.parquet as pq
     f = extract_features(digits(), 'pixels?size=8', out=tmp_path/'f', progress=False)
-    assert (f.to_parquet(tmp_path/'f.parquet')==tmp_path/'f.parquet'
-            and not [p for p in tmp_path.iterdir() if p.name.startswith('.')])
+    assert f.to_parquet(tmp_path/'f.parquet')==tmp_path/'f.parquet'
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith('.')]
     g = as_features(tmp_path/'f.parquet')
     assert np.array_equal(g.X, f.X) and g.names==f.names and g.labels.tolist()==f.labels.tolist()
     table = pq.read_table(tmp_path/'f.parquet')
-    assert (table.column_names==['name', 'label',
-                                 'features']
-            and json.loads(table.schema.metadata[b'scp_nb'])['spec']=='pixels?size=8')
+    assert table.column_names==['name', 'label', 'features']
+    assert json.loads(table.schema.metadata[b'scp_nb'])['spec']=='pixels?size=8'
     h = Features.from_array(X.astype(np.float16), ['\udcff', 'a\nb', *names[2:]])
     h.to_parquet(tmp_path/'h.parquet'); k = as_features(tmp_path/'h.parquet')
-    assert (k.X.dtype==np.float16 and np.array_equal(k.X, h.X) and k.names==['?', 'a\nb', *names[2:]]
-            and k.labels is None)
+    assert k.X.dtype==np.float16 and np.array_equal(k.X, h.X) and k.names==['?', 'a\nb', *names[2:]]
+    assert k.labels is None
     with pytest.raises(FileNotFoundError, match='no folder'): h.to_parquet(tmp_path/'no'/'h.parquet')
     part = f[10:25000]; part.to_parquet(tmp_path/'f.parquet')
     assert len(as_features(tmp_path/'f.parquet'))==1787
@@ -125,9 +124,7 @@ def test_a_hugging_face_data_set(tmp_path):
                           path=names)).cast(features.arrow_schema)
     ds = datasets.Dataset(datasets.table.InMemoryTable(table), fingerprint='mine')
     f = Features.from_dataset(ds)
-    assert (np.array_equal(f.X,
-                           X) and f.names==names and f.classes==['a',
-                                                                 'b'] and f.labels.tolist()==[i%2
-                                                                                              for i in range(50)])
+    assert np.array_equal(f.X, X) and f.names==names and f.classes==['a', 'b']
+    assert f.labels.tolist()==[i%2 for i in range(50)]
     with pytest.raises(ValueError, match='wanted one column of vectors'):
         Features.from_dataset(ds, column='x')

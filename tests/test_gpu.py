@@ -1,4 +1,5 @@
-"What only a graphics card shows; skipped where there is none, run by hand where there is: pytest tests/test_gpu.py"
+"""What only a graphics card shows; skipped where there is none, run by hand where there is: pytest
+tests/test_gpu.py"""
 import numpy as np, pytest, torch
 from torch import nn
 from torchvision import transforms as T
@@ -88,8 +89,8 @@ def test_features_are_those_of_a_cpu(photos, tmp_path):
     half = [extract_features(photos, wide('cuda'), out=tmp_path/str(i), progress=False, processes=p)
             for i,p in enumerate((True, False, True))]
     for h in half:
-        assert ((h.X==half[0].X).all() and set(h.skipped)=={'bad.jpg'}
-                and (h.X[h.names.index('copy.jpg')]==h.X[h.names.index('000003.jpg')]).all())
+        assert (h.X==half[0].X).all() and set(h.skipped)=={'bad.jpg'}
+        assert (h.X[h.names.index('copy.jpg')]==h.X[h.names.index('000003.jpg')]).all()
     np.testing.assert_allclose(half[0].X, cpu.X, rtol=2e-2, atol=2e-3)
 
 def test_memory_that_runs_out(photos):
@@ -108,6 +109,6 @@ def test_live_view(drawings, fit):
     view = LiveClusters(drawings[0], digits(), widgets=True)
     view.run(10, fit=fit, device='cuda')
     facts = ' '.join(view._facts())
-    assert (view.state=='done' and torch.cuda.get_device_name() in facts and ' GB' in facts
-            and 'images/s' in facts)
+    assert view.state=='done' and torch.cuda.get_device_name() in facts and ' GB' in facts
+    assert 'images/s' in facts
     assert '<svg' in view.html['map'] and '<img' in view.html['cards']

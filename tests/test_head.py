@@ -15,9 +15,8 @@ def slow_consistency(P, Q, tau):
     total = 0.
     for i in range(2*k):
         partner = i+k if i<k else i-k
-        total -= math.log(math.exp(cos(columns[i],
-                                       columns[partner])/tau) / sum(math.exp(cos(columns[i], columns[e])/tau)
-                                                                    for e in range(2*k) if e!=i))
+        others = sum(math.exp(cos(columns[i], columns[e])/tau) for e in range(2*k) if e!=i)
+        total -= math.log(math.exp(cos(columns[i], columns[partner])/tau)/others)
     return total/(2*k)
 
 def slow_confidence(P, Q):
@@ -60,8 +59,8 @@ def test_terms_are_least_where_they_should_be():
     perfect = torch.eye(k, dtype=torch.float64)[torch.arange(b)%k][None]
     for seed in range(20):
         p = probabilities(1,b,k,seed,3.)
-        assert consistency(p,p)>=consistency(perfect,
-                                             perfect)-1e-9 and confidence(p,p)>=0 and balance(p)>=-1e-12
+        assert consistency(p,p)>=consistency(perfect, perfect)-1e-9 and confidence(p,p)>=0
+        assert balance(p)>=-1e-12
     assert confidence(perfect,perfect)==0 and balance(perfect)==pytest.approx(0, abs=1e-12)
 
 @pytest.mark.parametrize('hidden', [None, 7])

@@ -1,4 +1,5 @@
-"The live view without a browser: traits, clicks, throttle, background, interrupts, and a notebook run by nbclient"
+"""The live view without a browser: traits, clicks, throttle, background, interrupts, and a notebook run by
+nbclient"""
 import json, signal, threading, time
 import ipywidgets as W, nbformat, numpy as np, pytest
 from ipywidgets import Widget
@@ -57,8 +58,8 @@ def test_traits(pictures):
     clusters = view.run(3, n_heads=2, epochs=20)
     p = view.parts
     assert view.clusters is clusters and view.state=='done'
-    assert ('scpl-done' in p.head.value and '150 images in 3 clusters' in p.head.value
-            and 'width:100.0%' in p.head.value)
+    assert 'scpl-done' in p.head.value and '150 images in 3 clusters' in p.head.value
+    assert 'width:100.0%' in p.head.value
     assert p.map.value.count('<svg')==1 and p.map.value.count('<image')==3
     assert p.cards.value.count('<img')==3*10 and p.side.value.count('<polyline')>=1
     assert [b.description for b in p.chips.children]==['0', '1', '2']
@@ -140,8 +141,8 @@ def test_lines(capsys):
     assert not view.widgets
     view.run(3, n_heads=2, epochs=5)
     out = capsys.readouterr().out
-    assert ('searching with many heads · epoch 1 of' in out and 'done:' in out
-            and 'Clusters: 150 images' in out and '<' not in out)
+    assert 'searching with many heads · epoch 1 of' in out and 'done:' in out
+    assert 'Clusters: 150 images' in out and '<' not in out
 
 def test_as_callback():
     view = LiveClusters(X, widgets=True)
@@ -194,7 +195,8 @@ def test_missing_images(pictures, tmp_path):
     assert view.parts.cards.value.count('<img')==30                              # grey tiles
 
 def test_notebook(tmp_path):
-    "In a kernel without a browser: the widget is displayed, its state is saved, and the page that stays is that of the end"
+    """In a kernel without a browser: the widget is displayed, its state is saved, and the page that stays is
+    that of the end"""
     from nbclient import NotebookClient
     code = ('import numpy as np\nfrom scp_nb.live import LiveClusters\nX = '
             'np.random.default_rng(0).normal(size=(90,8)).astype("f4")\nlive = LiveClusters(X)')

@@ -1,5 +1,7 @@
-"The papers' benchmark: sets and weights from a hub on this machine, cut connections, kills, caches, and the same results every time"
-import hashlib, io, json, os, pickle, re, signal, subprocess, sys, tarfile, textwrap, threading, time, warnings, zipfile
+"""The papers' benchmark: sets and weights from a hub on this machine, cut connections, kills, caches, and
+the same results every time"""
+import hashlib, io, json, os, pickle, re, signal, subprocess, sys, tarfile, textwrap, threading, time
+import warnings, zipfile
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -67,7 +69,7 @@ def tiny_imagenet(n=24):
                    ''.join(f'val_{i}.JPEG\tn{i%2:08d}\t0\t0\t9\t9\n' for i in range(n, 2*n)))
     return out.getvalue()
 
-# ---- the recipe against a hub on this machine: a model of open_clip and an archive of images, with only the names changed
+# ---- the recipe against a hub on this machine: a model of open_clip and an archive of images
 
 tiny_clip = dict(embed_dim=16, vision_cfg=dict(image_size=32, layers=1, width=32, head_width=16,
                                                patch_size=16),
@@ -84,14 +86,16 @@ from scp_nb.bench.sets import SETS
 tmp,url,md5,out = sys.argv[1:]
 open_clip.add_model_config(Path(tmp)/'configs')
 pretrained._PRETRAINED['tiny-P'] = dict(test=pretrained._pcfg(hf_hub='scp-nb/tiny/'))
-SETS['tinyimagenet'] = replace(SETS['tinyimagenet'], splits=dict(train=24, val=24), files=((url+'/tiny-imagenet-200.zip', md5),))
+SETS['tinyimagenet'] = replace(SETS['tinyimagenet'], splits=dict(train=24, val=24),
+                               files=((url+'/tiny-imagenet-200.zip', md5),))
 from scp_nb.bench.suites import scp_bench
 scp_bench('papers', out=out, sets='Tiny-ImageNet', backbones='open_clip:tiny-P/test', seeds=2,
           methods='SCP, neighbours;SCP, views;k-means;spectral, 10-NN;Ward;random partition', views=2)
 '''
 
 def test_the_recipe_on_a_hub_of_our_own(tmp_path):
-    "Download, checksum, a cut connection, a kill, and then everything once more from the caches with the hub gone"
+    """Download, checksum, a cut connection, a kill, and then everything once more from the caches with the
+    hub gone"""
     import open_clip, torch
     from safetensors.torch import save_file
     (tmp_path/'configs').mkdir()
@@ -172,8 +176,8 @@ def test_cifar_through_torchvision(tmp_path, monkeypatch):
         (f'{hub.url}/cifar-10-python.tar.gz', hashlib.md5(archive).hexdigest()),)))
     train,test = (get_set('CIFAR-10', s, root=tmp_path) for s in ('train', None))
     hub.stop()
-    assert ((len(train), len(test), test.classes[3])==(20, 10, 'class 3')
-            and test.labels.tolist()==list(range(10)))
+    assert (len(train), len(test), test.classes[3])==(20, 10, 'class 3')
+    assert test.labels.tolist()==list(range(10))
     assert test[0].size==(32, 32) and len(get_set('cifar10', root=tmp_path, download=False))==10
     (tmp_path/'cifar-10-python'/'cifar-10-batches-py'/'test_batch').write_bytes(b'damaged')
     with pytest.raises(RuntimeError): get_set('cifar10', root=tmp_path)
@@ -188,8 +192,8 @@ def test_dtd_through_torchvision(tmp_path, monkeypatch):
         (f'{hub.url}/dtd-r1.0.1.tar.gz', hashlib.md5(archive).hexdigest()),)))
     learn,score = get_set('DTD', 'trainval', root=tmp_path),get_set('DTD', root=tmp_path)
     hub.stop()
-    assert (learn.labels.tolist(), score.labels.tolist(),
-            learn.classes)==([0, 1, 0, 1], [0, 1], ['a', 'b']) and learn[3].mode=='RGB'
+    assert (learn.labels.tolist(), score.labels.tolist(), learn.classes)==([0, 1, 0, 1], [0, 1], ['a', 'b'])
+    assert learn[3].mode=='RGB'
 
 def test_download_cut_wrong_and_killed(tmp_path):
     data = np.random.default_rng(0).bytes(100_000)
@@ -227,8 +231,8 @@ def test_a_killed_unpacking_is_done_again(tmp_path, monkeypatch):
 def test_packs(shared):
     for key in ('mnist', 'signdigits', 'cifar1020k'):
         images = get_set(key)
-        assert (len(images)==SETS[key].splits[SETS[key].score] and images[5].mode=='RGB'
-                and len(set(images.labels.tolist()))==10)
+        assert len(images)==SETS[key].splits[SETS[key].score] and images[5].mode=='RGB'
+        assert len(set(images.labels.tolist()))==10
     assert get_set('mnist')[0].size==(28, 28) and get_set('CIFAR-10, 20k', 'train').labels[0] in range(10)
 
 # ---- the benchmark
@@ -277,8 +281,8 @@ def test_a_set_that_cannot_be_had_leaves_the_others(tmp_path, monkeypatch):
     why = {(r['set'], r['backbone'], r.get('method')): r['why'] for r in found['failed']}
     assert 'no network' in why['stl10', 'pixels', None] and 'licence' in why['imagenet10', 'pixels', None]
     assert 'a mistake of ours' in why['tinyimagenet', 'pixels', None]
-    assert 'no_such_model' in why['digits', 'timm:no_such_model',
-                                  None] and 'ZeroDivisionError' in why['digits', 'pixels', 'CPP']
+    assert 'no_such_model' in why['digits', 'timm:no_such_model', None]
+    assert 'ZeroDivisionError' in why['digits', 'pixels', 'CPP']
     card = (tmp_path/'r'/'papers.md').read_text()
     assert 'Labels were read for scores alone' in card and str(tmp_path) not in card and '## Left out' in card
     assert (tmp_path/'r'/'papers.png').stat().st_size>1000
@@ -326,7 +330,8 @@ def test_labels_never_reach_a_method(tmp_path, monkeypatch):
     assert (a==b).all() and more[1:]==rest[1:]
 
 def test_published_numbers_were_seen(shared):
-    "Every number stands in the notes on the literature, in the row of its method, and none only as recalled from memory"
+    """Every number stands in the notes on the literature, in the row of its method, and none only as
+    recalled from memory"""
     file = shared/'reference'/'literature.md'
     if not file.is_file(): pytest.skip('no notes on the literature beside the data')
     text = re.sub(r'\([^()|]*\[R\]\)|\[R\] [\d./–-]+', '', file.read_text())

@@ -15,8 +15,8 @@ def test_bursts_count_once(data):
     X,y = data[0][:600],data[1][:600]
     many = np.repeat(X, 8, 0)+np.random.default_rng(0).normal(scale=.3, size=(4800, 64)).astype(np.float32)
     found = fit_head(many, 10)
-    assert (found.config['repeats']>4000 and len(found)==4800 and found.config['searched']==4800-
-            found.config['repeats'])
+    assert found.config['repeats']>4000 and len(found)==4800
+    assert found.config['searched']==4800- found.config['repeats']
     assert clustering_accuracy(np.repeat(y, 8),
                                found.labels)>clustering_accuracy(y, fit_head(X, 10).labels)-.05
 
@@ -82,8 +82,8 @@ def test_a_share_of_outliers_is_the_strangest_ones(data):
     X = data[0][:1000]
     strangers = np.random.default_rng(0).uniform(0, 16, (100, 64)).astype(np.float32)
     found = fit_head(np.r_[X, strangers], 10, n_heads=4, outliers=1/11)
-    assert (found.n_outliers==100 and (found.labels[1000:]<0).mean()>.9
-            and found.config['outliers']['by']=='strangeness')
+    assert found.n_outliers==100 and (found.labels[1000:]<0).mean()>.9
+    assert found.config['outliers']['by']=='strangeness'
     doubt = found.mark_outliers(1/11, by='confidence')
     assert doubt.confidence[doubt.labels<0].max()<=doubt.confidence[doubt.labels>=0].min()
 
@@ -104,6 +104,6 @@ def test_what_the_caller_set_in_torch_changes_nothing(data, state):
             assert len(fit_cpp(X, 5, steps=10, warmup=5).labels)==300
             assert estimate_k(X, n_looks=4).k>0
             assert torch.get_default_dtype()==(torch.float64 if state=='float64' else torch.float32)
-            assert (torch.is_grad_enabled()==(state in ('float64', 'autocast'))
-                    and torch.is_autocast_enabled('cpu')==(state=='autocast'))
+            assert torch.is_grad_enabled()==(state in ('float64', 'autocast'))
+            assert torch.is_autocast_enabled('cpu')==(state=='autocast')
     finally: torch.set_default_dtype(torch.float32)

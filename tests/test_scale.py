@@ -1,4 +1,5 @@
-"Fits that are killed, shared, larger than memory or given odd input: they end as a plain fit does, or say why not"
+"""Fits that are killed, shared, larger than memory or given odd input: they end as a plain fit does, or say
+why not"""
 import errno, logging, os, signal, subprocess, sys, textwrap
 import numpy as np, pandas as pd, pytest, scipy.sparse as sp, torch
 from scp_nb.extract.parallel import blocks, take_rows

@@ -1,4 +1,5 @@
-"Galleries, map and report at their edges: many clusters, none, missing files, names with markup, size and width of the page"
+"""Galleries, map and report at their edges: many clusters, none, missing files, names with markup, size and
+width of the page"""
 import base64, hashlib, json, re
 from html.parser import HTMLParser
 from types import SimpleNamespace
@@ -74,23 +75,23 @@ def test_report_is_one_complete_file(digit_report):
     assert not re.findall(r'https?://|url\(|@import', text)
     assert {u[1:] for u in p.urls if u.startswith('#')} <= set(p.ids) and len(p.ids)==len(set(p.ids))
     assert all(i['alt'].startswith('digits-') and i['title'].startswith(i['alt']) for i in p.imgs)
-    assert ('ACC' in text and 'blind' in text.lower() and 'prefers-color-scheme: dark' in text
-            and 'pixels' in text)
+    assert 'ACC' in text and 'blind' in text.lower() and 'prefers-color-scheme: dark' in text
+    assert 'pixels' in text
     assert sorted(f.name for f in page.parent.iterdir())==['gallery.png','map.png','report.html']
     for f in ('gallery.png','map.png'): assert Image.open(page.parent/f).width>400
 
 
 def test_only_the_reports_own_script_may_run(digit_report):
-    "The policy in the page names the digest of the one script that is code; the other one is data, and the page may load nothing"
+    """The policy in the page names the digest of the one script that is code; the other one is data, and the
+    page may load nothing"""
     text = digit_report[1]
     policy = re.search('Content-Security-Policy" content="([^"]*)"', text)[1]
     code,data = re.findall('<script(?: id="names" type="application/json")?>(.*?)</script>', text, flags=re.S)
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
-    assert (f"script-src 'sha256-{digest}'" in policy and "default-src 'none'" in policy
-            and "'unsafe-eval'" not in policy)
-    assert (sum(len(names)
-                for names,_ in json.loads(data).values())==1797 and not re.search(r'\son\w+=',
-                                                                                  text.split('<body>')[1].split('<script')[0]))
+    assert f"script-src 'sha256-{digest}'" in policy and "default-src 'none'" in policy
+    assert "'unsafe-eval'" not in policy
+    assert sum(len(names) for names,_ in json.loads(data).values())==1797
+    assert not re.search(r'\son\w+=', text.split('<body>')[1].split('<script')[0])
 
 
 def test_tiny_images_are_kept_pixel_by_pixel(digit_report):
@@ -136,8 +137,8 @@ def test_missing_files_are_grey_and_counted(tmp_path):
     for i in (1,4): (src/f'{i}.png').unlink()
     c = made_up([0,0,0,1,1,1], names=list(images.names))
     text = report(c, images, np.eye(6), tmp_path/'out').read_text()
-    assert ('2 files could not be read any more' in text and text.count('class="gone')>=2
-            and '<h1>photos</h1>' in text)
+    assert '2 files could not be read any more' in text and text.count('class="gone')>=2
+    assert '<h1>photos</h1>' in text
     assert words(show_clusters(c, images))[-1]=='2 images could not be read (grey)'
 
 
@@ -199,8 +200,8 @@ def test_files_of_others_are_kept(tmp_path):
     report(c, im, None, tmp_path)
     # our own are replaced
     report(c, im, None, tmp_path, title='again')
-    assert ('<h1>again</h1>' in (tmp_path/'report.html').read_text()
-            and (tmp_path/'notes.txt').read_text()=='mine')
+    assert '<h1>again</h1>' in (tmp_path/'report.html').read_text()
+    assert (tmp_path/'notes.txt').read_text()=='mine'
     (tmp_path/'report.html').write_text('mine too')
     with pytest.raises(FileExistsError, match='force=True'): report(c, im, None, tmp_path)
     assert (tmp_path/'report.html').read_text()=='mine too'
@@ -222,8 +223,8 @@ def test_the_curve_of_k_is_drawn_and_explained(tmp_path):
     k = SimpleNamespace(k=3, interval=(2,5), curve=dict(k=[2,3,5,9], bits=[90.,80.,85.,np.nan]))
     text = report(c, im, out=tmp_path, k_estimate=k).read_text()
     points = re.search('<polyline class="line" points="([^"]*)"', text)[1].split()
-    assert (len(points)==3 and 'The estimate is 3, between 2 and 5. This report has 2.' in text
-            and '<dt>clusters estimated</dt><dd>3</dd>' in text)
+    assert len(points)==3 and 'The estimate is 3, between 2 and 5. This report has 2.' in text
+    assert '<dt>clusters estimated</dt><dd>3</dd>' in text
     assert 'polyline' not in report(c, im, out=tmp_path,
                                     k_estimate=SimpleNamespace(k=2)).read_text().split('</style>')[1]
     with pytest.raises(TypeError, match='estimate_k'): report(c, im, out=tmp_path, k_estimate=2)
@@ -236,6 +237,6 @@ def test_what_clusters_and_features_know_of_themselves_is_told(tmp_path):
     f = Features(np.eye(4, dtype=np.float32), meta=dict(spec='pixels?size=8', seconds=.5))
     text = report(c, im, f, tmp_path, provenance=dict(seed=None, note='mine')).read_text()
     told = dict(re.findall('<dt>([^<]*)</dt><dd>([^<]*)</dd>', text))
-    assert (told['backbone']=='pixels?size=8' and told['time']=='0.5 s for features, 1.2 s for training'
-            and told['note']=='mine')
+    assert told['backbone']=='pixels?size=8' and told['time']=='0.5 s for features, 1.2 s for training'
+    assert told['note']=='mine'
     assert 'seed' not in told and 'scp_nb' in told['versions'] and told['made']

@@ -13,8 +13,8 @@ def run(*args, cwd=root):
 def copy(tmp_path_factory):
     "The checkout without its environment, to export and clean into"
     dst = tmp_path_factory.mktemp('copy')/'scp_nb'
-    shutil.copytree(root, dst, ignore=shutil.ignore_patterns('.git', '.venv', 'venv', '_*docs', 'shared',
-                                                             '*.egg-info', '__pycache__', 'build'))
+    without = '.git', '.venv', 'venv', '_*docs', 'shared', '*.egg-info', '__pycache__', 'build'
+    shutil.copytree(root, dst, ignore=shutil.ignore_patterns(*without))
     return dst
 
 def test_modules_are_what_the_notebooks_export(copy):
@@ -74,7 +74,8 @@ def test_the_house_stands():
     assert r.returncode==0, r.stdout+r.stderr
 
 def test_the_house_check_can_fail(copy):
-    "Imports to the right, in a room and between rooms, are told with their line, and so are private names and many parameters"
+    """Imports to the right, in a room and between rooms, are told with their line, and so are private names
+    and many parameters"""
     at,before = copy/'scp_nb'/'cluster'/'density.py',(copy/'scp_nb'/'cluster'/'density.py').read_text()
     at.write_text(before+'from .choice import WEIGHTS\nfrom ..train import fit_head\nfrom .consensus import '
                          '_hidden\ndef _f(a, b, c, d, e, f, g, h): pass\n')

@@ -1,7 +1,9 @@
-"""Render the docs: `python tools/docs.py` makes _site with Sphinx and needs no Quarto; `--quarto` makes _docs, the published site.
+"""Render the docs: `python tools/docs.py` makes _site with Sphinx and needs no Quarto; `--quarto` makes
+_docs, the published site.
 
-Both start from the same processed notebooks. Notebooks can be named (`python tools/docs.py nbs/view/01_pictures.ipynb`), `--out DIR` gives
-another folder, which is replaced. Exit code 1 if anything is wrong: a warning of Sphinx, a directive that shows, a link that leads nowhere."""
+Both start from the same processed notebooks. Notebooks can be named (`python tools/docs.py
+nbs/view/01_pictures.ipynb`), `--out DIR` gives another folder, which is replaced. Exit code 1 if anything
+is wrong: a warning of Sphinx, a directive that shows, a link that leads nowhere."""
 import argparse, html.parser, io, os, re, shutil, subprocess, sys, tempfile
 from importlib import import_module
 from pathlib import Path
@@ -18,7 +20,8 @@ cfg = get_config(path=root)
 nbs = Path(cfg.nbs_path)
 
 def short_types(text:str)->str:
-    "Types in a signature by their last name: Tensor, not torch.Tensor; comments and defaults stay as they are"
+    """Types in a signature by their last name: Tensor, not torch.Tensor; comments and defaults stay as they
+    are"""
     def short(line):
         code,*comment = line.partition(' # ')
         return re.sub(r'(?<=[:>\[(|, ])(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])', '', code)+''.join(comment)
@@ -26,7 +29,8 @@ def short_types(text:str)->str:
                   flags=re.S|re.M)
 
 class show_docs(Processor):
-    "Fill `show_doc` cells from the exported module; nbdev would run every cell that imports something instead, tests included"
+    """Fill `show_doc` cells from the exported module; nbdev would run every cell that imports something
+    instead, tests included"""
     def begin(self):
         name = next((c.directives_['default_exp'] for c in self.nb.cells if 'default_exp' in c.directives_),
                     '').removesuffix('.__init__')
@@ -52,7 +56,8 @@ def page_name(path:Path)->Path:
 
 def sidebar()->list:
     "(caption, notebooks) as nbs/sidebar.yml has them"
-    contents = yaml.safe_load((nbs/'sidebar.yml').read_text(encoding='utf-8'))['website']['sidebar']['contents']
+    sidebar = yaml.safe_load((nbs/'sidebar.yml').read_text(encoding='utf-8'))
+    contents = sidebar['website']['sidebar']['contents']
     return [('', [c]) if isinstance(c, str) else (c['section'], c['contents']) for c in contents]
 
 def notebooks()->list:
@@ -75,8 +80,8 @@ def markdown(text:str, here:Path)->str:
                   lambda m: f'{up}{m[1]}.ipynb'+(f'#{slug(m[2])}' if m[2] else ''), text)
     def local(m):
         name,anchor = m[1],m[2]
-        return f']({Path(name).parent.as_posix()}/{page_name(Path(name)).name}.ipynb'+(f'#{slug(anchor)}'
-                                                                                       if anchor else '')+')'
+        place = f'#{slug(anchor)}' if anchor else ''
+        return f']({Path(name).parent.as_posix()}/{page_name(Path(name)).name}.ipynb{place})'
     text = re.sub(r'\]\((?!https?:)([\w./-]+)\.ipynb(?:#([\w.\-]+))?\)', local, text)
     # nbdev links every name in backticks, also one that is the text of a link already: that one stays
     return re.sub(r'\[([^\[\]\n]*)\[([^\[\]\n]+)\]\([^()\s]*\)([^\[\]\n]*)\]\(([^()\s]*)\)', r'[\1\2\3](\4)',
@@ -130,7 +135,8 @@ def toctree(pages:list, wanted:list, caption:str='')->str:
 def is_room(pages:list)->bool: return pages[0].endswith('/index.ipynb')
 
 def tree(wanted:list)->str:
-    "The table of contents, from the sidebar: rooms come last, and their pages are folded into their front doors"
+    """The table of contents, from the sidebar: rooms come last, and their pages are folded into their front
+    doors"""
     parts = [toctree(pages, wanted, caption) for caption,pages in sidebar() if not is_room(pages)]
     doors = [pages[0] for _,pages in sidebar() if is_room(pages)]
     return '\n\n'.join(filter(None, [*parts, toctree(doors, wanted, 'Rooms')]))
@@ -156,7 +162,7 @@ def prepare(path:Path, wanted:list, src:Path):
     (src/here).parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(nb, src/here)
 
-# --- Sphinx; this file is also the extension that writes formulas as MathML, which browsers show without a script
+# --- Sphinx; this file is also the extension that writes formulas as MathML
 
 def setup(app):
     from docutils import nodes
@@ -225,21 +231,23 @@ class Page(html.parser.HTMLParser):
         self.prose += [] if self.skip or self.code else [data]
 
 def check(out:Path, whole:bool=True)->list:
-    "What is wrong with the pages: directives and links that show as text, links and pictures that lead nowhere"
+    """What is wrong with the pages: directives and links that show as text, links and pictures that lead
+    nowhere"""
     pages,found = {p.resolve():Page(p) for p in sorted(out.rglob('*.html'))},[]
     for path,page in pages.items():
         name,text = path.relative_to(out.resolve()),''.join(page.text)
-        found += [f'{name}: shows "{m}"' for m in re.findall(r'^\s*#\|.*|^\s*:::.*|\{\.callout.*|\{target=.*',
-                                                             text, flags=re.M)]
+        shown = re.findall(r'^\s*#\|.*|^\s*:::.*|\{\.callout.*|\{target=.*', text, flags=re.M)
+        found += [f'{name}: shows "{m}"' for m in shown]
         # of a link inside a link
         raw = re.findall(r'\[?[^\[\]\n]{0,60}\]\((?:https?:|[\w./-]+\.(?:ipynb|html|md))[^)\n]*\)?',
                          ''.join(page.prose))
         found += [f'{name}: shows the link "{m}" as text' for m in raw]
         for u in {u for u in page.urls if not urlsplit(u).scheme and not u.startswith('//')}:
-            where = (path.parent/unquote(urlsplit(u).path)).resolve() if urlsplit(u).path else path
+            link = urlsplit(u)
+            where = (path.parent/unquote(link.path)).resolve() if link.path else path
             if where.is_dir(): where /= 'index.html'
             if not where.exists(): found += [f'{name}: {u} leads nowhere'] if whole else []
-            elif urlsplit(u).fragment and where in pages and unquote(urlsplit(u).fragment) not in pages[where].ids:
+            elif link.fragment and where in pages and unquote(link.fragment) not in pages[where].ids:
                 found.append(f'{name}: {u} has no such place')
     return found
 

@@ -1,6 +1,8 @@
-"""Does the house stand as planned? `python tools/house.py` prints its measures, and exits 1 where a border is crossed.
+"""Does the house stand as planned? `python tools/house.py` prints its measures, and exits 1 where a
+border is crossed.
 
-The plan is one line of chapters and rooms. A module imports only what stands to its left; in a room, what has a lower number."""
+The plan is one line of chapters and rooms. A module imports only what stands to its left; in a room, what
+has a lower number."""
 import ast, json, re, sys
 from functools import cache
 from pathlib import Path
@@ -46,7 +48,8 @@ def imports(name:str, path:Path, known:dict)->list:
     return [i for i in found if i[1] in known]
 
 def place(name:str, number:dict)->tuple:
-    "Where a module stands: by its chapter or room, then by its number in the room; a front door closes its room"
+    """Where a module stands: by its chapter or room, then by its number in the room; a front door closes its
+    room"""
     first,_,rest = name.partition('.')
     return line.index(first),number.get(name, 99) if first in rooms else 0
 

@@ -1,4 +1,5 @@
-"Make the picture of the README, nbs/images/clusters.png: `python tools/pictures.py`. Real clusters of scikit-learn's digits and of patches of its two photos"
+"""Make the picture of the README, nbs/images/clusters.png: `python tools/pictures.py`. Real clusters of
+scikit-learn's digits and of patches of its two photos"""
 from pathlib import Path
 import numpy as np, torch
 from PIL import Image

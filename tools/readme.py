@@ -1,6 +1,8 @@
-"""Make README.md from nbs/index.ipynb without Quarto: `python tools/readme.py`, or `--check` to see that it is in sync.
+"""Make README.md from nbs/index.ipynb without Quarto: `python tools/readme.py`, or `--check` to see that
+it is in sync.
 
-nbdev's processors apply the directives, nbconvert writes the markdown. Pictures go to nbs/images, where index.ipynb links them."""
+nbdev's processors apply the directives, nbconvert writes the markdown. Pictures go to nbs/images, where
+index.ipynb links them."""
 import re, sys, nbformat
 from fastcore.nbio import nb2str
 from nbconvert import MarkdownExporter

@@ -1,6 +1,8 @@
-"""Make the picture of the report, nbs/images/report.png: `python tools/report_picture.py`. It needs playwright and Debian's chromium.
+"""Make the picture of the report, nbs/images/report.png: `python tools/report_picture.py`. It needs
+playwright and Debian's chromium.
 
-Real clusters of what scikit-learn has with it: the digits on a desktop in light colours, patches of its two photos on a phone in dark ones."""
+Real clusters of what scikit-learn has with it: the digits on a desktop in light colours, patches of its
+two photos on a phone in dark ones."""
 import io, shutil, tempfile
 from pathlib import Path
 import numpy as np

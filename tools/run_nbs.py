@@ -1,7 +1,9 @@
-"""Execute notebooks in place and clean them: `python tools/run_nbs.py [nbs/04_train.ipynb ...]` (all of them if none is named).
+"""Execute notebooks in place and clean them: `python tools/run_nbs.py [nbs/04_train.ipynb ...]` (all of
+them if none is named).
 
-Cells that nbdev-test would leave out (`eval: false`, the flags in pyproject.toml) are left out here too; their saved outputs stay.
-Each notebook remembers a fingerprint of the code whose outputs a reader sees; `--check` names those whose code has changed since."""
+Cells that nbdev-test would leave out (`eval: false`, the flags in pyproject.toml) are left out here too;
+their saved outputs stay. Each notebook remembers a fingerprint of the code whose outputs a reader sees;
+`--check` names those whose code has changed since."""
 import hashlib, sys, nbformat
 from pathlib import Path
 from fastcore.nbio import does_cell_eval, read_nb, write_nb

@@ -132,7 +132,7 @@ def _drawn_rows(n, limit):
     "Rows to keep of `n`, in order"
     return np.arange(n) if not limit or n<=limit else np.sort(np.random.default_rng(0).permutation(n)[:limit])
 
-# %% ../../nbs/bench/07_papers.ipynb #90a13f82
+# %% ../../nbs/bench/07_papers.ipynb #715e7b7f
 class _Arrays:
     "Features of one set and backbone: to learn from, to score on, labels of the latter, views when asked for"
     def __init__(self, of:_Set, backbone, folder, limit=None, n_views=4, root=None, device=None):
@@ -154,7 +154,6 @@ class _Arrays:
         self.X,self.y = found[learn].numpy(),found[score].labels
         self.S = self.X if learn==score else found[score].numpy()
 
-# %% ../../nbs/bench/07_papers.ipynb #715e7b7f
 @patch
 def _extract(self:_Arrays, split):
     "Features of a split, made or found"

@@ -9,7 +9,7 @@ __all__ = ['SETS', 'WORDNET_IDS', 'SetInfo', 'list_sets', 'cache_folder', 'fetch
            'load_set', 'short_name', 'uneven']
 
 # %% ../../nbs/bench/01_sets.ipynb #b4f661bb
-import hashlib, http.client, os, re, shutil, time, warnings
+import http.client, os, re, shutil, time, warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.error import HTTPError
@@ -18,7 +18,7 @@ from urllib.request import Request, urlopen
 import numpy as np, pandas as pd
 from torch.utils.data import ConcatDataset
 from torchvision import datasets as tv
-from torchvision.datasets.utils import extract_archive
+from torchvision.datasets.utils import calculate_md5, extract_archive
 from tqdm import tqdm
 from ..data import ImageArray, ImageDataset, ImageFiles, Images, digits
 from .common import shared_folder
@@ -51,11 +51,10 @@ SETS = {
     'stl10': SetInfo('STL-10', 10, dict(train=5000, test=8000), 'train', 'test', 'torchvision', _TAC,
                      ((tv.STL10.url, tv.STL10.tgz_md5),)),
     'dtd': SetInfo('DTD', 47, dict(trainval=3760, test=1880), 'trainval', 'test', 'torchvision', _TAC,
-                   ((tv.DTD._URL, tv.DTD._MD5),),
-                   note='partition 1'),
+                   ((tv.DTD._URL, tv.DTD._MD5),), note='partition 1'),
     'tinyimagenet': SetInfo('Tiny-ImageNet', 200, dict(train=100000, val=10000), 'train', 'val', 'archive',
-                            'README.rst of '
-                            'datasets-mila/datasets--tinyimagenet; the test split has no labels',
+                            'README.rst of datasets-mila/datasets--tinyimagenet; the test split has no '
+                            'labels',
                             (('http://cs231n.stanford.edu/tiny-imagenet-200.zip',
                               '90528d7ca1a48142e341f4ef8d21d0de'),)),
 }
@@ -154,39 +153,27 @@ def cache_folder(
     return Path(root or os.environ.get('SCP_DATA')
                 or Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache')/'scp_nb')
 
-def _md5(path):
-    "MD5 of a file, as hex digits"
-    h = hashlib.md5(usedforsecurity=False)
-    with open(path, 'rb') as f:
-        while block := f.read(1<<20): h.update(block)
-    return h.hexdigest()
-
-def _take(r, part, have, whole):
-    "Write what the answer `r` brings behind the `have` bytes of `part`"
-    with open(part, 'ab' if have else 'wb') as f, tqdm(total=whole, initial=have, unit='B', unit_scale=True,
-                                                       desc=part.stem, leave=False,
-                                                       disable=None) as bar:
-        while block := r.read(1<<16): bar.update(f.write(block))
-
-# %% ../../nbs/bench/01_sets.ipynb #d2f1251d
-def _go_on(url, part, timeout=30):
+def _continue_download(url, part, timeout=30):
     "Ask for what is missing in `part`; True once nothing is"
     have = part.stat().st_size if part.is_file() else 0
     headers = {'User-Agent': 'scp_nb'} | ({'Range': f'bytes={have}-'} if have else {})
-    try:
-        with urlopen(Request(url, headers=headers), timeout=timeout) as r:
-            start,_,size = r.headers.get('Content-Range', '').removeprefix('bytes ').partition('/')
-            # it sends the whole again
-            if r.status!=206 or start.split('-')[0]!=str(have): have,size = 0,r.headers.get('Content-Length')
-            whole = int(size) if size and size.isdigit() else None
-            _take(r, part, have, whole)
-            return whole is None or part.stat().st_size==whole
+    try: r = urlopen(Request(url, headers=headers), timeout=timeout)
     except HTTPError as e:
         if e.code!=416: raise
         # nothing is missing, or the file there is another one
         whole = e.headers.get('Content-Range', '').rpartition('/')[2]
         if whole!=str(have): part.unlink()
         return whole==str(have)
+    with r:
+        start,_,size = r.headers.get('Content-Range', '').removeprefix('bytes ').partition('/')
+        if r.status!=206 or start.split('-')[0]!=str(have):            # it sends the whole again
+            have,size = 0,r.headers.get('Content-Length')
+        whole = int(size) if size and size.isdigit() else None
+        bar = tqdm(total=whole, initial=have, unit='B', unit_scale=True, desc=part.stem, leave=False,
+                   disable=None)
+        with bar, open(part, 'ab' if have else 'wb') as f:
+            while block := r.read(1<<16): bar.update(f.write(block))
+    return whole is None or part.stat().st_size==whole
 
 # %% ../../nbs/bench/01_sets.ipynb #3e49531d
 def fetch_file(url:str,              # where the file is
@@ -200,22 +187,24 @@ def fetch_file(url:str,              # where the file is
     path.parent.mkdir(parents=True, exist_ok=True)
     def size(): return part.stat().st_size if part.is_file() else 0
     while not path.is_file():
-        before,why = size(),'the connection was cut'
-        try: done = _go_on(url, part)
-        except (OSError, http.client.HTTPException) as e: done,why = False,_why(e, url, path)
-        if done: part.replace(path) if md5 is None or _md5(part)==md5 else _refuse(part, url, md5)
-        elif size()<=before:
+        before,done,why = size(),False,'the connection was cut'
+        try: done = _continue_download(url, part)
+        except (OSError, http.client.HTTPException) as e: why = _explain_failure(e, url, path)
+        if done:
+            if md5 and calculate_md5(part)!=md5: _refuse(part, url, md5, 'It was removed: call again.')
+            part.replace(path)
+        elif size()>before: failed = 0
+        else:
             failed += 1
             if failed>=tries:
                 raise ConnectionError(f'{path.name} could not be downloaded: {why}. What has come is kept: '
                                       'call again.')
             time.sleep(pause*2**(failed-1))
-        else: failed = 0
-    if md5 and _md5(path)!=md5: _refuse(path, url, md5, remove=False)
+    if md5 and calculate_md5(path)!=md5: _refuse(path, url, md5, f'Remove {path}, and call again.')
     return path
 
 # %% ../../nbs/bench/01_sets.ipynb #e6faa390
-def _why(e, url, path):
+def _explain_failure(e, url, path):
     "Why a try failed, in words; raises where another try is useless"
     reason = getattr(e, 'reason', e)
     host = urlsplit(url).netloc
@@ -227,12 +216,11 @@ def _why(e, url, path):
                               f'{path.parent}.') from e
     return f'{type(reason).__name__}, {reason}'.strip(', ')
 
-def _refuse(path, url, md5, remove=True):
-    "Error for a file with another checksum than it should have"
-    found = _md5(path)
-    if remove: path.unlink()
-    then = 'It was removed: call again.' if remove else f'Remove {path}, and call again.'
-    raise ValueError(f'{path.name} from {urlsplit(url).netloc} has the MD5 {found}; wanted {md5}. {then}')
+def _refuse(path, url, md5, advice):
+    "Error for a file with another checksum than it should have; part of a download is removed"
+    found = calculate_md5(path)
+    if path.suffix=='.part': path.unlink()
+    raise ValueError(f'{path.name} from {urlsplit(url).netloc} has the MD5 {found}; wanted {md5}. {advice}')
 
 # %% ../../nbs/bench/01_sets.ipynb #df8c4b70
 def _unpacked(key, i, root, download=True):
@@ -287,13 +275,12 @@ def _by_hand(key, split, root, download):
 def _subset(key, split, root, download):
     "The images of ImageNet that belong to some WordNet ids"
     images = _by_hand('imagenet', split, root, download)
-    at = {c: i for i,c in enumerate(images.classes)}
-    if lost := [w for w in WORDNET_IDS[key] if w not in at]:
+    ids,at = WORDNET_IDS[key],{c: i for i,c in enumerate(images.classes)}
+    if lost := [w for w in ids if w not in at]:
         raise ValueError(f'ImageNet, {split}, has no folder {lost[0]}, wanted for {key}.')
-    new = images.subset(np.isin(images.labels, [at[w] for w in WORDNET_IDS[key]]))
-    order = {at[w]: i for i,w in enumerate(WORDNET_IDS[key])}
-    new.labels = np.array([order[l] for l in new.labels.tolist()], dtype=np.int64)
-    new.classes = list(WORDNET_IDS[key])
+    order = {at[w]: i for i,w in enumerate(ids)}
+    new = images.subset(np.isin(images.labels, list(order)))
+    new.labels,new.classes = np.array([order[l] for l in new.labels.tolist()], dtype=np.int64),list(ids)
     return new
 
 # %% ../../nbs/bench/01_sets.ipynb #355cbd30
@@ -374,7 +361,7 @@ def offline_sets(
     data = shared_folder()/'data'
     return ['digits', *(k for k,f in _PACKS.items() if (data/f).is_file())]
 
-# %% ../../nbs/bench/01_sets.ipynb #c08846a1
+# %% ../../nbs/bench/01_sets.ipynb #2998bb23
 def _split_name(name):
     "Name, rows at most and ratio of a set, 0 where not given"
     found = re.fullmatch(r'(.+?)(?::(\d+))?(?:@([\d.]+))?', name)
@@ -384,7 +371,6 @@ def _split_name(name):
     base,most,ratio = found.groups()
     return base,int(most or 0),float(ratio or 0)
 
-# %% ../../nbs/bench/01_sets.ipynb #2998bb23
 def load_set(
     name:str   # "digits" or an .npz file; then ":5000" for so many rows, and "@10" for uneven classes
 )->tuple[np.ndarray, np.ndarray]:  # features, float32 `[n, d]`, and labels, int64 `[n]`

@@ -412,7 +412,7 @@ def search(features,            # features `[n, d]` of the images to search
     q = _query(query, backbone, prompts)
     rows,cosine = _nearest(f.X, q, n)
     if clusters is not None:
-        E = clusters.embedding
+        E = getattr(clusters, 'embedding', None)
         if E is None:
             raise ValueError('these clusters have no embedding, for fit_head makes none. Use fit_cpp.')
         if len(E)!=len(f):

@@ -6,7 +6,7 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from scipy.optimize import linear_sum_assignment
 from scp_nb.extract.backbones import Backbone
 from scp_nb.bench.captions import caption_accuracy
-from scp_nb.caption import _best, _one_to_one, caption_clusters, planted_names
+from scp_nb.caption import _best_words, _one_to_one, caption_clusters, planted_names
 from scp_nb.features import Features
 from scp_nb.extract.vocabulary import encode_texts, text_features, vocabulary
 
@@ -54,7 +54,7 @@ def test_assignment_is_the_best_of_all_words(k):
     "With 32 choices of each cluster, against all words for every cluster"
     p = planted_names(40, per=5, n_words=600)
     M = np.stack([p.X[p.labels==c].mean(0) for c in range(40)])
-    words,scores,_,_ = _best((M-M.mean(0))[:k], p.T, 32)
+    words,scores,_,_ = _best_words((M-M.mean(0))[:k], p.T, 32)
     got = _one_to_one(words, scores, np.arange(k))
     S = (M-M.mean(0))[:k]@p.T.T
     r,c = linear_sum_assignment(S, maximize=True)

@@ -9,7 +9,7 @@ __all__ = ['Planted', 'planted_names', 'Caption', 'Captions', 'caption_clusters'
            'encode_texts', 'text_features', 'vocabulary']
 
 # %% ../nbs/08_caption.ipynb #d1d27fc6
-import html, math
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path

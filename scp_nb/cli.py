@@ -133,7 +133,6 @@ def _estimate(feats, seed):
     if doubt: _say('', f'{doubt} Give --k to choose.')
     return k,found
 
-# %% ../nbs/13_cli.ipynb #cfb2093e
 def _name_clusters(clusters, feats, images, words, network:_Network):
     "Give the clusters names from the vocabulary `words`; clusters stay usable where that fails"
     backbone = network.load()

@@ -25,7 +25,7 @@ from .cluster.neighbors import neighbor_graph, knn
 from .cluster.consensus import diffusion_map, modularity
 from .cluster.clusters import (Clusters, HalfWhiten, features_for_head, fit_temperature, head_probs,
                                      neighbor_support)
-from .cluster.loop import Run, one_thread, plain_torch, note_ctrl_c, tell_callbacks, Callback, StopFit
+from .cluster.loop import Run, one_thread, plain_torch, note_ctrl_c, tell_callbacks, StopFit
 from .train import check_counts, check_n_clusters, check_rows, warn_empty_clusters
 from .mcr2 import cluster_rate, coding_rate, membership, sampled_cluster_rate
 

@@ -39,7 +39,6 @@ def _scale_to_8bit(a:np.ndarray,          # pixels `[h, w]` of any real type
     else: a = (a-lo) * (255/(hi-lo)) if hi>lo else np.zeros_like(a)
     return np.rint(a).astype(np.uint8)
 
-# %% ../nbs/00_data.ipynb #2074a8a5
 def _scale_16(a:np.ndarray)->np.ndarray:
     "uint8 of 16-bit pixels: 65535 is white whatever the picture holds, so that a dark one stays dark"
     return ((a.astype(np.uint32)+128) // 257).astype(np.uint8)
@@ -54,7 +53,6 @@ def _short(e:BaseException)->str:
     text = (getattr(e, 'strerror', None) or str(e) or type(e).__name__).strip().splitlines()[0]
     return re.sub(r"""(^|[\s'"(])/.*$""", '', text)[:120].rstrip(' :')
 
-# %% ../nbs/00_data.ipynb #7d2da733
 def _flat_rgb(im:Image.Image)->Image.Image:
     "RGB of `im` in any Pillow mode, transparent parts over white"
     if im.mode=='RGB' and 'transparency' not in im.info: return im

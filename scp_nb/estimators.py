@@ -52,7 +52,6 @@ def number_to_make(
     if n>1: return n,f'coding length sees no more than one cluster; cut in {n}, as stability prefers.'
     return 2,'nothing says that there is more than one cluster; cut in 2 all the same.'
 
-# %% ../nbs/12_estimators.ipynb #aa1fde72
 def _how_many(n_clusters, feats, seed):
     "The number of clusters to make, and the estimate that it comes from, if any"
     if not isinstance(n_clusters, str): return n_clusters,None

@@ -215,7 +215,6 @@ def on_fit_end(self:LiveClusters,
     if self.widgets: self._draw_head()
     else: self._print_line(run, True)
 
-# %% ../nbs/11_live.ipynb #5bd6a054
 @patch
 def _wait_paused(self:LiveClusters):
     "Wait until told to go on"
@@ -272,7 +271,7 @@ def _clear(self:LiveClusters):
     self.parts.tools.children,self.parts.pause.description = (),'Pause'
     self._make_chips()
 
-# %% ../nbs/11_live.ipynb #b9573f9d
+# %% ../nbs/11_live.ipynb #c42ba777
 @patch
 def _make_chips(self:LiveClusters):
     "A button per cluster; all share their layouts, those of a colour their style"
@@ -298,7 +297,6 @@ def _colour_chips(self:LiveClusters):
     for b in self.parts.chips.children:
         b.style = self.on[cluster_style(b.cluster).colour] if b.cluster in self.chosen else self.off
 
-# %% ../nbs/11_live.ipynb #c42ba777
 @patch
 def choose(self:LiveClusters,
     cluster:int          # -1: outliers
@@ -333,7 +331,6 @@ def _refresh(self:LiveClusters):
     "Show in the saved notebook what is to be seen now"
     if self.handle is not None: self.handle.update(self)
 
-# %% ../nbs/11_live.ipynb #8e8f07e5
 @patch
 def _save_page(self:LiveClusters):
     "Write the page under the next free name, and say so"

@@ -155,7 +155,6 @@ def _invert(half, A, d, eps, grads):
             A[s,at] = V.reshape(len(V), -1).index_select(1, i*(b-a)+j)
     return rates,trace
 
-# %% ../nbs/05_mcr2.ipynb #9ecdc96f
 def _by_directions(Z, Pi, scale, eps, numbers, grads):
     "½ log det M and tr M⁻¹ of each column, Σ_j π_ij M_j⁻¹ z_i and z_iᵀ M_j⁻¹ z_i, from d×d matrices"
     (n,d),k,half = Z.shape,Pi.shape[1],_Half(Z.shape[1], Z.device)
@@ -200,7 +199,7 @@ def _by_points(Z, Pi, scale, eps, numbers, grads):
         gG += (W*s[:,:,None]*s[:,None,:]).sum(0)
     return rates,trace,gG@Z if grads else None,q
 
-# %% ../nbs/05_mcr2.ipynb #fb0c2897
+# %% ../nbs/05_mcr2.ipynb #f93f49a0
 class _ClusterRate(torch.autograd.Function):
     "R_c with its gradient, and the rate of each column, which carries no gradient"
     @staticmethod
@@ -231,7 +230,6 @@ def _shares(Pi, Z):
         raise ValueError("A membership must not hold negative numbers, NaN or infinity.")
     return Pi
 
-# %% ../nbs/05_mcr2.ipynb #f93f49a0
 def cluster_rate(
     Z:torch.Tensor,         # points `[n, d]`
     Pi:torch.Tensor,        # membership Π `[n, k]`, k ≤ n: share of each point in each cluster, not negative
@@ -281,7 +279,7 @@ def coding_length(Z:torch.Tensor,        # points `[N, d]`
     (N,d),labels = Z.shape,torch.as_tensor(labels, device=Z.device)
     return sum((len(c)+d)*coding_rate(c, eps) - len(c)*math.log(len(c)/N) for c in _clusters(Z, labels))
 
-# %% ../nbs/05_mcr2.ipynb #e4d0c5a6
+# %% ../nbs/05_mcr2.ipynb #0cc791af
 class _Balance(torch.autograd.Function):
     "Scale exp(S) to rows and columns that sum to 1; `S` is symmetric, its largest values on the diagonal"
     @staticmethod
@@ -310,7 +308,6 @@ class _Balance(torch.autograd.Function):
         a = torch.cholesky_solve(H.sum(1, keepdim=True), L)
         return H-(a+a.T)*Pi, None, None
 
-# %% ../nbs/05_mcr2.ipynb #0cc791af
 def membership(
     C:torch.Tensor,      # code of each point `[n, z]`, any length but 0: logits, or the features themselves
     eta:float=.175,      # entropy weight η; higher spreads each row over more points, towards 1/n for all

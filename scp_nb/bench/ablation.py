@@ -56,7 +56,7 @@ def without_family(found:dict,     # all candidates
     "Leave out a family"
     return {c: l for c,l in found.items() if family_of(c)!=family}
 
-# %% ../../nbs/bench/11_ablation.ipynb #fc5ab9db
+# %% ../../nbs/bench/11_ablation.ipynb #981bda5b
 def _choose(table, weights=None):
     "The candidate that these weights choose; None: the usual ones"
     if weights: table = table.assign(score=sum(w*table[c] for c,w in weights.items()))
@@ -72,7 +72,6 @@ def _left_out(space, found, fine, table, score):
         out[f'without {f}'] = score(left[_choose(score_partitions(space, left))]) if changes else out['all']
     return out | {f'without {m}': score(fine[_choose(table, WEIGHTS | {m: 0})]) for m in WEIGHTS}
 
-# %% ../../nbs/bench/11_ablation.ipynb #981bda5b
 def ablate_task(name:str,                # as in `TASKS`
                 data:str|Path|None,      # folder of the files in `SETS`; the digits need none
                 seed:int=0               # of the fit

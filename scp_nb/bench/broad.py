@@ -52,7 +52,7 @@ QUICK = tuple("""
     tiny100/5 tiny100/20@50 signdigits signdigits@10 signdigits+copies
     digits digits@10 digits/10*8""".split())
 
-# %% ../../nbs/bench/09_broad.ipynb #796f29ad
+# %% ../../nbs/bench/09_broad.ipynb #81cc7315
 def _parts(name):
     "Set, classes, draw, ratio, moved copies of each row, exact copies of some: what a task's name tells"
     form = r'([a-z0-9]+)(?:/(\d+)(?:\.(\d+))?)?(?:@(\d+))?(?:\*(\d+))?(\+copies)?'
@@ -62,7 +62,6 @@ def _parts(name):
                          '"/10" classes (or "/10.1", others), "@10" uneven, "*8" bursts, "+copies".')
     return found.groups()
 
-# %% ../../nbs/bench/09_broad.ipynb #81cc7315
 def _bursts(X, y, times, rng):
     "Fewer rows, each slightly moved so many times: 8,000 in all"
     rows = rng.permutation(len(X))[:8000//times]
@@ -221,7 +220,6 @@ def _margins(ACC, family):
     table['margin'] = table.fit_head-table['its ACC']
     return table.dropna(subset='margin').sort_values('margin')
 
-# %% ../../nbs/bench/09_broad.ipynb #a8794b28
 def _families(ACC, family):
     "Mean ACC by family; over families and over tasks; and of the best peer of each task"
     shown = ACC.assign(**{'best peer of each task': ACC.drop(columns='fit_head').max(axis=1)})

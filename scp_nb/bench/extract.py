@@ -45,7 +45,7 @@ def write_photos(folder:Path,           # directory to fill
     with ThreadPoolExecutor(n_cores()) as pool: list(pool.map(write, range(n)))
     return sorted(folder.glob('*.jpg'))
 
-# %% ../../nbs/bench/02_extract.ipynb #f3fdfcd7
+# %% ../../nbs/bench/02_extract.ipynb #18d07057
 def _rate(f, n:int)->float:
     "Images per second of `f`, which does `n` of them"
     start = time.perf_counter()
@@ -70,7 +70,6 @@ def _parts_of(images, backbone:Backbone, n_workers, processes:bool)->dict:
                              progress=False)
     return dict(forward=forward, reading=reading, whole=whole)
 
-# %% ../../nbs/bench/02_extract.ipynb #18d07057
 def bench_parts(images,                    # files to read
                 backbone:Backbone,         # network to time
                 rounds:int=5,              # how often each part is timed, in turns; medians are given
@@ -94,7 +93,7 @@ def bench_parts(images,                    # files to read
                 workers='processes' if processes else 'threads',
                 **{k: round(v, 1) for k,v in m.items()}, share=round(share, 3), bound=round(bound, 3))
 
-# %% ../../nbs/bench/02_extract.ipynb #302be167
+# %% ../../nbs/bench/02_extract.ipynb #cadad08c
 def _with(backbone, **changes):
     "The same backbone with other attributes"
     b = copy.copy(backbone)
@@ -116,7 +115,6 @@ def _with_ratios(rows:list)->list:
     return [r if 'forward' not in r else
             dict(r, times=round(r['forward']/first, 3), forward=round(r['forward'], 1)) for r in rows]
 
-# %% ../../nbs/bench/02_extract.ipynb #cadad08c
 def bench_choices(backbone:Backbone,    # network to time
                   rounds:int=5,         # how often each choice is timed; medians are given
                   batches:int=4,        # batches each time

@@ -25,7 +25,7 @@ def methods(
     def scp(X, k, seed): return fit_head(X, k, seed=seed)
     return {'SCP (fit_head)': (scp, (), None, True)} | peers()
 
-# %% ../../nbs/bench/12_quality.ipynb #215b2107
+# %% ../../nbs/bench/12_quality.ipynb #b2f98c92
 def _run_method(f, X, y, k, seed):
     "One run as a row of plain numbers"
     with quiet_threads():
@@ -37,7 +37,6 @@ def _run_method(f, X, y, k, seed):
     return dict(calibration(found, y), seed=seed, **s.values, blind_ACC=s.blind['ACC'][0], seconds=seconds,
                 clusters=len(np.unique(labels[labels>=0])), noise=float((labels<0).mean()))
 
-# %% ../../nbs/bench/12_quality.ipynb #b2f98c92
 def run_quality(
     sets:list,             # names as in `load_set`
     seeds:int=10,          # runs of each method that depends on a seed; others run once

@@ -22,7 +22,7 @@ from .common import (THREAD_VARIABLES, check_names, evoc, markdown_table, quiet_
 from .broad import (QUICK, STRANGERS, TASKS, broad_methods, broad_summary, calibration,
                                 check_files, in_order, load_task, stranger_auroc, task_family, task_sizes)
 
-# %% ../../nbs/bench/10_queue.ipynb #f4dbe455
+# %% ../../nbs/bench/10_queue.ipynb #b30ac8c0
 def _timed(f, *args):
     "What `f` gives, and its seconds of processor time: other programs on the machine do not count"
     start = time.process_time()
@@ -45,7 +45,6 @@ def _scores(found, y):
     if isinstance(found, Clusters): row['empty'] = found.n_clusters-n_found
     return row | calibration(found, y)
 
-# %% ../../nbs/bench/10_queue.ipynb #b30ac8c0
 def _run_group(job, data):
     "The rows of a job, one per method of its group"
     (X,y),group,seed = load_task(job['task'], data),broad_methods(True)[job['group']],job['seed']
@@ -102,7 +101,6 @@ def _start_worker(out, data, number):
                                 stderr=log, env=dict(os.environ, CUDA_VISIBLE_DEVICES='',
                                                      **dict.fromkeys(THREAD_VARIABLES, '1')))
 
-# %% ../../nbs/bench/10_queue.ipynb #78f7383b
 class _Workers:
     "Worker processes that share the jobs waiting; `told` gets each finished job"
     def __init__(self, out, data, jobs):
@@ -192,7 +190,6 @@ def broad_text(found:dict    # from `bench_broad`
     names = [name for name in ('headline', 'methods', 'families') if name in found]
     return '\n'.join(f'\n{found[name].round(3).to_string(index=name!="headline")}' for name in names)+'\n'
 
-# %% ../../nbs/bench/10_queue.ipynb #92709220
 def _write_broad(out, runs):
     "Write `broad.json`, a line per run, and `broad.md`; gives the summary"
     lines = runs.round(4).convert_dtypes().astype(object).where(runs.notna(), None).values.tolist()
@@ -201,7 +198,7 @@ def _write_broad(out, runs):
                   _summary_tables(found))
     return found
 
-# %% ../../nbs/bench/10_queue.ipynb #95050147
+# %% ../../nbs/bench/10_queue.ipynb #8d14bf0e
 def _groups_of(names):
     "Groups that hold these methods, or an error"
     every = broad_methods(True)
@@ -214,7 +211,6 @@ def _is_done(out, job):
     file = job_file(out, job)
     return file.is_file() and 'rows' in json.loads(file.read_text(encoding='utf-8'))
 
-# %% ../../nbs/bench/10_queue.ipynb #8d14bf0e
 def _jobs_of(tasks, groups, seeds, data, say):
     "What there is to do, small tasks first"
     for name,g in groups.items():

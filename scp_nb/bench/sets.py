@@ -10,7 +10,7 @@ __all__ = ['SETS', 'WORDNET_IDS', 'SetInfo', 'list_sets', 'cache_folder', 'fetch
 
 # %% ../../nbs/bench/01_sets.ipynb #b4f661bb
 import http.client, os, re, shutil, time, warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -203,7 +203,6 @@ def fetch_file(url:str,              # where the file is
     if md5 and calculate_md5(path)!=md5: _refuse(path, url, md5, f'Remove {path}, and call again.')
     return path
 
-# %% ../../nbs/bench/01_sets.ipynb #e6faa390
 def _explain_failure(e, url, path):
     "Why a try failed, in words; raises where another try is useless"
     reason = getattr(e, 'reason', e)
@@ -283,7 +282,6 @@ def _subset(key, split, root, download):
     new.labels,new.classes = np.array([order[l] for l in new.labels.tolist()], dtype=np.int64),list(ids)
     return new
 
-# %% ../../nbs/bench/01_sets.ipynb #355cbd30
 def _hub(key, split, root, download):
     "A split of WikiArt, which the package `datasets` downloads, checks and keeps"
     try: from datasets import load_dataset
@@ -294,7 +292,7 @@ def _hub(key, split, root, download):
         raise ConnectionError(f'WikiArt could not be downloaded: {" ".join(str(e).split())[:200]}') from e
     return ImageDataset(ds, np.asarray(ds['style']), ds.features['style'].names)
 
-# %% ../../nbs/bench/01_sets.ipynb #ae205026
+# %% ../../nbs/bench/01_sets.ipynb #411d104a
 _PACKS = dict(mnist='mnist.npz', signdigits='signdigits10_100.npz', cifar1020k='cifar10_images20k.npz')
 
 class _Jpegs:
@@ -314,7 +312,6 @@ def _pack(key, split, root, download):
         rows = np.flatnonzero(z['split']==dict(train=0, test=1)[split]) if split!='all' else slice(None)
     return images.subset(rows)
 
-# %% ../../nbs/bench/01_sets.ipynb #411d104a
 _OPEN = dict(torchvision=_torchvision, archive=_archive, subset=_subset, hub=_hub, pack=_pack,
              sklearn=lambda *args: digits()) | {'by hand': _by_hand}
 

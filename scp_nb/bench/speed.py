@@ -91,7 +91,7 @@ def training_speed(shapes:dict=_SHAPES   # what -> heads, dimensions, hidden uni
                          bfloat16_products=_best_seconds(half)/bare))
     return rows
 
-# %% ../../nbs/bench/04_speed.ipynb #b7701e36
+# %% ../../nbs/bench/04_speed.ipynb #fdd0b372
 def _faiss(U, k):
     import faiss
     faiss.omp_set_num_threads(torch.get_num_threads())
@@ -110,7 +110,6 @@ def _share_found(found, similarity):
     theirs = theirs[:,1:] if finds_itself else theirs[:,:-1]
     return float((np.abs(theirs-found.numpy())<1e-5).mean())
 
-# %% ../../nbs/bench/04_speed.ipynb #fdd0b372
 def neighbor_speed(
     n:int=50_000,   # rows
     d:int=512,      # dimensions
@@ -192,7 +191,7 @@ def beside_umap(sizes:tuple=_BESIDE,      # pairs of rows and clusters, for `cli
             found = run_apart('scp_nb.bench.speed:time_beside_umap', rows, k, t, threads=t)
             yield dict(what=what, n=n, k=k, threads=t, **found)
 
-# %% ../../nbs/bench/04_speed.ipynb #93454725
+# %% ../../nbs/bench/04_speed.ipynb #ef29ff0b
 # it ends with the process that started it, however that ends
 _SPIN = '''
 import os
@@ -213,7 +212,6 @@ def _busy_core():
         spin.kill()
         spin.communicate()
 
-# %% ../../nbs/bench/04_speed.ipynb #ef29ff0b
 def time_busy(what:str,          # "fit_head", "estimate_k" or "fit_cpp"
               X:np.ndarray,      # features `[n, d]`
               k:int=10,          # clusters, for those that are told
@@ -250,7 +248,7 @@ def beside_busy(calls:tuple=_CALLS,    # what to call, rows, clusters
         told = '' if name=='estimate_k' else f', k = {k}'
         yield dict(what=f'{name}, {n:,} × {d}{told}', n=n, k=k, **found)
 
-# %% ../../nbs/bench/04_speed.ipynb #03af2b19
+# %% ../../nbs/bench/04_speed.ipynb #b49d36c5
 def _time_file(X, k):
     "Fit a memory map and watch its memory. Runs in a process of its own"
     kinds = 'VmRSS', 'RssAnon'
@@ -275,7 +273,6 @@ def _write_rows(file, n, d, block=100_000):
         out[i:i+m] = rng.standard_normal((m, d), dtype=np.float32)+centres[rng.integers(10, size=m)]
     out.flush()
 
-# %% ../../nbs/bench/04_speed.ipynb #b49d36c5
 def large_speed(
     folder:Path,                          # where the files may lie: 4 bytes per number, removed at the end
     sizes:tuple=(1_000_000, 5_000_000),   # rows
@@ -316,7 +313,7 @@ def gpu_speed(n:int=50_000,    # rows
     return [dict(what=f'fit_head on {torch.cuda.get_device_name()}', seconds=time.perf_counter()-start,
                  rows=len(clusters))]
 
-# %% ../../nbs/bench/04_speed.ipynb #70099b1f
+# %% ../../nbs/bench/04_speed.ipynb #238afa9e
 _TITLES = dict(
     training='Training steps: `share` of the speed of float32 products of the same shapes; automatic '
              'differentiation takes `by_autograd` times as long; the products alone take '
@@ -335,7 +332,6 @@ def _speed_tables(found):
     return '\n'.join(f'{_TITLES[p]}\n\n{markdown_table([{c: text(v) for c,v in r.items()} for r in rows])}'
                      for p,rows in found.items() if rows)
 
-# %% ../../nbs/bench/04_speed.ipynb #238afa9e
 def bench_speed(out:Path,              # directory for `speed.json` and `speed.md`; must exist
                 say=print,             # called with a line after each row
                 sets:list|None=None,   # one name as in `load_set`, to fit beside UMAP; None: `clip_like` rows

@@ -65,7 +65,6 @@ def _pick(self:EditBar, n, verb):
     wanted = 'one cluster' if n==1 else 'two clusters'
     raise ValueError(f'Choose {wanted} to {verb}; {len(chosen)} are chosen.')
 
-# %% ../../nbs/view/04_editbar.ipynb #6c584dd7
 @patch
 def _merge(self:EditBar):
     a,b = self._pick(2, 'merge')

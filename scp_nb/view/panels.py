@@ -14,7 +14,6 @@ import numpy as np
 from fastcore.basics import patch
 from PIL import Image
 from scipy.optimize import linear_sum_assignment
-from ..evaluate import format_score
 from .pick import Thumbnails, cluster_style, tile
 from .pictures import MapPoints, number_places
 

@@ -112,7 +112,7 @@ def pick_images(
                              "for outliers.")
     return [_pick_cluster(clusters, int(c), n, n_doubtful, X) for c in which]
 
-# %% ../../nbs/view/00_pick.ipynb #75ba81b4
+# %% ../../nbs/view/00_pick.ipynb #e0180d25
 def _image_rows(clusters, images)->Sequence:
     "For each clustered row its row in `images`: by name where names agree, else by position"
     a,b = list(clusters.names),list(images.names)
@@ -122,7 +122,6 @@ def _image_rows(clusters, images)->Sequence:
     raise ValueError(f"{len(b):,} images for {len(a):,} clustered rows, and their names do not match. "
                      "Pass the images whose features were clustered.")
 
-# %% ../../nbs/view/00_pick.ipynb #e0180d25
 class Thumbnails:
     "Small square copies of the images that were clustered, each read once"
     def __init__(self, clusters,   # `Clusters`; their names tell which image is which row

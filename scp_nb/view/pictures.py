@@ -34,7 +34,7 @@ def _place_row(canvas:np.ndarray, pick:Pick, thumbs:Thumbnails, y:int, n_central
             x = (first+j)*(px+_GAP)+shift
             canvas[y:y+px, x:x+px] = tile(thumbs[row], px)
 
-# %% ../../nbs/view/01_pictures.ipynb #cbd70eb3
+# %% ../../nbs/view/01_pictures.ipynb #f726086e
 def _gallery(thumbs:Thumbnails, picks:list, n:int, n_doubtful:int, px:int, more:int)->Figure:
     "Draw picks as rows of tiles, one canvas pixel per figure pixel"
     heights = [_HEAD+(px+14 if p.size else 0) for p in picks]
@@ -63,7 +63,6 @@ def _gallery(thumbs:Thumbnails, picks:list, n:int, n_doubtful:int, px:int, more:
     ax.text(0, H-11, ' · '.join(foot), **small)
     return fig
 
-# %% ../../nbs/view/01_pictures.ipynb #f726086e
 def show_clusters(
     clusters,                   # `Clusters`
     images=None,                # the images, as `as_images` takes them; None: `clusters.images`

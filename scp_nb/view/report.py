@@ -158,7 +158,6 @@ def _k_words(k_estimate, n_clusters:int)->str:
     differs = '' if k_estimate.k==n_clusters else f' This report has {n_clusters:,}.'
     return f'The estimate is {k_estimate.k:,}{between}.{differs}'
 
-# %% ../../nbs/view/06_report.ipynb #2559e1ea
 def _k_curve(k_estimate, n_clusters:int)->dict|None:
     "The curve in the units of a picture of 560 × 270, with ticks, the estimate and its interval"
     if k_estimate is None: return None
@@ -237,7 +236,6 @@ def _code_to_reuse(features, head:str)->str:
             'clusters.predict(new)         # cluster of each image\n'
             'clusters.predict_proba(new)   # how sure it is')
 
-# %% ../../nbs/view/06_report.ipynb #0f231a65
 def _lists(skipped:Mapping, missing:Mapping, most:int=200)->list:
     "Files that could not be used, with reasons, as (title, items, number left out)"
     named = (('skipped when the images were read', skipped),

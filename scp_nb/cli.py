@@ -237,8 +237,8 @@ def scp_features(
     check_place(out, force)
     file = Path(out)/'features.npy'
     before = file.stat().st_mtime_ns if file.is_file() else None
-    _Network(backbone, checkpoint, device, batch_size).features(images, out, n_workers=workers, force=force,
-                                                                update=update)
+    network = _Network(backbone, checkpoint, device, batch_size)
+    network.features(images, out, n_workers=workers, force=force, update=update)
     _say('Wrote' if file.stat().st_mtime_ns!=before else 'Complete',
          f'{out}   (Features.load({str(out)!r}) in Python)')
 

@@ -125,8 +125,8 @@ def _inverse_root(half, A, W, a, b, eps):
         M = A[:,at].index_select(1, full).view(-1, b-a, b-a)
         M.diagonal(dim1=1, dim2=2).add_(1)
         L = _cholesky(M, eps)
-        W[:,a:b,a:b] = torch.linalg.solve_triangular(L, torch.eye(b-a, dtype=L.dtype, device=L.device),
-                                                     upper=False)
+        one = torch.eye(b-a, dtype=L.dtype, device=L.device)
+        W[:,a:b,a:b] = torch.linalg.solve_triangular(L, one, upper=False)
         return L.diagonal(dim1=1, dim2=2).log().sum(1)
     at,c = half.squares[a,b]
     rate = _inverse_root(half, A, W, a, c, eps)

@@ -122,8 +122,8 @@ def cpp_table(rows:list      # runs of `bench_cpp`, as dicts
              )->pd.DataFrame:   # one row per set and method: mean ± standard deviation over seeds
     "Summarise runs by mean and spread"
     scores = ['ACC', 'NMI', 'precision', 'precision_z']
-    runs = pd.DataFrame(rows).reindex(columns=['set', 'method',
-                                               *scores]).groupby(['set', 'method'], sort=False)
+    runs = pd.DataFrame(rows).reindex(columns=['set', 'method', *scores])
+    runs = runs.groupby(['set', 'method'], sort=False)
     return runs[scores].agg(mean_and_spread).assign(runs=runs.size()).reset_index()
 
 # %% ../../nbs/bench/03_cpp.ipynb #93811bc2

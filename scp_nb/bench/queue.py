@@ -95,11 +95,11 @@ _WORKER = 'import sys; from scp_nb.bench.queue import broad_worker; broad_worker
 def _start_worker(out, data, number):
     "A process with one thread and no graphics card, out of reach of Ctrl-C: we end it ourselves"
     folder = '' if data is None else str(Path(data).resolve())
+    env = dict(os.environ, CUDA_VISIBLE_DEVICES='', **dict.fromkeys(THREAD_VARIABLES, '1'))
     with open(out/'runs'/f'worker{number}.log', 'w', encoding='utf-8') as log:
         return subprocess.Popen([sys.executable, '-c', _WORKER, str(out.resolve()), folder], text=True,
                                 start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                stderr=log, env=dict(os.environ, CUDA_VISIBLE_DEVICES='',
-                                                     **dict.fromkeys(THREAD_VARIABLES, '1')))
+                                stderr=log, env=env)
 
 class _Workers:
     "Worker processes that share the jobs waiting; `told` gets each finished job"

@@ -45,7 +45,8 @@ class LiveClusters(Board, Callback):
         self.budget,self.folder = Budget(every, budget, clock),Path(folder)
         in_notebook = hasattr(get_ipython(), 'kernel') or 'google.colab' in sys.modules
         self.widgets = in_notebook if widgets is None else widgets
-        self.box,self.handle,self.thread,self.background,self.broken = None,None,None,False,False
+        self.box = self.handle = self.thread = None
+        self.background = self.broken = False
         self._stop,self._go,self._over = (threading.Event() for _ in range(3))
         self._reset(0)
 
@@ -55,7 +56,8 @@ def _reset(self:LiveClusters, k):
     self._begin(k)
     self.state,self.pace,self.touched = 'waiting','',False
     self.stage = self.error = self.clusters = self.now = self.took = None
-    self.since,self.terms,self.soft,self.said = (0, 0),{},SoftCodes(k),-math.inf
+    self.since,self.terms = (0, 0),{}
+    self.soft,self.said = SoftCodes(k),-math.inf
     self.html.clear()
     self._stop.clear()
     self._go.set()
@@ -69,7 +71,8 @@ def __repr__(self:LiveClusters): return f'LiveClusters: {len(self.features):,} i
 def _keep_terms(self:LiveClusters, run):
     "Keep the numbers of an epoch"
     if run.stage!=self.stage:
-        self.stage,self.since,self.terms,self.stride = run.stage,(self.budget.elapsed, run.epoch),{},1
+        self.stage,self.since = run.stage,(self.budget.elapsed, run.epoch)
+        self.terms,self.stride = {},1
     for name in LOSS_TERMS:
         v = getattr(run, name, None)
         if not isinstance(v, float): continue

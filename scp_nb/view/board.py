@@ -60,7 +60,8 @@ def _choose(self:Board, among):
 @patch
 def _begin(self:Board, k):
     "An empty board for `k` clusters"
-    self.k,self.probs,self.pictured,self.layout = k,None,-math.inf,SoftMap(self.plane, k) if k else None
+    self.k,self.probs,self.pictured = k,None,-math.inf
+    self.layout = SoftMap(self.plane, k) if k else None
     self.chosen = set(range(min(k, 6))) if self.which is None else {int(c) for c in self.which if -1<=c<k}
 
 @patch

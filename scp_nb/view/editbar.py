@@ -23,7 +23,8 @@ class EditBar:
         changed,               # called with the new `Clusters` after every edit
         features=None          # what was clustered, for splitting; None: that of the clusters
     ):
-        self.clusters,self.chosen,self.changed,self.features,self.before = clusters,chosen,changed,features,[]
+        self.clusters,self.features,self.before = clusters,features,[]
+        self.chosen,self.changed = chosen,changed
         def button(text, do, tip):
             b = W.Button(description=text, tooltip=tip, layout=W.Layout(width='auto'))
             b.on_click(lambda _: self._apply(do))

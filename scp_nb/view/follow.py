@@ -26,7 +26,9 @@ class Budget:
 
     def begin(self):
         "Start to count"
-        self.start,self.last,self.spent,self.cost,self.idle,self.drawn = self.clock(),-math.inf,0.,0.,0.,0
+        self.start,self.last = self.clock(),-math.inf
+        self.spent = self.cost = self.idle = 0.
+        self.drawn = 0
 
     elapsed = property(lambda self: self.clock()-self.start-self.idle,
                        doc='Seconds since `begin`, without pauses')

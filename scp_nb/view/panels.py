@@ -131,7 +131,8 @@ def sizes_svg(sizes:np.ndarray,        # images per cluster, `[k]`
               chosen:set=frozenset()   # clusters to draw in full colour; none: all
              )->str:                   # an `<svg>` element
     "Draw one column per cluster, and a line at the mean"
-    k,top,W,H = len(sizes),max(float(np.max(sizes, initial=0)), 1e-9),1000,460
+    W,H,k = 1000,460,len(sizes)
+    top = max(float(np.max(sizes, initial=0)), 1e-9)
     step = W/max(k, 1)
     w,out = step*(.78 if k<=60 else .9),[]
     for c,s in enumerate(np.asarray(sizes).tolist()):
@@ -169,7 +170,9 @@ class Stamps:
         thumbs:Thumbnails,     # where images come from
         px:int=48,             # width of a picture in pixels; tiny images stay as they are
         clock=None             # called without arguments for the time in seconds; None reads without a limit
-    ): self.thumbs,self.px,self.clock,self.kept,self.until,self.read = thumbs,px,clock,{},math.inf,0
+    ):
+        self.thumbs,self.px,self.clock = thumbs,px,clock
+        self.kept,self.until,self.read = {},math.inf,0
 
     missing = property(lambda self: len(self.thumbs.missing), doc='Images that could not be read')
 

@@ -27,7 +27,8 @@ from .pictures import (MapPoints, map_points, number_places, plot_map, save_png,
 
 # %% ../../nbs/view/06_report.ipynb #304a1dc2
 # at most: cards, thumbnails on cards, doubtful images, bytes of pictures, bytes of names to search in
-_CARDS,_THUMBS,_DOUBTFUL,_BYTES,_LISTED = 200,1600,24,9_000_000,2_000_000
+_CARDS,_THUMBS,_DOUBTFUL = 200,1600,24
+_BYTES,_LISTED = 9_000_000,2_000_000
 
 def _layout(n_cards:int, n_images:int)->tuple:
     "Images per card, how many are doubtful, and the width of a thumbnail in pixels, for whole rows of six"

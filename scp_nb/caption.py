@@ -379,7 +379,7 @@ def caption_clusters(
     _check_naming(f, T, work.sizes, v, distinct, method)
     return work.captions(*(work.by_contrast() if method=='contrast' else work.by_votes()), distinct)
 
-# %% ../nbs/08_caption.ipynb #7a8025ec
+# %% ../nbs/08_caption.ipynb #b95beb57
 def _query(query, backbone, prompts):
     "Unit vector of a text, a picture or a file of one"
     if isinstance(query, Image.Image): x = backbone.encode(backbone.transform(to_rgb(query))[None]).numpy()
@@ -397,7 +397,6 @@ def _nearest(X, q, n):
     rows = np.argsort(-s, kind='stable')[:n]
     return rows,s[rows]
 
-# %% ../nbs/08_caption.ipynb #b95beb57
 def search(features,            # features `[n, d]` of the images to search
            backbone:Backbone,   # that made them; must read words if `query` is one
            query,               # words, a Pillow picture, or the Path of one

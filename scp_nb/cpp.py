@@ -141,7 +141,6 @@ def _sides(pairs, prepare, X, rows, g, dev):
     if pairs is None: return prepare(X[rows].to(dev)),1
     return prepare(torch.cat(pairs.batch(rows, g)).to(dev)),2
 
-# %% ../nbs/06_cpp.ipynb #faba8408
 def _batches(n, b, steps, g):
     "Row numbers for each step: batches of equal size, in passes over all rows"
     done = 0
@@ -251,8 +250,8 @@ def _fill_in(s:_Settings, k, n):
     "Check the settings of a fit, and fill in what was left open"
     if s.prior not in ('uniform', 'learned'):
         raise ValueError(f'prior must be "uniform" or "learned"; got {s.prior!r}.')
-    check_counts(**{w: getattr(s, w) for w in ('z', 'hidden', 'steps', 'batch_size', 'n_columns',
-                                               'landmarks')})
+    counts = 'z', 'hidden', 'steps', 'batch_size', 'n_columns', 'landmarks'
+    check_counts(**{name: getattr(s, name) for name in counts})
     _check_numbers(warmup=(s.warmup,0,1e9), eta=(s.eta,1e-3,1e3), eps=(s.eps,1e-4,1e4),
                    align=(s.align,0,1e6), gamma=(s.gamma,0,1e6), keep=(s.keep,0,1), lr=(s.lr,1e-9,10))
     s.z,s.batch_size = _width(s.z, k),min(n, s.batch_size or max(512, 10*k))

@@ -183,7 +183,7 @@ def k_table(rows:list     # runs of `bench_k`, as dicts
                                         **g[[*_DIGITS]].mean(), runs=g.runs.sum())]))
     return pd.concat(parts, ignore_index=True).round(_DIGITS)
 
-# %% ../../nbs/bench/08_k.ipynb #f77c05be
+# %% ../../nbs/bench/08_k.ipynb #34f06973
 def _usual_partitions(X, ks, seed):
     "Partitions by k, each from scikit-learn"
     Z = prepare_rows(X)
@@ -209,7 +209,6 @@ def _our_curve(X, ks, n_dims, seed):
     pairs = look_pairs(looks)
     return {k: float(cross_length(looks, pairs, k, n_dims).mean()) for k in ks}
 
-# %% ../../nbs/bench/08_k.ipynb #34f06973
 def curve_times(X:np.ndarray,            # features `[n, d]`
                 ks=range(2, 61, 2),      # values of k to measure
                 seed:int=0               # of all ways

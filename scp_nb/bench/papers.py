@@ -94,7 +94,6 @@ def _load_named(name, device):
     spec,_,file = name.partition('@')
     return load_backbone(spec, file or None, device=device)
 
-# %% ../../nbs/bench/07_papers.ipynb #ad649294
 def _default_backbones(info):
     "Backbones for a set where none are named: the papers' ones, or those that need no download"
     if info.how not in ('pack', 'sklearn'): return ['open_clip:ViT-B-32/openai', 'open_clip:ViT-L-14/openai']
@@ -205,7 +204,6 @@ def _earlier_results(out, force):
         raise FileExistsError(f'"{out.name}" holds something else. Give another directory.')
     return dict(sets={}, runs=[], extractions=[]) if force or not found else found
 
-# %% ../../nbs/bench/07_papers.ipynb #7add64a1
 class _Results:
     "Everything found so far, in a directory"
     def __init__(self, out, settings, force):
@@ -252,7 +250,6 @@ def _short_error(e, out, root):
         text = text.replace(str(path), name)
     return text
 
-# %% ../../nbs/bench/07_papers.ipynb #9d6e1448
 def _left_out(a, method):
     "Why a method cannot run on these arrays, or None"
     _,needs,most,_ = paper_methods()[method]
@@ -286,7 +283,6 @@ def _command(sets, backbones, methods, seeds, quick, limit, n_views):
     words = [f'--{option} {shlex.quote(str(v))}' for option,v in told.items() if v]
     return ' '.join(['scp_bench papers', *words, *(['--quick'] if quick else []), '--out DIR'])
 
-# %% ../../nbs/bench/07_papers.ipynb #c0a93d74
 def _measure_set(results, of:_Set, backbone, methods, seeds, say, **where):
     "Everything on one set and backbone; what is in its way is written down"
     info,what = of.info,dict(set=of.key, backbone=backbone)

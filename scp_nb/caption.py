@@ -9,7 +9,7 @@ __all__ = ['Planted', 'planted_names', 'Caption', 'Captions', 'caption_clusters'
            'encode_texts', 'text_features', 'vocabulary']
 
 # %% ../nbs/08_caption.ipynb #d1d27fc6
-import html, math
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,9 +22,10 @@ from .data import ImageFiles, to_rgb
 from .extract.backbones import Backbone, default_backbone, load_backbone
 from .extract.parallel import blocks
 from .features import Features, as_features, extract_features
-from .extract.vocabulary import PROMPTS, Vocabulary, encode_texts, text_features, vocabulary, has_text_tower, as_prompts
-
-_all_ = ['PROMPTS', 'Vocabulary', 'encode_texts', 'text_features', 'vocabulary']   # people look for them here
+from .extract.vocabulary import (PROMPTS, Vocabulary, as_prompts, encode_texts, has_text_tower,
+                                       text_features, vocabulary)
+# people look for these here
+_all_ = ['PROMPTS', 'Vocabulary', 'encode_texts', 'text_features', 'vocabulary']
 
 # %% ../nbs/08_caption.ipynb #09255cb9
 @dataclass
@@ -32,13 +33,12 @@ class Planted:
     "Images and texts made jointly, with the names that would be right"
     X:np.ndarray          # images, float32 `[n, d]`, rows of length 1
     labels:np.ndarray     # cluster of each image, int64 `[n]`
-    words:list            # candidate names; what they say is what they are, for reading: "thing 3", "synonym of thing 3"
+    words:list            # candidate names, which say what they are: "thing 3", "synonym of thing 3"
     T:np.ndarray          # their vectors, float32 `[len(words), d]`, rows of length 1
     accepts:list          # for each cluster the names that are right; an empty set where only silence is
 
-# %% ../nbs/08_caption.ipynb #43c9b973
 def _concepts(k, n_words, g, d):
-    "Directions of classes and words, names of the words and which are right: of families, synonyms, parents, close rivals, strangers"
+    "Directions of classes and words, names of the words, and for each class which of them are right"
     def N(n): return g.normal(size=(n, d))/math.sqrt(d)
     families = max(50, k//5)
     parents,up = N(families),g.integers(families, size=k)
@@ -47,21 +47,24 @@ def _concepts(k, n_words, g, d):
     half,rest = (k+1)//2,max(10, n_words-3*k-len(parents))
     cousins = math.sqrt(.4)*parents[g.integers(len(parents), size=rest//2)]+math.sqrt(.6)*N(rest//2)
     words = np.concatenate([things, things[:half], parents, rivals, cousins, N(rest-rest//2)])
-    names = [f'thing {c}' for c in range(k)]+[f'synonym of thing {c}' for c in range(half)]+[f'kind {p}' for p in range(len(parents))]
+    names = ([f'thing {c}' for c in range(k)]+[f'synonym of thing {c}' for c in range(half)]+
+             [f'kind {p}' for p in range(len(parents))])
     names += [f'other {i}' for i in range(len(words)-len(names))]
-    accepts = [{f'thing {c}', f'kind {up[c]}'} | ({f'synonym of thing {c}'} if c<half else set()) for c in range(k)]
+    accepts = [{f'thing {c}', f'kind {up[c]}'} | ({f'synonym of thing {c}'} if c<half else set())
+               for c in range(k)]
     return things,words,names,accepts
 
 # %% ../nbs/08_caption.ipynb #cc2054ac
-def planted_names(k:int=10,            # clusters, at least 10; of ten, one is half of another's class, and about one in twenty has no name
-                  per:int=30,          # images per cluster
-                  n_words:int=5000,    # candidate names, about
-                  d:int=512,           # width
-                  noise:float=4.,      # length of an image's own part, where that of its class is about 1
-                  hubs:float=.02,      # share of texts that are near all images
-                  wrong:float=.1,      # share of images that are in a random cluster
-                  seed:int=0           # of everything
-                 )->Planted:           # the set
+def planted_names(
+    k:int=10,           # clusters, 10 or more; a tenth are halves of others' classes, a twentieth has no name
+    per:int=30,         # images per cluster
+    n_words:int=5000,   # candidate names, about
+    d:int=512,          # width
+    noise:float=4.,     # length of an image's own part, where that of its class is about 1
+    hubs:float=.02,     # share of texts that are near all images
+    wrong:float=.1,     # share of images that are in a random cluster
+    seed:int=0          # of everything
+)->Planted:             # the set
     "Make images and texts of which it is known who names whom"
     g = np.random.default_rng(seed)
     things,W,words,accepts = _concepts(k, n_words, g, d)
@@ -73,7 +76,8 @@ def planted_names(k:int=10,            # clusters, at least 10; of ten, one is h
     of[halves:2*halves] = of[:halves]
     accepts = [accepts[c] for c in of]
     truth = np.repeat(of, per)
-    truth[-per:] = of[g.integers(k-1, size=per)]                          # the last cluster: images of all kinds
+    # the last cluster: images of all kinds
+    truth[-per:] = of[g.integers(k-1, size=per)]
     image_cone,text_cone = 3*N(1),3*N(1)
     X = things[truth]+image_cone+noise*N(len(truth))
     T = W+.5*N(len(W))+text_cone
@@ -98,8 +102,8 @@ def _means(X, labels, k):
     return M/np.maximum(np.bincount(labels[labels>=0], minlength=k), 1)[:,None]
 
 # %% ../nbs/08_caption.ipynb #5e4e1f6e
-def _best(M, T, n, room=2**24):
-    "Best `n` words by `M @ T.T` for each row of `M`, as numbers and scores; then middle and spread of the scores of all words"
+def _best_words(M, T, n, room=2**24):
+    "Best `n` words by `M @ T.T` of each row of `M`, their scores, and middle and spread of all scores"
     M,n = M.astype(np.float32),min(n, len(T))
     words,scores = np.empty((len(M), n), np.int64),np.empty((len(M), n), np.float32)
     middle,spread = np.empty((2, len(M)))
@@ -132,8 +136,8 @@ def _votes(X, labels, T, short, top, shift=None, room=2**22):
     return votes.numpy(),voters.numpy()
 
 # %% ../nbs/08_caption.ipynb #39d9e801
-def _chance(X, rows, sizes, draws=200, most=1000, seed=0):
-    "Deviations of random groups from their mean, as if each were one image of infinitely many; and the scale of each size"
+def _random_groups(X, rows, sizes, draws=200, most=1000, seed=0):
+    "Deviations of random groups from their mean, as of groups of one image; and the scale of each size"
     g,n = np.random.default_rng(seed),len(rows)
     size = max(1, min(most, n//2, int(np.median(sizes[sizes>0]))))
     picked = (np.sort(rows[g.choice(n, size, replace=False)]) for _ in range(draws))
@@ -143,8 +147,8 @@ def _chance(X, rows, sizes, draws=200, most=1000, seed=0):
 def _thresholds(X, labels, sizes, T, spread, alpha):
     "Score, in spreads, that the best word of each cluster must pass"
     of_words = -ndtri(-np.expm1(np.log1p(-alpha)/len(T)))
-    G,scale = _chance(X, np.flatnonzero(labels>=0), sizes)
-    _,scores,middle,_ = _best(G, T, 1)
+    G,scale = _random_groups(X, np.flatnonzero(labels>=0), sizes)
+    _,scores,middle,_ = _best_words(G, T, 1)
     return np.maximum(of_words, np.quantile(scores[:,0]-middle, 1-alpha)*scale/spread)
 
 # %% ../nbs/08_caption.ipynb #302dd5bb
@@ -170,7 +174,8 @@ class Caption:
     size:int                                    # images in it
     name:str|None                               # None where no name is good
     best:str|None                               # the word that comes first, good or not
-    score:float                                 # of that word: spreads above the middle of all words; for "votes" the votes per image
+    # of that word, in spreads above the middle, or votes per image
+    score:float
     needed:float                                # a score has to pass this
     agree:float                                 # share of the images which have it among their `top` words
     runners_up:list = field(default_factory=list)   # the next words, as (word, score), best first
@@ -183,48 +188,57 @@ class Captions(list):
     @property
     def names(self)->list: return [str(c) for c in self]
 
-    def to_frame(self)->pd.DataFrame:    # columns caption, score, needed, agree, size, runners_up (words with scores, as text)
+    def to_frame(self
+                )->pd.DataFrame:  # columns caption, score, needed, agree, size and runners_up, as text
         "One row per cluster"
-        rows = [dict(cluster=c.cluster, caption=str(c), score=c.score, needed=c.needed, agree=c.agree, size=c.size,
-                     runners_up=', '.join(f'{w} ({s:.1f})' for w,s in c.runners_up)) for c in self]
-        return pd.DataFrame(rows, columns=['cluster','caption','score','needed','agree','size','runners_up']).set_index('cluster')
+        rows = [dict(cluster=c.cluster, caption=str(c), score=c.score, needed=c.needed, agree=c.agree,
+                     size=c.size, runners_up=', '.join(f'{w} ({s:.1f})' for w,s in c.runners_up))
+                for c in self]
+        columns = ['cluster', 'caption', 'score', 'needed', 'agree', 'size', 'runners_up']
+        return pd.DataFrame(rows, columns=columns).set_index('cluster')
 
-    def __repr__(self): return f'Captions: {sum(c.name is not None for c in self):,} of {len(self):,} clusters have a good name'
+    def __repr__(self):
+        n_named = sum(c.name is not None for c in self)
+        return f'Captions: {n_named:,} of {len(self):,} clusters have a good name'
+
     def _repr_html_(self): return self.to_frame().round(2).to_html(escape=True)
 
 # %% ../nbs/08_caption.ipynb #94db85c0
-def _same_network(f:Features, backbone):
+def _check_network(f:Features, backbone):
     "Error if `f` says that another network made it"
-    if backbone is None: return
-    spec,made = f.meta.get('spec'),f.meta.get('backbone') or {}
-    if spec and not spec.startswith('file:') and spec!=backbone.spec:
-        raise ValueError(f'these features were made by "{spec}", and words would be read by "{backbone.spec}". '
-                         'Give the backbone that made them.')
-    ours = backbone.provenance
-    if made.get('sha256')!=ours.get('sha256') and spec and not spec.startswith('file:'):
-        raise ValueError(f'"{spec}" had other weights when these features were made: the SHA-256 of its file differs. Give the same file.')
+    spec,made,ours = f.meta.get('spec'),f.meta.get('backbone') or {},backbone.provenance
+    if spec and not spec.startswith('file:'):
+        if spec!=backbone.spec:
+            raise ValueError(f'these features were made by "{spec}", and words would be read by '
+                             f'"{backbone.spec}". Give the backbone that made them.')
+        if made.get('sha256')!=ours.get('sha256'):
+            raise ValueError(f'"{spec}" had other weights when these features were made: the SHA-256 of its '
+                             'file differs. Give the same file.')
     if backbone.d and f.shape[1]!=backbone.d:
-        raise ValueError(f'features have width {f.shape[1]}, "{backbone.spec}" gives {backbone.d}. Give the backbone that made them.')
+        raise ValueError(f'features have width {f.shape[1]}, "{backbone.spec}" gives {backbone.d}. Give the '
+                         'backbone that made them.')
 
 # %% ../nbs/08_caption.ipynb #78fa3e09
-def _seen_with_words(f:Features, backbone, images, naming):
-    "Features and a backbone that reads words: those given where they can, else the images encoded again by `naming`"
+def _with_text_tower(f:Features, backbone, images, naming):
+    "Features and a backbone that reads words: those given, or the images encoded again by `naming`"
     if backbone is None and str(f.meta.get('spec', '')).startswith('open_clip:'): backbone = f.backbone()
-    if backbone is not None: _same_network(f, backbone)
+    if backbone is not None: _check_network(f, backbone)
     if has_text_tower(backbone): return f,backbone
     what = backbone.spec if backbone is not None else f.meta.get('spec', 'what made these features')
     images = f.images if images is None else images
     if images is None:
-        raise ValueError(f'"{what}" cannot read words, so a CLIP must see the images for naming. Give them: images=..., in the '
-                         'order of the features. The clusters can be used without names.')
+        raise ValueError(f'"{what}" cannot read words, so a CLIP must see the images for naming. Give them: '
+                         'images=..., in the order of the features. The clusters can be used without names.')
     try: clip = naming if isinstance(naming, Backbone) else load_backbone(naming)
     except (RuntimeError, ValueError) as e:
         raise RuntimeError(f'"{what}" cannot read words, and the CLIP for naming cannot be had: {e} '
                            'The clusters can be used without names.') from e
-    if not has_text_tower(clip): raise ValueError(f'naming must be a CLIP, which reads words; got "{clip.spec}".')
+    if not has_text_tower(clip):
+        raise ValueError(f'naming must be a CLIP, which reads words; got "{clip.spec}".')
     again = extract_features(images, clip, progress=False)
     if len(again)!=len(f):
-        raise ValueError(f'{len(again):,} images could be read for naming, and there are {len(f):,} rows. Give the same images.')
+        raise ValueError(f'{len(again):,} images could be read for naming, and there are {len(f):,} rows. '
+                         'Give the same images.')
     return again,clip
 
 # %% ../nbs/08_caption.ipynb #b5ce8e95
@@ -235,7 +249,8 @@ def _words_and_texts(words, texts, backbone, prompts, cache, progress):
     texts = np.asarray(texts, dtype=np.float32)
     n = len(v) if isinstance(words, Vocabulary) else v.n_given
     if texts.ndim!=2 or len(texts)!=n:
-        raise ValueError(f'texts must be [{n:,}, d], one row per word of the vocabulary; got {list(texts.shape)}.')
+        raise ValueError(f'texts must be [{n:,}, d], one row per word of the vocabulary; got '
+                         f'{list(texts.shape)}.')
     if not np.isfinite(texts).all(): raise ValueError('texts hold NaN or infinity. Encode them again.')
     return v,_unit(texts if isinstance(words, Vocabulary) else texts[v.first])
 
@@ -243,11 +258,11 @@ def _as_labels(clusters, n):
     "Cluster of each image and the number of clusters"
     labels = np.asarray(getattr(clusters, 'labels', clusters))
     if labels.ndim!=1 or labels.dtype.kind not in 'iu' or len(labels)!=n:
-        raise ValueError(f'clusters must be `Clusters`, or one whole number per row of features, {n:,}; got {labels.dtype} '
-                         f'{list(labels.shape)}.')
+        raise ValueError(f'clusters must be `Clusters`, or one whole number per row of features, {n:,}; got '
+                         f'{labels.dtype} {list(labels.shape)}.')
     if labels.min()<-1 or labels.max()<0:
-        raise ValueError('clusters are numbered from 0, outliers are -1, and at least one image must be in one; '
-                         f'got numbers from {labels.min()} to {labels.max()}.')
+        raise ValueError('clusters are numbered from 0, outliers are -1, and at least one image must be in '
+                         f'one; got numbers from {labels.min()} to {labels.max()}.')
     return labels.astype(np.int64),int(max(getattr(clusters, 'n_clusters', 0), labels.max()+1))
 
 # %% ../nbs/08_caption.ipynb #b1e1fb6a
@@ -258,9 +273,11 @@ def _check_naming(f, T, sizes, v, distinct, method):
         raise ValueError(f'features have width {f.shape[1]} and texts {T.shape[1]}: two different networks. '
                          'Give the backbone that made the features.')
     if distinct and len(v)<used:
-        raise ValueError(f'{used:,} clusters cannot have different names out of {len(v):,}. Give more words, or distinct=False.')
+        raise ValueError(f'{used:,} clusters cannot have different names out of {len(v):,}. Give more words, '
+                         'or distinct=False.')
     if method=='contrast' and used<2:
-        raise ValueError('one cluster has no others to be compared with. Use method="votes", or more clusters.')
+        raise ValueError('one cluster has no others to be compared with. Use method="votes", or more '
+                         'clusters.')
 
 # %% ../nbs/08_caption.ipynb #3d84649d
 @dataclass
@@ -282,23 +299,25 @@ class _Naming:
         return _means(self.X, self.labels, self.k)
 
     def by_contrast(self):
-        "Best words, their scores in spreads, the scores needed, and the share of images that agree, for every cluster"
+        "Best words, scores in spreads, scores needed, and share of images that agree, for every cluster"
         center = self.M[self.sizes>0].mean(0)
-        short,scores,middle,spread = _best(self.M-center, self.T, _SHORT)
-        z = (scores-middle[:,None])/spread[:,None]
-        agree = _votes(self.X, self.labels, self.T, short, self.top, center)[1]/np.maximum(self.sizes, 1)[:,None]
-        return short, z, _thresholds(self.X, self.labels, self.sizes, self.T, spread, self.alpha), agree
+        short,scores,middle,spread = _best_words(self.M-center, self.T, _SHORT)
+        _,voters = _votes(self.X, self.labels, self.T, short, self.top, center)
+        needed = _thresholds(self.X, self.labels, self.sizes, self.T, spread, self.alpha)
+        return (short, (scores-middle[:,None])/spread[:,None], needed,
+                voters/np.maximum(self.sizes, 1)[:,None])
 
     def by_votes(self, draws=20, most=1000):
         "The same by CPP's votes; a score is votes per image, and random groups say how many are needed"
-        short = _best(self.M, self.T, _SHORT)[0]
+        short = _best_words(self.M, self.T, _SHORT)[0]
         votes,voters = _votes(self.X, self.labels, self.T, short, self.top)
         size,rows = np.maximum(self.sizes, 1)[:,None],np.flatnonzero(self.labels>=0)
         g,m = np.random.default_rng(0),min(most, len(rows), max(1, int(np.median(self.sizes[self.sizes>0]))))
         picked = np.stack([g.choice(rows, m, replace=False) for _ in range(draws)])
         G = np.asarray(self.X[picked.ravel()], dtype=np.float32)
         of = np.repeat(np.arange(draws), m)
-        chance = _votes(G, of, self.T, _best(_means(G, of, draws), self.T, _SHORT)[0], self.top)[0].max(1)/m
+        chance = _votes(G, of, self.T, _best_words(_means(G, of, draws), self.T, _SHORT)[0],
+                        self.top)[0].max(1)/m
         order = np.argsort(-votes, axis=1, kind='stable')
         short,votes,voters = (np.take_along_axis(a, order, 1) for a in (short, votes, voters))
         return short, votes/size, np.full(self.k, np.quantile(chance, 1-self.alpha)), voters/size
@@ -314,53 +333,62 @@ def captions(self:_Naming,
 )->Captions:              # one per cluster
     "Choose the names"
     good = np.flatnonzero((scores[:,0]>needed) & (self.sizes>0))
-    c = min(_CHOICES, short.shape[1])
-    got = _one_to_one(short[:,:c], scores[:,:c], good) if distinct else np.where(np.isin(np.arange(self.k), good), 0, -1)
+    if distinct: got = _one_to_one(short[:,:_CHOICES], scores[:,:_CHOICES], good)
+    else: got = np.where(np.isin(np.arange(self.k), good), 0, -1)
     v,out = self.v,Captions()
     for i,n in enumerate(self.sizes):
+        if not n:
+            out.append(Caption(i, 0, None, None, math.nan, math.nan, math.nan))
+            continue
         at = max(got[i], 0)
-        name = v[short[i,at]] if got[i]>=0 and scores[i,at]>needed[i] else None
-        others = [(v[short[i,j]], float(scores[i,j])) for j in range(min(self.top+1, short.shape[1])) if j!=at][:self.top]
-        if n: out.append(Caption(i, int(n), name, v[short[i,at]], float(scores[i,at]), float(needed[i]), float(agree[i,at]), others))
-        else: out.append(Caption(i, 0, None, None, math.nan, math.nan, math.nan))
+        best = v[short[i,at]]
+        others = [j for j in range(min(self.top+1, short.shape[1])) if j!=at][:self.top]
+        out.append(Caption(i, int(n), best if got[i]>=0 and scores[i,at]>needed[i] else None, best,
+                           float(scores[i,at]), float(needed[i]), float(agree[i,at]),
+                           [(v[short[i,j]], float(scores[i,j])) for j in others]))
     return out
 
 # %% ../nbs/08_caption.ipynb #08c9cf12
-def caption_clusters(clusters,                  # `Clusters`, or the cluster of each image, int `[n]`, -1 for outliers, which are left out
-                     features,                  # of the same images, `[n, d]`, from `backbone`, not whitened or projected
-                     backbone=None,             # reads words; None where `texts` are given, or where the features say what made them
-                     vocabulary='imagenet',     # anything `vocabulary` takes
-                     top:int=5,                 # words that each image votes for, and runners-up that are told
-                     distinct:bool=True,        # give no name twice
-                     method:str='contrast',     # "contrast", or "votes" as CPP does it
-                     prompts='photo',           # see `text_features`
-                     texts=None,                # vectors of the words, float `[V, d]`, in the order given; then nothing is encoded
-                     images=None,               # for a backbone that cannot read words: the images, if the features do not hold them
-                     naming=default_backbone,   # for such a backbone: the CLIP that sees the images again
-                     alpha:float=.01,           # chance that random words, or images, pass for a name, per cluster; lower gives fewer names
-                     cache=True,                # see `text_features`
-                     progress:bool=True         # show a progress bar where texts are encoded
-                    )->Captions:                # one `Caption` per cluster, empty ones too
+def caption_clusters(
+    clusters,      # `Clusters`, or the cluster of each image, int `[n]`, -1 for outliers, which are left out
+    features,      # of the same images, `[n, d]`, from `backbone`, neither whitened nor projected
+    backbone=None,  # reads words; None where `texts` are given, or where the features say what made them
+    vocabulary='imagenet',  # anything `vocabulary` takes
+    top:int=5,     # words that each image votes for, and runners-up that are told
+    distinct:bool=True,  # give no name twice
+    method:str='contrast',  # "contrast", or "votes" as CPP does it
+    prompts='photo',  # see `text_features`
+    texts=None,    # vectors of the words, float `[V, d]`, in the order given; then nothing is encoded
+    images=None,   # for a backbone that cannot read words: the images, if the features do not hold them
+    naming=default_backbone,  # for such a backbone: the CLIP that sees the images again
+    alpha:float=.01,  # chance that random words pass for a name, per cluster; lower gives fewer names
+    cache=True,    # see `text_features`
+    progress:bool=True  # show a progress bar where texts are encoded
+)->Captions:       # one `Caption` per cluster, empty ones too
     "Name clusters by what is particular to each"
-    if method not in ('contrast', 'votes'): raise ValueError(f'method must be "contrast" or "votes"; got {method!r}.')
-    if not isinstance(top, (int, np.integer)) or top<1: raise ValueError(f'top must be a whole number of at least 1; got {top!r}.')
+    if method not in ('contrast', 'votes'):
+        raise ValueError(f'method must be "contrast" or "votes"; got {method!r}.')
+    if not isinstance(top, (int, np.integer)) or top<1:
+        raise ValueError(f'top must be a whole number of at least 1; got {top!r}.')
     if not 0<alpha<1: raise ValueError(f'alpha is a probability between 0 and 1; got {alpha!r}.')
     f = as_features(features)
     labels,k = _as_labels(clusters, len(f))
-    if texts is None: f,backbone = _seen_with_words(f, backbone, images, naming)
+    if texts is None: f,backbone = _with_text_tower(f, backbone, images, naming)
     v,T = _words_and_texts(vocabulary, texts, backbone, prompts, cache, progress)
     work = _Naming(f.X, labels, k, v, T, top, alpha)
     _check_naming(f, T, work.sizes, v, distinct, method)
     return work.captions(*(work.by_contrast() if method=='contrast' else work.by_votes()), distinct)
 
-# %% ../nbs/08_caption.ipynb #7a8025ec
+# %% ../nbs/08_caption.ipynb #b95beb57
 def _query(query, backbone, prompts):
     "Unit vector of a text, a picture or a file of one"
     if isinstance(query, Image.Image): x = backbone.encode(backbone.transform(to_rgb(query))[None]).numpy()
     elif isinstance(query, Path): x = backbone.encode(backbone.transform(ImageFiles(query)[0])[None]).numpy()
     elif not isinstance(query, str) or not query.strip():
         raise ValueError(f'search for words, a picture or a Path of one; got {query!r}.')
-    else: x = encode_texts(backbone, [t.replace('{}', query) for t in as_prompts(prompts)]).mean(0, keepdims=True)
+    else:
+        texts = [t.replace('{}', query) for t in as_prompts(prompts)]
+        x = encode_texts(backbone, texts).mean(0, keepdims=True)
     return _unit(x)[0]
 
 def _nearest(X, q, n):
@@ -369,23 +397,26 @@ def _nearest(X, q, n):
     rows = np.argsort(-s, kind='stable')[:n]
     return rows,s[rows]
 
-# %% ../nbs/08_caption.ipynb #b95beb57
 def search(features,            # features `[n, d]` of the images to search
            backbone:Backbone,   # that made them; must read words if `query` is one
            query,               # words, a Pillow picture, or the Path of one
            n:int=12,            # images to find
-           clusters=None,       # `Clusters` of `fit_cpp` for the same images, to search in their embedding; None: in the features
+           clusters=None,       # `Clusters` of `fit_cpp` for these images, to search in their embedding
            prompts='photo'      # see `text_features`
           )->pd.DataFrame:      # row, name, cosine; nearest first
     "Find images by words or by a picture"
     f = as_features(features)
-    _same_network(f, backbone)
+    _check_network(f, backbone)
     if n<1: raise ValueError(f'n must be at least 1; got {n}.')
     q = _query(query, backbone, prompts)
     rows,cosine = _nearest(f.X, q, n)
     if clusters is not None:
         E = getattr(clusters, 'embedding', None)
-        if E is None: raise ValueError('these clusters have no embedding, for fit_head makes none. Use fit_cpp.')
-        if len(E)!=len(f): raise ValueError(f'{len(E):,} clustered images for {len(f):,} rows of features. Give the same ones.')
-        rows,cosine = _nearest(E, _unit(E[_nearest(f.X, q, 5)[0]].mean(0, keepdims=True))[0], n)
+        if E is None:
+            raise ValueError('these clusters have no embedding, for fit_head makes none. Use fit_cpp.')
+        if len(E)!=len(f):
+            raise ValueError(f'{len(E):,} clustered images for {len(f):,} rows of features. Give the same '
+                             'ones.')
+        like,_ = _nearest(f.X, q, 5)
+        rows,cosine = _nearest(E, _unit(E[like].mean(0, keepdims=True))[0], n)
     return pd.DataFrame(dict(row=rows, name=[f.names[r] for r in rows], cosine=cosine))

@@ -41,31 +41,37 @@ def one_line_errors(f   # the function of a command; called from Python it raise
         try: return f(*args, **kwargs)
         except (ValueError, OSError, RuntimeError, KeyboardInterrupt) as e:
             if Path(sys.argv[0]).stem.removesuffix('-script')!=f.__name__: raise      # called from Python
-            stopped = isinstance(e, KeyboardInterrupt)
-            kept = 'what is done is' if f.__name__=='scp_features' else 'the features so far are' if kwargs.get('features') else None
-            left = f'{kept} kept, and the same command goes on.' if kept else 'nothing was written.'
-            line = f'stopped; {left}' if stopped else ' '.join(str(e).split())
+            line,code = ' '.join(str(e).split()),2
+            if isinstance(e, KeyboardInterrupt):
+                line,code = 'stopped; nothing was written.',130
+                kept = 'what is done is' if f.__name__=='scp_features' else 'the features so far are'
+                if f.__name__=='scp_features' or kwargs.get('features'):
+                    line = f'stopped; {kept} kept, and the same command goes on.'
             print(f'{f.__name__}: {line}', file=sys.stderr)
-            raise SystemExit(130 if stopped else 2) from None
+            raise SystemExit(code) from None
     return wrapped
 
-# %% ../nbs/13_cli.ipynb #392e5e67
-def _whole(k, n=None, what='images found'):
+def _read_k(k, n=None, what='images found'):
     "Read `--k`, a whole number or auto, and compare it with the number of images `n`"
-    if k=='auto' and n is not None and n<20:
-        raise ValueError(f'--k auto: the {n:,} {what} are too few to estimate k from; 20 are the least. Give a number.')
-    if k=='auto': return k
+    if k=='auto':
+        if n is not None and n<20:
+            raise ValueError(f'--k auto: the {n:,} {what} are too few to estimate k from; 20 are the least. '
+                             'Give a number.')
+        return k
     try: value = int(str(k))
-    except ValueError: value = None
-    if value is None or value<2: raise ValueError(f'--k must be a whole number of clusters, 2 or more; got {k!r}. Or give --k auto.')
-    if n is not None and value>n: raise ValueError(f'--k {value} is more than the {n:,} {what}. Give 2 to {n}.')
+    except ValueError: value = 0
+    if value<2:
+        raise ValueError(f'--k must be a whole number of clusters, 2 or more; got {k!r}. Or give --k auto.')
+    if n is not None and value>n:
+        raise ValueError(f'--k {value} is more than the {n:,} {what}. Give 2 to {n}.')
     return value
 
 # %% ../nbs/13_cli.ipynb #3d21f526
-class _Bar(Callback):
+class _ProgressBar(Callback):
     "A progress bar on stderr that follows training"
-    def on_fit_begin(self, run): self.bar = tqdm(total=run.epochs, desc='training', unit='epoch', leave=False, disable=None)
-    def on_epoch_end(self, run): self.bar.update(run.epoch-self.bar.n)     # rounds may end early, or be left out
+    def on_fit_begin(self, run):
+        self.bar = tqdm(total=run.epochs, desc='training', unit='epoch', leave=False, disable=None)
+    def on_epoch_end(self, run): self.bar.update(run.epoch-self.bar.n)  # rounds may end early, or be left out
     def on_fit_end(self, run): self.bar.close()
 
 def _say(what, text):
@@ -87,7 +93,8 @@ class _Network:
         "Extract features into `out` and say what was read"
         backbone = self.load()
         _say('Backbone', f'{backbone.spec} on {backbone.device}')
-        feats = extract_features(images, backbone, out=out, batch_size=self.batch_size, progress=sys.stderr.isatty(), **kwargs)
+        feats = extract_features(images, backbone, out=out, batch_size=self.batch_size,
+                                 progress=sys.stderr.isatty(), **kwargs)
         _say('Images', f'{len(feats):,} read, {len(feats.skipped):,} skipped')
         _say('Features', f'{len(feats):,} × {feats.shape[1]} in {feats.meta["seconds"]:.1f} s')
         return feats
@@ -106,13 +113,14 @@ def _write_skipped(feats, path):
     "List the files that could not be read"
     with open(path, 'w', newline='', encoding='utf-8', errors='surrogateescape') as f:
         csv.writer(f).writerows([('path', 'reason'), *feats.skipped.items()])
+
 _FILES = {'features', 'head', 'assignments.csv', 'skipped.csv', 'report.html', 'gallery.png', 'map.png'}
 
 def _provenance(feats, clusters, command, found=None):
     "What the report says of how it was made, with the estimate of k `found`"
     m,c = feats.meta,clusters.config
-    seconds = f'{m["seconds"]:.1f} for features, {c["seconds"]:.1f} for training'
-    return dict(command=command, backbone=m['spec'], device=m['device'], seed=c['seed'], seconds=seconds,
+    return dict(command=command, backbone=m['spec'], device=m['device'], seed=c['seed'],
+                seconds=f'{m["seconds"]:.1f} for features, {c["seconds"]:.1f} for training',
                 clusters_estimated=None if found is None else repr(found))
 
 # %% ../nbs/13_cli.ipynb #40488ed6
@@ -125,22 +133,23 @@ def _estimate(feats, seed):
     if doubt: _say('', f'{doubt} Give --k to choose.')
     return k,found
 
-# %% ../nbs/13_cli.ipynb #cfb2093e
-def _name(clusters, feats, images, words, network:_Network):
+def _name_clusters(clusters, feats, images, words, network:_Network):
     "Give the clusters names from the vocabulary `words`; clusters stay usable where that fails"
     backbone = network.load()
-    try: names = caption_clusters(clusters, feats, backbone, words, images=images, progress=sys.stderr.isatty())
+    try:
+        names = caption_clusters(clusters, feats, backbone, words, images=images,
+                                 progress=sys.stderr.isatty())
     except (RuntimeError, OSError, ValueError) as e: return _say('Names', f'none: {e}')
     clusters.captions = [c.name for c in names]
     _say('Names', f'{sum(n is not None for n in clusters.captions)} of {len(names)} clusters named')
 
 # %% ../nbs/13_cli.ipynb #c4e9de51
-def _one_process(command:str):
+def _check_one_process(command:str):
     "A report is made by one process; error where torchrun started more"
     if (n := ranks()[1])>1:
         raise RuntimeError(f'{command} is one process, but torchrun started {n}. Share out the slow part, '
-                           f'`torchrun --standalone --nproc-per-node {n} $(which scp_features) FOLDER --out DIR`, '
-                           'and then run `scp_cluster FOLDER --features DIR` without torchrun.')
+                           f'`torchrun --standalone --nproc-per-node {n} $(which scp_features) FOLDER --out '
+                           'DIR`, and then run `scp_cluster FOLDER --features DIR` without torchrun.')
 
 @dataclass
 class _Job:
@@ -159,37 +168,42 @@ class _Job:
 
 def _cluster(images, job:_Job):
     "Cluster `images` and write everything to a directory"
-    _one_process(job.command)
-    k = _whole(job.k, len(images))
+    _check_one_process(job.command)
+    k = _read_k(job.k, len(images))
     with out_dir(job.out, job.force, _FILES) as tmp:
-        feats = job.network.stored(images, job.store) if job.store else job.network.features(images, tmp/'features')
-        _whole(k, len(feats), 'images that could be read')
+        if job.store: feats = job.network.stored(images, job.store)
+        else: feats = job.network.features(images, tmp/'features')
+        _read_k(k, len(feats), 'images that could be read')
         k,found = _estimate(feats, job.seed) if k=='auto' else (k, None)
-        clusters = fit_head(feats, k, prior=job.prior, outliers=job.outliers, seed=job.seed, device=job.network.device, callbacks=[_Bar()])
+        clusters = fit_head(feats, k, prior=job.prior, outliers=job.outliers, seed=job.seed,
+                            device=job.network.device, callbacks=[_ProgressBar()])
         tried,chosen,seconds = (clusters.config[w] for w in ('scores', 'chosen', 'seconds'))
         _say('Training', f'one head learns the best of {len(tried)} partitions, "{chosen}": {seconds:.1f} s')
-        if job.words is not None: _name(clusters, feats, images, job.words, job.network)
+        if job.words is not None: _name_clusters(clusters, feats, images, job.words, job.network)
         scores = None if feats.labels is None else evaluate(feats.labels, clusters)
         _write_skipped(feats, tmp/'skipped.csv')
-        if found: clusters.config['k_estimate'] = dict(k=found.k, interval=list(found.interval), note=found.note)
+        if found:
+            clusters.config['k_estimate'] = dict(k=found.k, interval=list(found.interval), note=found.note)
         clusters.save(tmp/'head')
-        clusters.to_frame().rename(columns=dict(name='path')).drop(columns='runner_up').to_csv(
-            tmp/'assignments.csv', index=False, errors='surrogateescape')
-        report(clusters, images, feats, tmp, scores=scores, provenance=_provenance(feats, clusters, job.command, found), title=job.title,
-               k_estimate=found)
-    _tell(clusters, scores, job.out, job.store)
+        table = clusters.to_frame().rename(columns=dict(name='path')).drop(columns='runner_up')
+        table.to_csv(tmp/'assignments.csv', index=False, errors='surrogateescape')
+        report(clusters, images, feats, tmp, scores=scores, title=job.title, k_estimate=found,
+               provenance=_provenance(feats, clusters, job.command, found))
+    _print_result(clusters, scores, job.out, job.store)
     return clusters
 
 # %% ../nbs/13_cli.ipynb #8ba4caec
-def _tell(clusters, scores, out, store=None):
+def _print_result(clusters, scores, out, store=None):
     "Print the result the way a person wants to read it"
-    sizes,confidence = clusters.sizes,clusters.confidence
-    _say('Clusters', f'{len(sizes)} of {sizes.min():,} to {sizes.max():,} images, mean confidence {confidence.mean():.2f}')
-    _say('Doubtful', f'{(confidence<.5).sum():,} images ({(confidence<.5).mean():.1%}) under 0.50 confidence')
+    out,sizes,confidence = Path(out),clusters.sizes,clusters.confidence
+    doubtful = confidence<.5
+    _say('Clusters', f'{len(sizes)} of {sizes.min():,} to {sizes.max():,} images, mean confidence '
+                     f'{confidence.mean():.2f}')
+    _say('Doubtful', f'{doubtful.sum():,} images ({doubtful.mean():.1%}) under 0.50 confidence')
     if clusters.n_outliers: _say('Outliers', f'{clusters.n_outliers:,} images marked with cluster -1')
     if scores is not None: _say('Scores', f'{scores}')
-    _say('Wrote', f'{Path(out)/"report.html"}   (open it in a browser)')
-    for path in (Path(out)/'assignments.csv', Path(out)/'head', Path(store or Path(out)/'features')): _say('', f'{path}')
+    _say('Wrote', f'{out/"report.html"}   (open it in a browser)')
+    for path in (out/'assignments.csv', out/'head', Path(store or out/'features')): _say('', f'{path}')
 
 # %% ../nbs/13_cli.ipynb #8888a485
 @call_parse
@@ -211,49 +225,54 @@ def scp_features(
     out:str=None,                   # directory to make; FOLDER-features in the current directory if not given
     backbone:str=default_backbone,  # `open_clip:MODEL/TAG`, `timm:MODEL`, or `pixels`
     checkpoint:str=None,            # local weights for that model: safetensors, or a torch file without code
-    batch_size:int=None,            # images per forward pass, worked out if not given; halved by itself where memory runs out
+    batch_size:int=None,            # images per forward pass, worked out if not given
     workers:int=None,               # threads or processes that decode images, one per core if not given
     device:str=None,                # cuda, mps or cpu; the best one there is if not given
-    update:bool=False,              # keep what is in `out` of files that have not changed, add new ones, drop those that are gone
+    update:bool=False,              # keep what is in `out` of unchanged files, add new ones, drop those gone
     force:bool=False,               # replace features that an earlier run wrote to `out`
 ):
-    "Extract the features of a folder of images with a frozen backbone, and keep them; a stopped run goes on when started again"
+    "Extract the features of a folder of images, and keep them; a stopped run goes on when started again"
     images = as_images(folder)
     out = out or f'{Path(folder).resolve().name}-features'
     check_place(out, force)
     file = Path(out)/'features.npy'
     before = file.stat().st_mtime_ns if file.is_file() else None
-    _Network(backbone, checkpoint, device, batch_size).features(images, out, n_workers=workers, force=force, update=update)
-    _say('Wrote' if file.stat().st_mtime_ns!=before else 'Complete', f'{out}   (Features.load({str(out)!r}) in Python)')
+    network = _Network(backbone, checkpoint, device, batch_size)
+    network.features(images, out, n_workers=workers, force=force, update=update)
+    _say('Wrote' if file.stat().st_mtime_ns!=before else 'Complete',
+         f'{out}   (Features.load({str(out)!r}) in Python)')
 
 # %% ../nbs/13_cli.ipynb #60f4496f
 @call_parse
 @one_line_errors
 def scp_cluster(
-    folder:str,                     # folder of images, searched with its sub-folders
-    k:str=None,                     # number of clusters, 2 or more, or auto to estimate it and say how sure that is
-    out:str=None,                   # directory to make; FOLDER-clusters in the current directory if not given
-    features:str=None,              # directory of features to use, as `scp_features` leaves it; made, or completed, if it is not there
+    folder:str,            # folder of images, searched with its sub-folders
+    k:str=None,            # number of clusters, 2 or more, or auto to estimate it
+    out:str=None,          # directory to make; FOLDER-clusters in the current directory if not given
+    features:str=None,     # directory of features, as `scp_features` leaves it; made if it is not there
     backbone:str=default_backbone,  # `open_clip:MODEL/TAG`, `timm:MODEL`, or `pixels`
-    checkpoint:str=None,            # local weights for that model: safetensors, or a torch file without code
-    prior:str='auto',               # sizes to expect: auto (those that most candidates have), uniform, or learned (none at all)
-    outliers:float=None,            # share of images to mark as outliers, cluster -1, the strangest; 0.05 is 5%
-    caption:str=None,               # name the clusters: imagenet, imagenet-21k, wordnet-nouns, or a text file with a name per line
-    evaluate:bool=False,            # take sub-folder names as labels and print ACC, NMI and ARI; they change nothing else
-    batch_size:int=None,            # images per forward pass, worked out if not given; halved by itself where memory runs out
-    device:str=None,                # cuda, mps or cpu; the best one there is if not given
-    seed:int=0,                     # the same seed gives the same clusters
-    force:bool=False,               # replace what an earlier run wrote to `out`; other files there are left alone
+    checkpoint:str=None,   # local weights for that model: safetensors, or a torch file without code
+    prior:str='auto',      # sizes to expect: auto (those of most candidates), uniform, or learned (none)
+    outliers:float=None,   # share of images to mark as outliers, cluster -1; 0.05 is 5%
+    caption:str=None,      # names: imagenet, imagenet-21k, wordnet-nouns, or a text file, one per line
+    evaluate:bool=False,   # print ACC, NMI and ARI, with names of sub-folders as labels
+    batch_size:int=None,   # images per forward pass, worked out if not given
+    device:str=None,       # cuda, mps or cpu; the best one there is if not given
+    seed:int=0,            # the same seed gives the same clusters
+    force:bool=False,      # replace what an earlier run wrote to `out`; leave other files alone
 ):
     "Cluster a folder of images and write a report, the assignments, the head and the features"
-    k = _whole(k)
+    k = _read_k(k)
     check_prior(prior, 'k' if k=='auto' else k)
     if outliers is not None: check_one_fraction(outliers=outliers, min_confidence=None)
     words = None if caption is None else vocabulary(caption)
-    try: features is None or check_place(features, False)
+    try:
+        if features is not None: check_place(features, False)
     except FileExistsError as e:
-        raise FileExistsError(f'--features "{features}" holds other things. Give what scp_features made, or a new directory.') from e
+        raise FileExistsError(f'--features "{features}" holds other things. Give what scp_features made, or '
+                              'a new directory.') from e
     images = as_images(folder, labels='folder' if evaluate else None)
     name = Path(folder).resolve().name
     network = _Network(backbone, checkpoint, device, batch_size)
-    _cluster(images, _Job('scp_cluster', name, network, k, out or f'{name}-clusters', force, seed, prior, outliers, words, features))
+    _cluster(images, _Job('scp_cluster', name, network, k, out or f'{name}-clusters', force, seed, prior,
+                          outliers, words, features))

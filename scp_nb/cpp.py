@@ -23,8 +23,9 @@ from .extract.backbones import default_device
 from .pairs import MixedPairs, NeighborPairs, ViewPairs
 from .cluster.neighbors import neighbor_graph, knn
 from .cluster.consensus import diffusion_map, modularity
-from .cluster.clusters import Clusters, HalfWhiten, fit_temperature, neighbor_support, features_for_head, head_probs
-from .cluster.loop import Run, one_thread, plain_torch, note_ctrl_c, tell_callbacks, Callback, StopFit
+from .cluster.clusters import (Clusters, HalfWhiten, features_for_head, fit_temperature, head_probs,
+                                     neighbor_support)
+from .cluster.loop import Run, one_thread, plain_torch, note_ctrl_c, tell_callbacks, StopFit
 from .train import check_counts, check_n_clusters, check_rows, warn_empty_clusters
 from .mcr2 import cluster_rate, coding_rate, membership, sampled_cluster_rate
 
@@ -32,23 +33,26 @@ from .mcr2 import cluster_rate, coding_rate, membership, sampled_cluster_rate
 class CPPHead(nn.Module):
     "Map half-whitened features to an embedding, and its codes to the logits of clusters"
     def __init__(self,
-        d:int,                 # width of the half-whitened features
-        n_clusters:int,        # clusters k
-        hidden:int=256,        # width of the two hidden layers
-        z:int=32,              # width of feature and code; each cluster needs one direction or more
+        d:int,       # width of the half-whitened features
+        n_clusters:int,  # clusters k
+        hidden:int=256,  # width of the two hidden layers
+        z:int=32,    # width of feature and code; each cluster needs one direction or more
         two_heads:bool=False,  # a code of its own for the membership; False makes it from the feature
-        keep:float=.75,        # share of an embedding's squared length that is the features; 0 leaves the paper's feature alone
-        seed:int=0             # seed of the random start
+        keep:float=.75,  # share of an embedding's squared length that is the features; 0: the paper's feature
+        seed:int=0   # seed of the random start
     ):
         super().__init__()
         self.settings = dict(d=d, n_clusters=n_clusters, hidden=hidden, z=z, two_heads=two_heads, keep=keep)
         self.d,self.n_clusters,self.hidden,self.keep = d,n_clusters,hidden,keep
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.body = nn.Sequential(nn.Linear(d, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
+            self.body = nn.Sequential(nn.Linear(d, hidden), nn.BatchNorm1d(hidden), nn.ReLU(),
+                                      nn.Linear(hidden, hidden), nn.ReLU())
             self.feature,self.code = nn.Linear(hidden, z),nn.Linear(hidden, z) if two_heads else None
-        self.register_buffer('even', torch.ones(d))        # undoes the half-whitening of the features that are kept
-        self.w,self.b = nn.Parameter(torch.zeros(1, z, n_clusters)),nn.Parameter(torch.zeros(1, 1, n_clusters))
+        # undoes the half-whitening of the features that are kept
+        self.register_buffer('even', torch.ones(d))
+        self.w = nn.Parameter(torch.zeros(1, z, n_clusters))
+        self.b = nn.Parameter(torch.zeros(1, 1, n_clusters))
 
     def codes(self,
         x:torch.Tensor                         # half-whitened features, float `[b, d]`
@@ -64,14 +68,14 @@ def forward(self:CPPHead,
     x:torch.Tensor     # half-whitened features, float `[b, d]`
 )->torch.Tensor:       # logits `[1, b, n_clusters]`, as those of a `ClusterHead` with one head
     "Compute the logits of the clusters"
-    if x.shape[-1]!=self.d: raise ValueError(f"This head takes features of width {self.d}; got shape {list(x.shape)}.")
+    if x.shape[-1]!=self.d:
+        raise ValueError(f"This head takes features of width {self.d}; got shape {list(x.shape)}.")
     return self.codes(x)[1]@self.w + self.b
 
-# %% ../nbs/06_cpp.ipynb #94313797
 @patch
 def embed(self:CPPHead,
     x:torch.Tensor     # half-whitened features, float `[b, d]`
-)->torch.Tensor:       # rows of length 1, `[b, z+d]`: first the learned feature, then the features that are kept; `[b, z]` if none are
+)->torch.Tensor:       # rows of length 1, `[b, z+d]`: the learned feature, then the features that are kept
     "Compute the embedding"
     z = self.codes(x)[0]
     return torch.cat([z*(1-self.keep)**.5, unit_rows(x*self.even)*self.keep**.5], 1) if self.keep else z
@@ -84,22 +88,25 @@ class CPPLoss(NamedTuple):
     parts:torch.Tensor    # R_c in nats per point; 0 during the warm-up
     apart:torch.Tensor    # 1 less the mean cosine of the two sides of a pair; 0 without pairs
 
-def cpp_loss(Z:torch.Tensor,               # features of both sides `[2, b, z]`, or of points without partners `[1, b, z]`; rows of length 1
-             C:torch.Tensor|None,          # codes, of the same shape; None during the warm-up
-             eta:float=.175,               # η of the membership; higher spreads it over more points
-             eps:float=.1**.5,             # distortion ε of the rates
-             align:float=10.,              # weight α of the pairs; 0 leaves only their mean
-             gamma:float=.05,              # weight γ of ‖Π‖²
-             n_columns:int|None=None,      # columns of Π drawn for R_c, from 3; None takes all
-             generator:torch.Generator|None=None   # draws them
-            )->CPPLoss:                    # the loss and its parts
+def cpp_loss(
+    Z:torch.Tensor,        # unit features of both sides of pairs `[2, b, z]`, or of single points `[1, b, z]`
+    C:torch.Tensor|None,   # codes, of the same shape; None during the warm-up
+    eta:float=.175,        # η of the membership; higher spreads it over more points
+    eps:float=.1**.5,      # distortion ε of the rates
+    align:float=10.,       # weight α of the pairs; 0 leaves only their mean
+    gamma:float=.05,       # weight γ of ‖Π‖²
+    n_columns:int|None=None,  # columns of Π drawn for R_c, from 3; None takes all
+    generator:torch.Generator|None=None  # draws them
+)->CPPLoss:                # the loss and its parts
     "Rate reduction to be learned, with its sign turned, and the agreement of pairs"
-    z,apart = (unit_rows(Z.sum(0)),1-(Z[0]*Z[1]).sum(1).mean()) if len(Z)==2 else (Z[0],Z.new_zeros(()))
+    def distance(sides): return 1-(sides[0]*sides[1]).sum(1).mean() if len(sides)==2 else Z.new_zeros(())
+    z,apart = unit_rows(Z.sum(0)) if len(Z)==2 else Z[0],distance(Z)
     rate = coding_rate(z, eps)
     if C is None: return CPPLoss(align*apart-rate, rate, torch.zeros_like(rate), apart)
-    if len(C)==2 and C is not Z: apart = apart+1-(C[0]*C[1]).sum(1).mean()
+    if C is not Z: apart = apart+distance(C)
     Pi = membership(C.sum(0), eta, signed=True)
-    parts = cluster_rate(z, Pi, eps) if n_columns is None else sampled_cluster_rate(z, Pi, n_columns, eps, generator).rate
+    if n_columns is None: parts = cluster_rate(z, Pi, eps)
+    else: parts = sampled_cluster_rate(z, Pi, n_columns, eps, generator).rate
     return CPPLoss(parts-rate+gamma/2*Pi.square().sum()+align*apart, rate, parts, apart)
 
 # %% ../nbs/06_cpp.ipynb #1bcac5b2
@@ -134,31 +141,37 @@ def _sides(pairs, prepare, X, rows, g, dev):
     if pairs is None: return prepare(X[rows].to(dev)),1
     return prepare(torch.cat(pairs.batch(rows, g)).to(dev)),2
 
-# %% ../nbs/06_cpp.ipynb #faba8408
 def _batches(n, b, steps, g):
-    "Row numbers for each step; every batch is full, every row comes once before any comes again, but for the last of a pass"
+    "Row numbers for each step: batches of equal size, in passes over all rows"
     done = 0
     while done<steps:
         for rows in torch.randperm(n, generator=g).split(b):
-            if len(rows)==b and done<steps: yield rows; done += 1
+            if len(rows)<b or done==steps: continue           # the rest of a pass is left out
+            yield rows
+            done += 1
 
 # %% ../nbs/06_cpp.ipynb #1457ce4f
 def _learn(head, draw, s:_Settings, g, run, callbacks):
     "Warm up and then train on the full objective"
     opt,steps = torch.optim.AdamW(head.parameters(), s.lr, weight_decay=1e-4),s.warmup+s.steps
-    def copied(): return head.code is not None and head.code.load_state_dict(head.feature.state_dict())
+    def start_code():
+        if head.code is not None: head.code.load_state_dict(head.feature.state_dict())
     with note_ctrl_c() as note:
         for step,rows in enumerate(_batches(run.n, s.batch_size, steps, g)):
-            if step==s.warmup: copied()
-            for group in opt.param_groups: group['lr'] = s.lr*min(1, 10*step/steps+.1)*(1+math.cos(math.pi*step/steps))/2
+            if step==s.warmup: start_code()
+            for group in opt.param_groups:
+                group['lr'] = s.lr*min(1, 10*step/steps+.1)*(1+math.cos(math.pi*step/steps))/2
             x,sides = draw(rows)
             z,c = head.codes(x)
             Z = z.view(sides, len(rows), -1)
             C = None if step<s.warmup else Z if head.code is None else c.view_as(Z)
             loss = s.loss(Z, C, g)
             if not loss.total.isfinite():
-                raise FloatingPointError(f'the loss is not finite in step {step+1}. Look for extreme values in the features, or lower lr.')
-            opt.zero_grad(); loss.total.backward(); opt.step()
+                raise FloatingPointError(f'the loss is not finite in step {step+1}. Look for extreme values '
+                                         'in the features, or lower lr.')
+            opt.zero_grad()
+            loss.total.backward()
+            opt.step()
             run.seen += len(rows)
             if (step+1)%20 and step+1<steps and not note.asked: continue
             run.epoch,run.stage = run.epoch+1,'warmup' if step<s.warmup else 'full'
@@ -170,12 +183,12 @@ def _learn(head, draw, s:_Settings, g, run, callbacks):
             if asked:
                 _log.info('stopped in round %d', run.epoch)
                 break
-    if step<s.warmup: copied()     # stopped early: a code of its own has not begun
+    if step<s.warmup: start_code()     # stopped early: a code of its own has not begun
 
 # %% ../nbs/06_cpp.ipynb #95802ebd
 def _centres(codes, labels, k): return unit_rows(one_hot(torch.as_tensor(labels).long(), k).to(codes).T@codes)
 
-def _shared_out(codes, centres, eta, even, rounds=20):
+def _share_out(codes, centres, eta, even, rounds=20):
     "Centres and log v of clusters that share `codes` out, evenly if asked for"
     v = codes.new_ones(len(centres))
     if not even: return centres,v.log()
@@ -192,36 +205,41 @@ def _starts(codes, F, k, s:_Settings, times=(8,4,4)):
     g = torch.Generator().manual_seed(s.seed)
     some = torch.randperm(len(codes), generator=g)[:10_000]
     marks = some[:max(k, s.landmarks)]
-    E = diffusion_map(sp.csr_matrix(membership(codes[marks], s.eta, signed=True).numpy()), k, steps=0, seed=s.seed)
+    E = diffusion_map(sp.csr_matrix(membership(codes[marks], s.eta, signed=True).numpy()), k, steps=0,
+                      seed=s.seed)
     for rows,V,n in zip((marks, some, some), (E, codes[some], unit_rows(F[some])), times):
-        for i in range(n): yield _centres(codes[rows], KMeans(k, n_init=1, random_state=(100*s.seed+i)%2**32).fit_predict(V.numpy()), k)
+        for i in range(n):
+            labels = KMeans(k, n_init=1, random_state=(100*s.seed+i)%2**32).fit_predict(V.numpy())
+            yield _centres(codes[rows], labels, k)
 
 def _find_clusters(codes, F, graph, k, s:_Settings):
     "Centres, log v and modularity of the clusters that fit the graph best"
-    best,some = None,torch.randperm(len(codes), generator=torch.Generator().manual_seed(s.seed))[:20_000]
+    some = torch.randperm(len(codes), generator=torch.Generator().manual_seed(s.seed))[:20_000]
+    best = -math.inf
     for centres in _starts(codes, F, k, s):
-        c,v = _shared_out(codes[some], centres, s.eta, s.prior=='uniform')
+        c,v = _share_out(codes[some], centres, s.eta, s.prior=='uniform')
         labels = (codes@c.T/s.eta+v).argmax(1)
         score = modularity(graph, labels.numpy())
-        if best is None or score>best[2]: best = c,v,score,torch.bincount(labels, minlength=k)
-    order = best[3].argsort(descending=True, stable=True)
-    return best[0][order],best[1][order],best[2]
+        if score<=best: continue
+        order = torch.bincount(labels, minlength=k).argsort(descending=True, stable=True)
+        best,found = score,(c[order], v[order])
+    return *found,best
 
 # %% ../nbs/06_cpp.ipynb #811effe5
 def _check_directions(X, allow_zeros):
     "Error if a row of features is zero"
     zero = np.flatnonzero(~X.numpy().any(1))
     if len(zero) and not allow_zeros:
-        raise ValueError(f'{len(zero):,} of {len(X):,} rows of features are all zeros, which have no direction; '
-                         f'the first is row {zero[0]}. Leave them out, or give allow_zeros=True.')
+        raise ValueError(f'{len(zero):,} of {len(X):,} rows of features are all zeros, which have no '
+                         f'direction; the first is row {zero[0]}. Leave them out, or give allow_zeros=True.')
 
 def _check_numbers(**given):
     "Error unless each number lies in its range `(value, least, most)`, the ends included"
     for name,(v,least,most) in given.items():
         number = isinstance(v, (int, float, np.integer, np.floating)) and not isinstance(v, bool)
-        if not number or not least<=v<=most: raise ValueError(f'{name} must be a number from {least:g} to {most:g}; got {v!r}.')
+        if not number or not least<=v<=most:
+            raise ValueError(f'{name} must be a number from {least:g} to {most:g}; got {v!r}.')
 
-# %% ../nbs/06_cpp.ipynb #4f4206d3
 def _width(z, k):
     "`z`, or three directions per cluster, 32 at least and 128 at most unless there are more clusters"
     if z is None: return max(32, min(3*k, 128), k)
@@ -230,13 +248,17 @@ def _width(z, k):
 
 def _fill_in(s:_Settings, k, n):
     "Check the settings of a fit, and fill in what was left open"
-    if s.prior not in ('uniform', 'learned'): raise ValueError(f'prior must be "uniform" or "learned"; got {s.prior!r}.')
-    check_counts(**{w: getattr(s, w) for w in ('z', 'hidden', 'steps', 'batch_size', 'n_columns', 'landmarks')})
-    _check_numbers(warmup=(s.warmup,0,1e9), eta=(s.eta,1e-3,1e3), eps=(s.eps,1e-4,1e4), align=(s.align,0,1e6), gamma=(s.gamma,0,1e6),
-                   keep=(s.keep,0,1), lr=(s.lr,1e-9,10))
+    if s.prior not in ('uniform', 'learned'):
+        raise ValueError(f'prior must be "uniform" or "learned"; got {s.prior!r}.')
+    counts = 'z', 'hidden', 'steps', 'batch_size', 'n_columns', 'landmarks'
+    check_counts(**{name: getattr(s, name) for name in counts})
+    _check_numbers(warmup=(s.warmup,0,1e9), eta=(s.eta,1e-3,1e3), eps=(s.eps,1e-4,1e4),
+                   align=(s.align,0,1e6), gamma=(s.gamma,0,1e6), keep=(s.keep,0,1), lr=(s.lr,1e-9,10))
     s.z,s.batch_size = _width(s.z, k),min(n, s.batch_size or max(512, 10*k))
-    if s.batch_size<3: raise ValueError(f'CPP needs batches of 3 points or more; got {s.batch_size}. Give more rows.')
-    if s.n_columns is not None and s.n_columns<3: raise ValueError(f'n_columns must be 3 or more, or None for all; got {s.n_columns}.')
+    if s.batch_size<3:
+        raise ValueError(f'CPP needs batches of 3 points or more; got {s.batch_size}. Give more rows.')
+    if s.n_columns is not None and s.n_columns<3:
+        raise ValueError(f'n_columns must be 3 or more, or None for all; got {s.n_columns}.')
 
 # %% ../nbs/06_cpp.ipynb #43271739
 @torch.no_grad()
@@ -250,17 +272,20 @@ def _finish(head, prepare, X, graph, s:_Settings, dev, run):
     head.eval().requires_grad_(False)
     codes,F = _all_rows(lambda x: head.codes(x)[1], X, prepare, dev),_all_rows(lambda x: x, X, prepare, dev)
     c,v,run.modularity = _find_clusters(codes, F, graph, head.n_clusters, s)
-    head.w.copy_((c.T/s.eta)[None]); head.b.copy_(v[None,None])
+    head.w.copy_((c.T/s.eta)[None])
+    head.b.copy_(v[None,None])
     some = torch.randperm(len(X), generator=torch.Generator().manual_seed(s.seed))[:s.landmarks]
     z = _all_rows(lambda x: head.codes(x)[0], X[some], prepare, dev)
-    run.rate,run.parts = coding_rate(z, s.eps).item(),cluster_rate(z, membership(codes[some], s.eta, signed=True), s.eps).item()
+    run.rate = coding_rate(z, s.eps).item()
+    run.parts = cluster_rate(z, membership(codes[some], s.eta, signed=True), s.eps).item()
     probs = head_probs(head, X, prepare)[0]
-    run.support = neighbor_support(neighbor_graph(knn(F, min(15, len(F)-1), device=dev)), probs, probs.argmax(1))
+    neighbors = neighbor_graph(knn(F, min(15, len(F)-1), device=dev))
+    run.support = neighbor_support(neighbors, probs, probs.argmax(1))
     run.temperature = fit_temperature(probs.log(), run.support)
-    head.w /= run.temperature; head.b /= run.temperature
+    head.w /= run.temperature
+    head.b /= run.temperature
     return head_probs(head, X, prepare)[0].numpy(),_all_rows(head.embed, X, prepare, dev).numpy()
 
-# %% ../nbs/06_cpp.ipynb #9f71be2b
 @torch.no_grad()
 def _look(head, prepare, X, dev, rows):
     "What the head makes of `rows` at this moment, for views that follow the fit: their codes, `[m, z]`"
@@ -278,9 +303,10 @@ class _Run(Run):
     apart:float|None=None    # how far the two sides of pairs are apart
 
 def _fit(X, k, pairs, s:_Settings, dev, callbacks):
-    "Train, find the clusters; gives head, map, probabilities, embedding and the run with all that is worth knowing"
+    "Train, and find the clusters; gives head, map, probabilities, embedding and the run"
     g,start = torch.Generator().manual_seed(s.seed),time.perf_counter()
-    run = _Run(n=len(X), d=X.shape[1], n_clusters=k, epochs=math.ceil((s.warmup+s.steps)/20), stage='warmup', device=str(dev))
+    run = _Run(n=len(X), d=X.shape[1], n_clusters=k, epochs=math.ceil((s.warmup+s.steps)/20), stage='warmup',
+               device=str(dev))
     tell_callbacks(callbacks, 'on_fit_begin', run)
     prepare = HalfWhiten.fit(X)
     neighbors = pairs if hasattr(pairs, 'graph') else NeighborPairs(X, device=dev)
@@ -292,7 +318,8 @@ def _fit(X, k, pairs, s:_Settings, dev, callbacks):
     def draw(rows): return _sides(partners, prepare, X, rows, g, dev)
     _learn(head, draw, s, g, run, callbacks)
     probs,embedding = _finish(head, prepare, X, neighbors.graph, s, dev, run)
-    run.pairs,run.seconds = type(partners).__name__ if partners is not None else 'none',time.perf_counter()-start
+    run.pairs = type(partners).__name__ if partners is not None else 'none'
+    run.seconds = time.perf_counter()-start
     tell_callbacks(callbacks, 'on_fit_end', run)
     return head.cpu(),prepare.cpu(),probs,embedding,run
 
@@ -302,48 +329,57 @@ def _warn_collapsed(rate, s:_Settings, n):
     m = min(n, s.z)
     most = m/2*math.log(1+s.z/(m*s.eps**2))
     if rate<most/4:
-        warnings.warn(f'the embedding has a rate of {rate:.2g} nats of {most:.2g} possible: it has collapsed, and clusters mean little. '
-                      'Give a longer warm-up or a lower lr.', stacklevel=4)
+        warnings.warn(f'the embedding has a rate of {rate:.2g} nats of {most:.2g} possible: it has '
+                      'collapsed, and clusters mean little. Give a longer warm-up or a lower lr.',
+                      stacklevel=4)
 
 # %% ../nbs/06_cpp.ipynb #1c5f4d09
 @plain_torch()
 def fit_cpp(
-    features:Features|np.ndarray|torch.Tensor,   # features `[n, d]`, not normalised; a plain array will do
-    n_clusters:int,              # number of clusters k, 2 to n
-    pairs:NeighborPairs|ViewPairs|MixedPairs|bool|None=None,  # pairs to bring together; None makes `NeighborPairs`, False uses none
-    prior:str='uniform',         # sizes to expect: "uniform" or "learned" (none)
-    z:int|None=None,             # width of the learned feature, k or more; None: three per cluster, 32 to 128
-    hidden:int=256,              # width of the hidden layers; more fit more and cost time
-    two_heads:bool=False,        # learn a code of its own for the membership, as the paper does on most sets
-    warmup:int=100,              # steps of R alone; with none, all points may end up in one direction
-    steps:int=300,               # steps of the full objective; too many pull clusters apart
-    batch_size:int|None=None,    # points per step, n at most; None: 512, or ten per cluster
-    n_columns:int|None=None,     # columns of Π drawn per step; None takes all; an eighth is several times faster and noisier
-    eta:float=.175,              # entropy weight η of Π; lower makes more and tighter groups
-    eps:float=.1**.5,            # distortion ε of the rates
-    align:float=10.,             # weight of agreement within pairs
-    gamma:float=.05,             # weight of ‖Π‖²
-    keep:float=.75,              # share of the embedding that is the features themselves; 0 leaves the learned feature alone
-    lr:float=1e-3,               # largest rate of learning (AdamW)
-    landmarks:int=2000,          # points for spectral clustering; cost grows with the square
-    allow_zeros:bool=False,      # take rows that are all zeros, as opposite to the mean of all rows; False refuses them
-    seed:int=0,                  # the same seed, machine and device give the same clusters
-    device:str|torch.device|None=None,   # see `default_device`
-    callbacks:list=()            # `Callback`s that follow the fit
-)->Clusters:                     # with `.embedding` float32 `[n, z']`, rows of length 1; cluster 0 is the largest
+    features:Features|np.ndarray|torch.Tensor,  # features `[n, d]`, not normalised; a plain array will do
+    n_clusters:int,             # number of clusters k, 2 to n
+    pairs:NeighborPairs|ViewPairs|MixedPairs|bool|None=None,  # None makes `NeighborPairs`, False uses none
+    prior:str='uniform',        # sizes to expect: "uniform" or "learned" (none)
+    z:int|None=None,            # width of the learned feature, k or more; None: three per cluster, 32 to 128
+    hidden:int=256,             # width of the hidden layers; more fit more and cost time
+    two_heads:bool=False,       # learn a code of its own for the membership, as the paper does on most sets
+    warmup:int=100,             # steps of R alone; with none, all points may end up in one direction
+    steps:int=300,              # steps of the full objective; too many pull clusters apart
+    batch_size:int|None=None,   # points per step, n at most; None: 512, or ten per cluster
+    n_columns:int|None=None,    # columns of Π drawn per step; None takes all; fewer are faster and noisier
+    eta:float=.175,             # entropy weight η of Π; lower makes more and tighter groups
+    eps:float=.1**.5,           # distortion ε of the rates
+    align:float=10.,            # weight of agreement within pairs
+    gamma:float=.05,            # weight of ‖Π‖²
+    keep:float=.75,             # share of the embedding that is the features themselves, 0 to 1
+    lr:float=1e-3,              # largest rate of learning (AdamW)
+    landmarks:int=2000,         # points for spectral clustering; cost grows with the square
+    allow_zeros:bool=False,     # take rows of zeros, as opposite to the mean of all rows; False refuses them
+    seed:int=0,                 # the same seed, machine and device give the same clusters
+    device:str|torch.device|None=None,  # see `default_device`
+    callbacks:list=()           # `Callback`s that follow the fit
+)->Clusters:                    # with `.embedding` float32 `[n, z']`, rows of length 1; cluster 0 is largest
     "Cluster frozen features with CPP: learn an embedding by rate reduction and read the clusters off it"
     feats = as_features(features)
     X = torch.from_numpy(np.require(feats.numpy(), np.float32, ['C', 'W']))
-    s = _Settings(prior=prior, z=z, hidden=hidden, two_heads=two_heads, warmup=warmup, steps=steps, batch_size=batch_size,
-                  n_columns=n_columns, eta=eta, eps=eps, align=align, gamma=gamma, keep=keep, lr=lr, landmarks=landmarks, seed=seed)
-    check_rows(X); _check_directions(X, allow_zeros); _fill_in(s, check_n_clusters(n_clusters, len(X)), len(X))
+    s = _Settings(prior=prior, z=z, hidden=hidden, two_heads=two_heads, warmup=warmup, steps=steps,
+                  batch_size=batch_size, n_columns=n_columns, eta=eta, eps=eps, align=align, gamma=gamma,
+                  keep=keep, lr=lr,
+                  landmarks=landmarks, seed=seed)
+    check_rows(X)
+    _check_directions(X, allow_zeros)
+    _fill_in(s, check_n_clusters(n_clusters, len(X)), len(X))
     if pairs not in (None, False) and len(pairs)!=len(X):
-        raise ValueError(f'pairs are of {len(pairs):,} images, features of {len(X):,}. Make both from the same images.')
+        raise ValueError(f'pairs are of {len(pairs):,} images, features of {len(X):,}. Make both from the '
+                         'same images.')
     device = default_device(device)
-    with one_thread(device): head,prepare,probs,embedding,run = _fit(X, int(n_clusters), pairs, s, device, callbacks)
-    warn_empty_clusters(probs); _warn_collapsed(run.rate, s, len(X))
-    known = {w: getattr(run, w) for w in ('rate', 'parts', 'modularity', 'pairs', 'support', 'temperature', 'device', 'seconds')}
-    config = dict(method='CPP', seed=seed, backbone=feats.meta.get('spec'), scp_nb=__version__)|vars(s)|known
+    with one_thread(device):
+        head,prepare,probs,embedding,run = _fit(X, int(n_clusters), pairs, s, device, callbacks)
+    warn_empty_clusters(probs)
+    _warn_collapsed(run.rate, s, len(X))
+    known = 'rate', 'parts', 'modularity', 'pairs', 'support', 'temperature', 'device', 'seconds'
+    config = dict(method='CPP', seed=seed, backbone=feats.meta.get('spec'), scp_nb=__version__)
+    config |= vars(s) | {w: getattr(run, w) for w in known}
     return Clusters(probs, head, prepare, feats.names, config, feats.images, embedding=embedding)
 
 # %% ../nbs/06_cpp.ipynb #7594fe31
@@ -353,6 +389,7 @@ def embed(self:Clusters,
     block:int=16384                       # rows at a time, bounds memory
 )->np.ndarray:                            # float32 `[m, z']`, rows of length 1
     "Give the embedding of new features, if these clusters have one"
-    if not hasattr(self.head, 'embed'): raise ValueError('these clusters have no embedding, for fit_head makes none. Use fit_cpp.')
+    if not hasattr(self.head, 'embed'):
+        raise ValueError('these clusters have no embedding, for fit_head makes none. Use fit_cpp.')
     X = np.array(features_for_head(self, X).numpy())
     return _all_rows(self.head.embed, torch.from_numpy(X), self.prepare, self.head.w.device, block).numpy()

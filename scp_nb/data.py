@@ -27,7 +27,7 @@ class ImageError(ValueError):
 def _scale_to_8bit(a:np.ndarray,          # pixels `[h, w]` of any real type
                    unit:bool=False        # read values within 0..1 as black..white?
                   )->np.ndarray:          # uint8 `[h, w]`
-    "Bring pixels of any range to 0..255: kept if they fit, divided by 257 if they fit 16 bits, else stretched from lowest to highest"
+    "Bring pixels of any range to 0..255: kept, divided by 257 if they fit 16 bits, else stretched"
     a = np.asarray(a, dtype=np.float64)
     ok = np.isfinite(a)
     if not ok.any(): raise ImageError('no finite pixel')
@@ -39,26 +39,26 @@ def _scale_to_8bit(a:np.ndarray,          # pixels `[h, w]` of any real type
     else: a = (a-lo) * (255/(hi-lo)) if hi>lo else np.zeros_like(a)
     return np.rint(a).astype(np.uint8)
 
-# %% ../nbs/00_data.ipynb #2074a8a5
 def _scale_16(a:np.ndarray)->np.ndarray:
     "uint8 of 16-bit pixels: 65535 is white whatever the picture holds, so that a dark one stays dark"
     return ((a.astype(np.uint32)+128) // 257).astype(np.uint8)
 
 def _lab_to_rgb(im:Image.Image)->Image.Image:
     "Convert CIE Lab, which Pillow's own `convert` refuses, through a colour profile"
-    return ImageCms.profileToProfile(im, ImageCms.createProfile('LAB'), ImageCms.createProfile('sRGB'), outputMode='RGB')
+    return ImageCms.profileToProfile(im, ImageCms.createProfile('LAB'), ImageCms.createProfile('sRGB'),
+                                     outputMode='RGB')
 
 def _short(e:BaseException)->str:
     "First line of an error's message, without the folders in it"
     text = (getattr(e, 'strerror', None) or str(e) or type(e).__name__).strip().splitlines()[0]
     return re.sub(r"""(^|[\s'"(])/.*$""", '', text)[:120].rstrip(' :')
 
-# %% ../nbs/00_data.ipynb #7d2da733
 def _flat_rgb(im:Image.Image)->Image.Image:
     "RGB of `im` in any Pillow mode, transparent parts over white"
     if im.mode=='RGB' and 'transparency' not in im.info: return im
     if im.mode.startswith('I;16'): return Image.fromarray(_scale_16(np.asarray(im))).convert('RGB')
-    if im.mode in ('I','F'): return Image.fromarray(_scale_to_8bit(np.asarray(im), unit=im.mode=='F')).convert('RGB')
+    if im.mode in ('I','F'):
+        return Image.fromarray(_scale_to_8bit(np.asarray(im), unit=im.mode=='F')).convert('RGB')
     if im.mode=='LAB': return _lab_to_rgb(im)
     if im.mode=='La': im = im.convert('LA')
     if im.mode in ('LA','PA','RGBA','RGBa') or 'transparency' in im.info:
@@ -66,28 +66,20 @@ def _flat_rgb(im:Image.Image)->Image.Image:
         return Image.alpha_composite(Image.new('RGBA', im.size, 'white'), im).convert('RGB')
     return im.convert('RGB')
 
-# %% ../nbs/00_data.ipynb #ba15c3e6
-def _turn(im:Image.Image):
-    "The transposition that the EXIF note of `im` asks for, or None"
-    turns = {2: 'FLIP_LEFT_RIGHT', 3: 'ROTATE_180', 4: 'FLIP_TOP_BOTTOM', 5: 'TRANSPOSE', 6: 'ROTATE_270', 7: 'TRANSVERSE', 8: 'ROTATE_90'}
-    try: name = turns.get(im.getexif().get(0x0112))
-    except Exception as e:   # a damaged note must not cost us the picture
-        _log.debug('EXIF orientation not read: %s', e)
-        return None
-    return name and Image.Transpose[name]
-
 # %% ../nbs/00_data.ipynb #74760947
 def to_rgb(im:Image.Image   # a picture in any Pillow mode; of an animation the first frame is taken
           )->Image.Image:   # mode RGB, upright, 8 bits a channel
-    "Make an upright RGB picture of `im`: EXIF turn applied, transparency over white, 16-bit and float values scaled"
+    "Make an upright RGB picture of `im`: turned as EXIF says, transparency over white, 8 bits a channel"
     if getattr(im, 'is_animated', False) and im.tell(): im.seek(0)
     im.load()   # first: a TIFF is turned by Pillow itself while it loads
-    turn = _turn(im)
-    try: rgb = _flat_rgb(im)
+    try: upright = ImageOps.exif_transpose(im)
+    except Exception as e:   # a damaged note must not cost us the picture
+        _log.debug('EXIF orientation not read: %s', e)
+        upright = im.copy()
+    try: rgb = _flat_rgb(upright)
     except ImageError: raise
-    except Exception as e: raise ImageError(f'Pillow mode {im.mode} cannot be turned into RGB ({_short(e)})') from e
-    if turn is not None: rgb = rgb.transpose(turn)
-    elif rgb is im: rgb = im.copy()
+    except Exception as e:
+        raise ImageError(f'Pillow mode {im.mode} cannot be turned into RGB ({_short(e)})') from e
     rgb.info = {}   # the note is obeyed: whoever reads it again must not turn the picture a second time
     return rgb
 
@@ -101,28 +93,35 @@ def as_labels(labels,    # one whole number or word per image; None: there are n
     if labels is None: return None, classes
     a = np.asarray(labels)
     if a.shape!=(n,): raise ValueError(f'labels must be one per image, [{n}]; got shape {list(a.shape)}.')
-    if a.dtype.kind in 'iub' or a.dtype.kind=='f' and (a==np.rint(a)).all(): return a.astype(np.int64), classes
+    if a.dtype.kind in 'iub' or a.dtype.kind=='f' and (a==np.rint(a)).all():
+        return a.astype(np.int64), classes
     words = a.tolist()
-    if not all(isinstance(w, str) for w in words): raise ValueError(f'labels must be whole numbers or words; got {a.dtype}.')
+    if not all(isinstance(w, str) for w in words):
+        raise ValueError(f'labels must be whole numbers or words; got {a.dtype}.')
     classes = classes or sorted(set(words))
     at = {c: i for i,c in enumerate(classes)}
-    if unknown := set(words) - set(at): raise ValueError(f'label "{min(unknown)}" is not among the classes {classes[:5]}.')
+    if unknown := set(words) - set(at):
+        raise ValueError(f'label "{min(unknown)}" is not among the classes {classes[:5]}.')
     return np.array([at[w] for w in words], dtype=np.int64), classes
 
 # %% ../nbs/00_data.ipynb #169ab9db
-PILLOW_FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'DIB', 'GIF', 'TIFF')   # no EPS and such: Pillow starts other programs for them
+# no EPS and such: Pillow starts other programs for them
+PILLOW_FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'DIB', 'GIF', 'TIFF')
 _SUFFIXES = ('jpg', 'jpeg', 'jpe', 'png', 'webp', 'bmp', 'gif', 'tif', 'tiff')
 
 def reading_error(e:BaseException   # what reading the image raised
                  )->str:            # a few words
     "Say why an image could not be read"
-    known = {ImageError: str(e), FileNotFoundError: 'no such file (removed, or a broken link)', PermissionError: 'permission denied',
-             UnidentifiedImageError: 'not an image in a format that is read here', MemoryError: 'not enough memory to decode it',
-             Image.DecompressionBombError: f'decompression bomb: more than {2*(Image.MAX_IMAGE_PIXELS or 0):,} pixels'}
-    found = [text for kind,text in known.items() if isinstance(e, kind)]
-    return found[0] if found else ('truncated: ' if 'truncated' in str(e).lower() else 'damaged: ') + _short(e)
+    most = f'{2*(Image.MAX_IMAGE_PIXELS or 0):,}'
+    known = {ImageError: str(e), FileNotFoundError: 'no such file (removed, or a broken link)',
+             PermissionError: 'permission denied',
+             UnidentifiedImageError: 'not an image in a format that is read here',
+             MemoryError: 'not enough memory to decode it',
+             Image.DecompressionBombError: f'decompression bomb: more than {most} pixels'}
+    for kind,text in known.items():
+        if isinstance(e, kind): return text
+    return ('truncated: ' if 'truncated' in str(e).lower() else 'damaged: ')+_short(e)
 
-# %% ../nbs/00_data.ipynb #0d99429a
 def _open_file(path:Path)->Image.Image:
     "Decode one file; only ordinary files, for a pipe named cat.jpg would be waited on for ever"
     info = os.stat(path)
@@ -133,12 +132,13 @@ def _open_file(path:Path)->Image.Image:
 # %% ../nbs/00_data.ipynb #6f863d14
 class Images:
     "A list of named pictures, read one at a time; the base of every source"
-    def __init__(self, source,              # the things behind the pictures: paths, an array, a data set; one per image
-                 names:list,                # one name per image
-                 labels=None,               # one whole number or word per image, for evaluation only
-                 classes:list|None=None,    # names of the labels 0, 1, ...
-                 what:str='images'          # where they come from, in words
-                ):
+    def __init__(self,
+        source,                   # what is behind the pictures: paths, an array, a data set; one per image
+        names:list,               # one name per image
+        labels=None,              # one whole number or word per image, for evaluation only
+        classes:list|None=None,   # names of the labels 0, 1, ...
+        what:str='images'         # where they come from, in words
+    ):
         self._source,self._rows,self.what = source,np.arange(len(names)),what
         self.names,self.skipped = [str(n) for n in names],{}
         self.labels,self.classes = as_labels(labels, classes, len(names))
@@ -154,11 +154,11 @@ class Images:
         skipped = f', {len(self.skipped):,} skipped' if self.skipped else ''
         return f'{type(self).__name__}: {len(self):,} from {self.what}{classes}{skipped}'
 
-# %% ../nbs/00_data.ipynb #384ab0a9
+# %% ../nbs/00_data.ipynb #675f3cd5
 @patch
 def __getitem__(self:Images,
-                i:int|slice      # which image; negative counts from the end; a slice gives those images, as `subset` does
-               )->Image.Image:   # upright RGB
+    i:int|slice   # which image; negative counts from the end; a slice gives those images, as `subset` does
+)->Image.Image:   # upright RGB
     "Read image `i`; raises `ImageError`, and notes the reason in `skipped`, if that cannot be done"
     if isinstance(i, slice): return self.subset(i)
     i = operator.index(i)
@@ -168,7 +168,6 @@ def __getitem__(self:Images,
         self.skipped[self.names[i]] = reason = reading_error(e)
         raise ImageError(reason) from e
 
-# %% ../nbs/00_data.ipynb #675f3cd5
 @patch
 def subset(self:Images,
            rows            # which images: whole numbers, a slice, or one True/False per image
@@ -183,62 +182,69 @@ def subset(self:Images,
 
 # %% ../nbs/00_data.ipynb #647a534e
 def _walk(root:Path)->tuple:
-    "Image files below `root` as sorted relative posix paths, the number of other files, and folders that could not be read"
+    "Image files below `root`, sorted, the number of other files, and folders that could not be read"
     files,others,skipped = [],0,{}
-    def failed(e): skipped[Path(os.path.relpath(e.filename, root)).as_posix()] = f'folder not read: {reading_error(e)}'
+    def failed(e):
+        skipped[Path(os.path.relpath(e.filename, root)).as_posix()] = f'folder not read: {reading_error(e)}'
     for folder,_,names in os.walk(root, onerror=failed):
         for name in names:
             if name.startswith('.'): continue
             stem,dot,suffix = name.rpartition('.')
-            if dot and suffix.lower() in _SUFFIXES: files.append(Path(folder, name).relative_to(root).as_posix())
+            if dot and suffix.lower() in _SUFFIXES:
+                files.append(Path(folder, name).relative_to(root).as_posix())
             else: others += 1
     return sorted(files), others, skipped
 
-# %% ../nbs/00_data.ipynb #da9f94a7
-def _found(path:Path)->tuple:
-    "What `_walk` gives for a folder, or the file itself; a clear error if there is no image"
-    if not path.exists(): raise FileNotFoundError(f'no such folder or file: "{path}". Give a folder of images, or a list of image files.')
+def _files_below(path:Path)->tuple:
+    "Image files of a folder, or the file itself, and folders that could not be read"
+    if not path.exists():
+        raise FileNotFoundError(f'no such folder or file: "{path}". Give a folder of images, or a list of '
+                                'image files.')
     if not path.is_dir(): return [path.name], {}
     files,others,skipped = _walk(path)
     if files: return files, skipped
-    held = f' among its {others:,} files' if others else f': {len(skipped)} folders in it could not be read' if skipped else ': it is empty'
+    held = ': it is empty'
+    if others: held = f' among its {others:,} files'
+    elif skipped: held = f': {len(skipped)} folders in it could not be read'
     raise ValueError(f'folder "{path}" holds no image{held}. '
                      f'Give one with files that end in {", ".join(_SUFFIXES)}; sub-folders are searched.')
 
 def _folder_of(name:str, root:Path)->str:
     "First sub-folder in the relative path `name`"
     if '/' in name: return name.split('/')[0]
-    raise ValueError(f'labels="folder" takes the first sub-folder of "{root.name}" as the class, but "{name}" lies in no sub-folder. '
-                     'Move it into one, or leave labels out.')
+    raise ValueError(f'labels="folder" takes the first sub-folder of "{root.name}" as the class, but '
+                     f'"{name}" lies in no sub-folder. Move it into one, or leave labels out.')
 
-# %% ../nbs/00_data.ipynb #79b5c000
-def _roots(paths:list)->tuple:
+# %% ../nbs/00_data.ipynb #fd8db6de
+def _files_of_list(paths:list)->tuple:
     "Root (the common folder), relative names and unreadable folders of a list of files and folders"
     if not paths: raise ValueError('the list of paths is empty. Give at least one image file or folder.')
     if not any(p.exists() for p in paths):
-        raise FileNotFoundError(f'none of the {len(paths):,} paths exists; the first is "{paths[0]}". Give image files or folders.')
+        raise FileNotFoundError(f'none of the {len(paths):,} paths exists; the first is "{paths[0]}". Give '
+                                'image files or folders.')
     paths = [p.absolute() for p in paths]
     root = Path(os.path.commonpath([p if p.is_dir() else p.parent for p in paths]))
     files,skipped = [],{}
     for p in paths:
-        below,bad = _found(p) if p.is_dir() else ([''], {})
+        below,bad = _files_below(p) if p.is_dir() else ([''], {})
         files += [(p/f).relative_to(root).as_posix() for f in below]
         skipped.update({(p/f).relative_to(root).as_posix(): r for f,r in bad.items()})
     return root, files, skipped
 
-# %% ../nbs/00_data.ipynb #fd8db6de
 class ImageFiles(Images):
     "Image files of a folder and all its sub-folders, or of a list of paths"
-    def __init__(self, path_or_paths,   # a folder, one file, or a list of files and folders
-                 labels=None            # "folder": the first sub-folder is the class; or one label per file of a list; None: no labels
-                ):
+    def __init__(self,
+        path_or_paths,   # a folder, one file, or a list of files and folders
+        labels=None      # "folder": the first sub-folder is the class; or one label per file; None: no labels
+    ):
         if isinstance(path_or_paths, (str, os.PathLike)):
             path = Path(path_or_paths)
-            files,skipped = _found(path)
+            files,skipped = _files_below(path)
             self.root = (path if path.is_dir() else path.parent).absolute()
-        else: self.root,files,skipped = _roots([Path(p) for p in path_or_paths])
+        else: self.root,files,skipped = _files_of_list([Path(p) for p in path_or_paths])
         if isinstance(labels, str):
-            if labels!='folder': raise ValueError(f'labels must be "folder", a list, or None; got "{labels}".')
+            if labels!='folder':
+                raise ValueError(f'labels must be "folder", a list, or None; got "{labels}".')
             labels = [_folder_of(f, self.root) for f in files]
         super().__init__(files, files, labels, None, f'"{self.root.name or self.root}"')
         self.skipped.update(skipped)
@@ -258,13 +264,15 @@ def to_numpy(x               # an array, a tensor on any device, or lists of num
     return np.asarray(x)
 
 def _check_pixels(a:np.ndarray)->np.ndarray:
-    "`a` as `[n, h, w]` or `[n, h, w, c]`, a view where channels came first; refuses what is no stack of pictures"
+    "`a` as `[n, h, w]` or `[n, h, w, c]`, a view where channels came first; refuses what is no pictures"
     if a.dtype.kind not in 'uifb': raise ValueError(f'images must be numbers; got an array of {a.dtype}.')
-    if a.ndim==2: raise ValueError(f'images must be [n, h, w] or [n, h, w, channels]; got {list(a.shape)}. '
-                                   'If these are embeddings, one row per image, pass them as features instead.')
+    if a.ndim==2:
+        raise ValueError(f'images must be [n, h, w] or [n, h, w, channels]; got {list(a.shape)}. '
+                         'If these are embeddings, one row per image, pass them as features instead.')
     if a.ndim==4 and a.shape[-1] not in (1,3,4) and a.shape[1] in (1,3,4): a = np.moveaxis(a, 1, -1)
     if a.ndim not in (3,4) or a.ndim==4 and a.shape[-1] not in (1,3,4) or not a.size:
-        raise ValueError(f'images must be [n, h, w] or [n, h, w, 1|3|4] with n, h, w of at least 1; got {list(a.shape)}.')
+        raise ValueError('images must be [n, h, w] or [n, h, w, 1|3|4] with n, h, w of at least 1; got '
+                         f'{list(a.shape)}.')
     return a[...,0] if a.ndim==4 and a.shape[-1]==1 else a
 
 # %% ../nbs/00_data.ipynb #a45af28b
@@ -293,29 +301,33 @@ def _to_255(a:np.ndarray)->float:
     if not (lo>=0 and hi<=65535):   # also true for NaN
         raise ValueError(f'pixels must lie within 0..1, 0..255 or 0..65535; got {lo:.4g} to {hi:.4g}. '
                          'If they were normalised for a network, give the pictures from before that step.')
-    return 1. if 1<hi<=255 or a.dtype.kind in 'ui' and hi<=255 else 255. if hi<=1 else 1/257
+    if hi>255: return 1/257
+    return 255. if hi<=1 and a.dtype.kind not in 'ui' else 1.
 
 # %% ../nbs/00_data.ipynb #a44566f7
 class ImageArray(Images):
     "Pictures held in one array or tensor"
-    def __init__(self, array,               # `[n, h, w]`, `[n, h, w, 1|3|4]` or `[n, 1|3|4, h, w]`; values 0..255, 0..1 or 0..65535
-                 labels=None,               # one whole number or word per image `[n]`, for evaluation only
-                 classes:list|None=None,    # names of the labels 0, 1, ...
-                 names:list|None=None       # one name per image; default image-00000, image-00001, ...
-                ):
+    def __init__(self,
+        array,                    # `[n, h, w]`, `[n, h, w, c]` or `[n, c, h, w]`; 0..255, 0..1 or 0..65535
+        labels=None,              # one whole number or word per image `[n]`, for evaluation only
+        classes:list|None=None,   # names of the labels 0, 1, ...
+        names:list|None=None      # one name per image; default image-00000, image-00001, ...
+    ):
         a = _check_pixels(to_numpy(array))
         if names is None: names = numbered_names('image', len(a))
-        if len(names)!=len(a): raise ValueError(f'names must be one per image, {len(a):,}; got {len(names):,}.')
+        if len(names)!=len(a):
+            raise ValueError(f'names must be one per image, {len(a):,}; got {len(names):,}.')
         self._scale = _to_255(a)
         super().__init__(a, names, labels, classes, f'an array of {" x ".join(map(str, a.shape[1:]))}')
 
     def _open(self, i:int)->Image.Image:
         a = self._source[i]
-        return Image.fromarray(np.ascontiguousarray(a) if a.dtype==np.uint8 else np.rint(a*self._scale).astype(np.uint8))
+        if a.dtype!=np.uint8: a = np.rint(a*self._scale).astype(np.uint8)
+        return Image.fromarray(np.ascontiguousarray(a))
 
 # %% ../nbs/00_data.ipynb #33f2d171
 def _to_pil(x)->Image.Image:
-    "A Pillow picture of one item of a data set: a picture, an array or tensor, encoded bytes, or a tuple that begins with one"
+    "A Pillow picture of an item of a data set: picture, array, encoded bytes, or a tuple with one"
     if isinstance(x, (tuple,list)) and x: x = x[0]
     if isinstance(x, dict): x = x.get('bytes') or Path(x.get('path') or '')
     if isinstance(x, Image.Image): return x
@@ -329,18 +341,20 @@ def _hf_columns(ds, column:str|None)->tuple:
     kinds = {c: type(f).__name__ for c,f in ds.features.items()}
     images = [column] if column else [c for c,k in kinds.items() if k=='Image']
     if len(images)!=1 or images[0] not in kinds:
-        raise ValueError(f'wanted one column of images; the data set has {kinds}. Say which with ImageDataset(ds, column=...).')
+        raise ValueError(f'wanted one column of images; the data set has {kinds}. Say which with '
+                         'ImageDataset(ds, column=...).')
     classes = [c for c,k in kinds.items() if k=='ClassLabel']
     return images[0], classes[0] if len(classes)==1 else None
 
 # %% ../nbs/00_data.ipynb #d166271f
 class ImageDataset(Images):
     "Pictures of a torchvision-style data set, a Hugging Face data set, or a list of pictures"
-    def __init__(self, ds,                  # anything with a length whose items are pictures, arrays, or tuples (picture, label)
-                 labels=None,               # one whole number or word per image; default: those the data set itself tells without decoding
-                 classes:list|None=None,    # names of the labels 0, 1, ...; default: the data set's own
-                 column:str|None=None       # Hugging Face only: the column of images, where there is more than one
-                ):
+    def __init__(self,
+        ds,                       # has a length; its items are pictures, arrays, or pairs (picture, label)
+        labels=None,              # one whole number or word per image; None: those the data set tells
+        classes:list|None=None,   # names of the labels 0, 1, ...; default: the data set's own
+        column:str|None=None      # Hugging Face only: the column of images, where there is more than one
+    ):
         if not len(ds): raise ValueError('the data set is empty. Give at least one image.')
         self._column,names = None,None
         if hasattr(ds, 'features') and hasattr(ds, 'column_names'):
@@ -357,9 +371,9 @@ class ImageDataset(Images):
         return _to_pil(item[self._column] if self._column else item)
 
 # %% ../nbs/00_data.ipynb #d2fa2ad0
-def as_images(x,             # folder, file, list of paths or pictures, array or tensor, torchvision or Hugging Face data set, or `Images`
-              labels=None    # "folder" for folders; else one whole number or word per image; for evaluation only
-             )->Images:      # the same pictures, named
+def as_images(x,            # folder, file, list of paths or pictures, array, tensor, data set, or `Images`
+              labels=None   # "folder" for folders; else a whole number or word per image, for evaluation only
+             )->Images:     # the same pictures, named
     "Take images in whatever form they come"
     if isinstance(x, Images):
         if labels is None: return x
@@ -374,7 +388,8 @@ def as_images(x,             # folder, file, list of paths or pictures, array or
         return ImageDataset(x, labels)
     if isinstance(x, np.ndarray) or hasattr(x, 'detach'): return ImageArray(x, labels)
     if hasattr(x, '__len__') and hasattr(x, '__getitem__'): return ImageDataset(x, labels)
-    raise ValueError(f'images must be a folder, a list of them, an array [n, h, w(, 3)] or a data set; got {type(x).__name__}.')
+    raise ValueError('images must be a folder, a list of them, an array [n, h, w(, 3)] or a data set; got '
+                     f'{type(x).__name__}.')
 
 # %% ../nbs/00_data.ipynb #64f7725d
 def digits()->ImageArray:   # 1,797 grey pictures of 8x8, labels 0..9, in the data set's order
@@ -384,13 +399,16 @@ def digits()->ImageArray:   # 1,797 grey pictures of 8x8, labels 0..9, in the da
     return ImageArray(a, d.target, [str(c) for c in d.target_names], numbered_names('digits', len(a)))
 
 # %% ../nbs/00_data.ipynb #68e2a2e6
-def photo_patches(size:int=48,     # side of a patch in pixels; larger patches show more and are fewer
-                  stride:int=32    # step from one patch to the next in pixels; below `size` they overlap
-                 )->ImageArray:    # RGB pictures of `size` x `size`, labels: which photo; 456 of them with the defaults
+def photo_patches(
+    size:int=48,    # side of a patch in pixels; larger patches show more and are fewer
+    stride:int=32   # step from one patch to the next in pixels; below `size` they overlap
+)->ImageArray:      # RGB pictures of `size` x `size`, labels: which photo; 456 of them with the defaults
     "Cut scikit-learn's two sample photos into square patches"
     photos = dict(zip(('china', 'flower'), load_sample_images().images))
     most = min(min(p.shape[:2]) for p in photos.values())
-    if not (1<=size<=most and stride>=1): raise ValueError(f'size must be 1 to {most} and stride at least 1; got {size} and {stride}.')
-    at = [(c,y,x) for c,p in photos.items() for y in range(0, p.shape[0]-size+1, stride) for x in range(0, p.shape[1]-size+1, stride)]
-    return ImageArray(np.stack([photos[c][y:y+size, x:x+size] for c,y,x in at]), [c for c,_,_ in at], list(photos),
-                      [f'{c}-{y:03d}-{x:03d}' for c,y,x in at])
+    if not (1<=size<=most and stride>=1):
+        raise ValueError(f'size must be 1 to {most} and stride at least 1; got {size} and {stride}.')
+    patches = {(c,y,x): p[y:y+size, x:x+size] for c,p in photos.items()
+               for y in range(0, p.shape[0]-size+1, stride) for x in range(0, p.shape[1]-size+1, stride)}
+    return ImageArray(np.stack(list(patches.values())), [c for c,_,_ in patches], list(photos),
+                      [f'{c}-{y:03d}-{x:03d}' for c,y,x in patches])

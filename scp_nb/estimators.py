@@ -28,10 +28,11 @@ def _rows(est, X, fitting=False):
     kind = getattr(getattr(X, 'dtype', None), 'kind', None)
     if sp.issparse(X) or kind in ('m', 'M'): as_features(X)     # tells why not
     if hasattr(X, 'detach'): X = to_numpy(X)      # NumPy knows no bfloat16, and no memory but its own
-    return validate_data(est, X, reset=fitting, dtype=np.float32, order='C', force_writeable=True, ensure_min_samples=1+fitting)
+    return validate_data(est, X, reset=fitting, dtype=np.float32, order='C', force_writeable=True,
+                         ensure_min_samples=1+fitting)
 
 def _features(X, rows):
-    "`rows` with the names that `X` has for them: the index of a pandas frame; of `Features` also the pictures"
+    "`rows` with the names that `X` has for them: the index of a frame; of `Features` also the pictures"
     if isinstance(X, Features): return Features(rows, X.names, meta=X.meta, images=X.images)
     return Features(rows, list(X.index) if hasattr(X, 'iloc') else None)
 
@@ -42,22 +43,23 @@ def _seed(random_state):
     return int(random_state if isinstance(random_state, (int, np.integer)) else rng.randint(2**30))
 
 # %% ../nbs/12_estimators.ipynb #76e84355
-def number_to_make(found      # from `estimate_k`
-                  )->tuple:   # clusters to make, 2 or more; and what to say where the estimate found no more than one, else None
+def number_to_make(
+    found   # from `estimate_k`
+)->tuple:   # clusters to make, 2 or more; and what to say where only one was found, else None
     "Choose how many clusters to make of an estimate"
     if found.k>1: return found.k,None
     n = int(found.votes.k.get('stability', 1))
     if n>1: return n,f'coding length sees no more than one cluster; cut in {n}, as stability prefers.'
     return 2,'nothing says that there is more than one cluster; cut in 2 all the same.'
 
-# %% ../nbs/12_estimators.ipynb #aa1fde72
 def _how_many(n_clusters, feats, seed):
     "The number of clusters to make, and the estimate that it comes from, if any"
     if not isinstance(n_clusters, str): return n_clusters,None
-    if n_clusters!='auto': raise ValueError(f'n_clusters must be a whole number or "auto"; got {n_clusters!r}.')
+    if n_clusters!='auto':
+        raise ValueError(f'n_clusters must be a whole number or "auto"; got {n_clusters!r}.')
     found = estimate_k(feats, seed=seed)
     k,doubt = number_to_make(found)
-    if doubt: warnings.warn(f'{doubt} Give n_clusters to choose.', stacklevel=3)
+    if doubt: warnings.warn(f'{doubt} Give n_clusters to choose.', stacklevel=4)
     return k,found
 
 # %% ../nbs/12_estimators.ipynb #7ffdc007
@@ -70,73 +72,84 @@ def _unit(feats):
 def _one_cluster(feats):
     "`Clusters` that put every row into one"
     head,prepare = ClusterHead(1, 1, 1),HalfWhiten(feats.shape[1], 1)
-    return Clusters(np.ones((len(feats), 1)), head, prepare, feats.names, images=feats.images, embedding=_unit(feats))
+    return Clusters(np.ones((len(feats), 1)), head, prepare, feats.names, images=feats.images,
+                    embedding=_unit(feats))
+
+class _Clustering(ClusterMixin, BaseEstimator):
+    "What both estimators share"
+    def _fit(self, X, fit, **more):
+        "Fit by the function `fit`"
+        feats,seed = _features(X, _rows(self, X, fitting=True)),_seed(self.random_state)
+        k,self.k_estimate_ = _how_many(self.n_clusters, feats, seed)
+        settings = self.get_params()
+        for name in ('n_clusters', 'random_state'): del settings[name]
+        self.clusters_ = _one_cluster(feats) if _is_one(k) else fit(feats, k, **settings, **more, seed=seed)
+        return self
+
+    labels_ = property(lambda self: self.clusters_.labels,
+                       doc='Cluster of each row, int64 `[n]`; 0 is the largest, -1 an outlier')
+    probabilities_ = property(lambda self: self.clusters_.confidence,
+                              doc='Probability of the most probable cluster, float32 `[n]`')
 
 # %% ../nbs/12_estimators.ipynb #7c9d5c41
-class SCPClustering(ClusterMixin, BaseEstimator):
+class SCPClustering(_Clustering):
     "Cluster rows of features with SCP"
     def __init__(self,
-        n_clusters:int|str=8,              # number of clusters k, 1 to the number of rows; "auto" estimates it
-        prior:str|np.ndarray='auto',       # sizes to expect: "auto" (what candidates agree on), "uniform", "learned" (none), or shares
-        n_heads:int=12,                    # heads that search, one family of candidates; more are steadier and cost time in proportion
-        hidden:int|None=256,               # hidden units of the kept head; None makes it linear
-        epochs:int|None=None,              # epochs of the second round; None lets `fit_head` decide
-        batch_size:int|None=None,          # pairs per step; None: n/16, from 256 to 512; larger ones are steadier and slower
-        outliers:float|None=None,          # share of rows to mark -1 in `labels_`, the strangest, 0 to 1; None marks none
-        min_confidence:float|None=None,    # or: mark those whose confidence is below this, 0 to 1
-        random_state:int|np.random.RandomState|None=None,   # a whole number makes `fit` repeatable
+        n_clusters:int|str=8,             # number of clusters k, 1 to the number of rows; "auto" estimates it
+        prior:str|np.ndarray='auto',      # sizes to expect: "auto", "uniform", "learned" (none), or shares
+        n_heads:int=12,                   # heads that search; more are steadier and cost time in proportion
+        hidden:int|None=256,              # hidden units of the kept head; None makes it linear
+        epochs:int|None=None,             # epochs of the second round; None lets `fit_head` decide
+        batch_size:int|None=None,         # pairs per step; None: n/16, from 256 to 512
+        outliers:float|None=None,         # share of rows to mark -1 in `labels_`, 0 to 1; None marks none
+        min_confidence:float|None=None,   # or: mark those whose confidence is below this, 0 to 1
+        random_state:int|np.random.RandomState|None=None,  # a whole number makes `fit` repeatable
         device:str|torch.device|None=None  # where to train; None takes CUDA if it is there
     ):
-        self.n_clusters,self.prior,self.n_heads,self.hidden,self.epochs,self.batch_size = n_clusters,prior,n_heads,hidden,epochs,batch_size
-        self.outliers,self.min_confidence,self.random_state,self.device = outliers,min_confidence,random_state,device
+        self.n_clusters,self.prior,self.n_heads,self.hidden = n_clusters,prior,n_heads,hidden
+        self.epochs,self.batch_size = epochs,batch_size
+        self.outliers,self.min_confidence = outliers,min_confidence
+        self.random_state,self.device = random_state,device
 
     def fit(self,
         X,           # features `[n, d]`, not normalised: array, frame, tensor, `Features` or nested list
         y=None       # not read; pipelines pass it
     ):               # the estimator itself, fitted
         "Find the clusters"
-        feats,seed = _features(X, _rows(self, X, fitting=True)),_seed(self.random_state)
-        k,found = _how_many(self.n_clusters, feats, seed)
-        settings = {name:v for name,v in self.get_params().items() if name not in ('n_clusters', 'random_state')}
-        self.clusters_ = _one_cluster(feats) if _is_one(k) else fit_head(feats, k, **settings, seed=seed)
-        self.k_estimate_ = found
-        return self
-
-    labels_ = property(lambda self: self.clusters_.labels, doc='Cluster of each row, int64 `[n]`; 0 is the largest, -1 an outlier')
-    probabilities_ = property(lambda self: self.clusters_.confidence, doc='Probability of the most probable cluster, float32 `[n]`')
+        return self._fit(X, fit_head)
 
 # %% ../nbs/12_estimators.ipynb #62ccda21
-class CPPClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
+class CPPClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Clustering):
     "Cluster rows of features with CPP, and embed them"
     def __init__(self,
-        n_clusters:int|str=8,          # number of clusters k, 1 to the number of rows; "auto" estimates it
-        prior:str='uniform',           # sizes to expect: "uniform" or "learned" (none)
-        z:int|None=None,               # width of the learned feature, k or more; None: three per cluster, 32 to 128
-        hidden:int=256,                # width of the hidden layers
-        two_heads:bool=False,          # learn a code of its own for the membership
-        warmup:int=100,                # steps of the coding rate alone
-        steps:int=300,                 # steps of the full objective
-        batch_size:int|None=None,      # points per step; None: 512, or ten per cluster
-        n_columns:int|None=None,       # columns of the membership drawn per step; None takes all, fewer are faster
-        eta:float=.175,                # entropy weight of the membership; lower makes more and tighter groups
-        eps:float=.1**.5,              # distortion of the rates
-        align:float=10.,               # weight of agreement between neighbours
-        keep:float=.75,                # share of the embedding that is the features themselves
-        random_state:int|np.random.RandomState|None=None,   # a whole number makes `fit` repeatable
+        n_clusters:int|str=8,       # number of clusters k, 1 to the number of rows; "auto" estimates it
+        prior:str='uniform',        # sizes to expect: "uniform" or "learned" (none)
+        z:int|None=None,            # width of the learned feature; None: three per cluster, 32 to 128
+        hidden:int=256,             # width of the hidden layers
+        two_heads:bool=False,       # learn a code of its own for the membership
+        warmup:int=100,             # steps of the coding rate alone
+        steps:int=300,              # steps of the full objective
+        batch_size:int|None=None,   # points per step; None: 512, or ten per cluster
+        n_columns:int|None=None,    # columns of the membership drawn per step; None takes all
+        eta:float=.175,             # entropy weight of the membership; lower makes tighter groups
+        eps:float=.1**.5,           # distortion of the rates
+        align:float=10.,            # weight of agreement between neighbours
+        keep:float=.75,             # share of the embedding that is the features themselves
+        random_state:int|np.random.RandomState|None=None,  # a whole number makes `fit` repeatable
         device:str|torch.device|None=None  # where to train; None takes CUDA if it is there
     ):
         self.n_clusters,self.prior,self.z,self.hidden,self.two_heads = n_clusters,prior,z,hidden,two_heads
         self.warmup,self.steps,self.batch_size,self.n_columns = warmup,steps,batch_size,n_columns
-        self.eta,self.eps,self.align,self.keep,self.random_state,self.device = eta,eps,align,keep,random_state,device
+        self.eta,self.eps,self.align,self.keep = eta,eps,align,keep
+        self.random_state,self.device = random_state,device
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []        # embeddings are float32, whatever comes in
         return tags
 
-    labels_ = property(lambda self: self.clusters_.labels, doc='Cluster of each row, int64 `[n]`; 0 is the largest')
-    probabilities_ = property(lambda self: self.clusters_.confidence, doc='Probability of the most probable cluster, float32 `[n]`')
-    embedding_ = property(lambda self: self.clusters_.embedding, doc="Embedding of each row, float32 `[n, z']`, rows of length 1")
+    embedding_ = property(lambda self: self.clusters_.embedding,
+                          doc="Embedding of each row, float32 `[n, z']`, rows of length 1")
     _n_features_out = property(lambda self: self.embedding_.shape[1])
 
 # %% ../nbs/12_estimators.ipynb #a98b84d6
@@ -146,12 +159,7 @@ def fit(self:CPPClustering,
     y=None           # not read; pipelines pass it
 )->CPPClustering:    # the estimator itself, fitted
     "Learn the embedding and find the clusters"
-    feats,seed = _features(X, _rows(self, X, fitting=True)),_seed(self.random_state)
-    k,found = _how_many(self.n_clusters, feats, seed)
-    settings = {name:v for name,v in self.get_params().items() if name not in ('n_clusters', 'random_state')}
-    self.clusters_ = _one_cluster(feats) if _is_one(k) else fit_cpp(feats, k, **settings, seed=seed, allow_zeros=True)
-    self.k_estimate_ = found
-    return self
+    return self._fit(X, fit_cpp, allow_zeros=True)
 
 @patch
 def transform(self:CPPClustering,

@@ -22,24 +22,29 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 # %% ../nbs/09_evaluate.ipynb #052c57f9
 def _one_axis(x, what:str)->np.ndarray:
     "`x` as an array with one axis and at least one value"
-    if x is None: raise ValueError(f"{what} are missing (None). Scores need both labels and clusters, one value per image.")
+    if x is None:
+        raise ValueError(f"{what} are missing (None). Scores need both labels and clusters, one value per "
+                         "image.")
     x = np.asarray(x)
-    if x.ndim!=1 or not len(x): raise ValueError(f"{what} must have one axis [n] with one value per image; got shape {list(x.shape)}.")
+    if x.ndim!=1 or not len(x):
+        raise ValueError(f"{what} must have one axis [n] with one value per image; got shape "
+                         f"{list(x.shape)}.")
     if x.dtype.kind=='f':
         if not (np.isfinite(x).all() and (x==np.round(x)).all()):
             raise ValueError(f"{what} must be whole numbers or names; got fractions or NaN.")
         x = x.astype(np.int64)
     return x.astype(str) if x.dtype.kind=='O' else x
 
-# %% ../nbs/09_evaluate.ipynb #7f6a35e6
 def _paired(labels, clusters)->tuple:
     "Both sides as codes from 0: `(y, classes, c, ids)`; an outlier's code in `c` is -1"
     y,c = _one_axis(labels, 'labels'), _one_axis(getattr(clusters, 'labels', clusters), 'clusters')
-    if len(y)!=len(c): raise ValueError(f"{len(y):,} labels for {len(c):,} clustered images. Give one label per image, in the same order.")
+    if len(y)!=len(c):
+        raise ValueError(f"{len(y):,} labels for {len(c):,} clustered images. Give one label per image, in "
+                         "the same order.")
     for x,what,low in ((y,'labels',0), (c,'clusters',-1)):
         if x.dtype.kind in 'iu' and x.min()<low:
-            raise ValueError(f"{what} hold {x.min()}; the lowest value allowed is {low}"
-                             + (". Leave out images without a label, on both sides." if low==0 else ", for outliers."))
+            do = ', for outliers.' if low else '. Leave out images without a label, on both sides.'
+            raise ValueError(f"{what} hold {x.min()}; the lowest value allowed is {low}{do}")
     classes,y = np.unique(y, return_inverse=True)
     ids,c = np.unique(c, return_inverse=True)
     if ids.dtype.kind in 'iu' and ids[0]==-1: ids,c = ids[1:],c-1
@@ -50,7 +55,7 @@ def _paired(labels, clusters)->tuple:
 class Match:
     "The best one-to-one mapping of clusters to classes, with the counts behind it"
     mapping:dict          # cluster number -> class, only for matched clusters
-    table:np.ndarray      # images by class (row) and cluster (column), the matched pairs on the diagonal; int64
+    table:np.ndarray      # images by class (row) and cluster (column), matched pairs on the diagonal; int64
     classes:list          # the class of each row
     clusters:list         # the cluster number of each column
     outliers:np.ndarray   # images of each class (row) that are in no cluster; int64
@@ -67,7 +72,8 @@ class Match:
 
     def to_frame(self)->pd.DataFrame:   # `table` with class names as rows and cluster numbers as columns
         "The counts as a data frame"
-        return pd.DataFrame(self.table, index=pd.Index(self.classes, name='class'), columns=pd.Index(self.clusters, name='cluster'))
+        return pd.DataFrame(self.table, index=pd.Index(self.classes, name='class'),
+                            columns=pd.Index(self.clusters, name='cluster'))
 
 # %% ../nbs/09_evaluate.ipynb #c4b7295c
 def match_clusters(labels:Sequence,   # true class of each image `[n]`, numbers or names; no negative numbers
@@ -84,35 +90,43 @@ def match_clusters(labels:Sequence,   # true class of each image `[n]`, numbers 
     all_cols = [*cols, *np.setdiff1d(np.arange(len(ids)), cols)]
     mapping = {ids[j].item(): classes[i].item() for i,j in zip(rows, cols)}
     outliers = np.bincount(y[c<0], minlength=len(classes))[all_rows]
-    return Match(mapping, table[np.ix_(all_rows, all_cols)], classes[all_rows].tolist(), ids[all_cols].tolist(), outliers)
+    return Match(mapping, table[np.ix_(all_rows, all_cols)], classes[all_rows].tolist(),
+                 ids[all_cols].tolist(), outliers)
 
 # %% ../nbs/09_evaluate.ipynb #e0a1cf8e
-def clustering_accuracy(labels:Sequence,   # true class of each image `[n]`, numbers or names
-                        clusters           # `Clusters`, or the cluster number of each image `[n]`; -1 says outlier and counts as wrong
-                       )->float:           # share of images that are right, 0 to 1
+def clustering_accuracy(
+    labels:Sequence,  # true class of each image `[n]`, numbers or names
+    clusters   # `Clusters`, or the cluster number of each image `[n]`; -1 says outlier and counts as wrong
+)->float:      # share of images that are right, 0 to 1
     "ACC: share of images that are right under the best one-to-one match of clusters and classes"
     return match_clusters(labels, clusters).accuracy
 
 # %% ../nbs/09_evaluate.ipynb #1fa4b0db
-def partition_scores(labels:Sequence,   # true class of each image `[n]`, numbers or names
-                     clusters           # `Clusters`, or cluster numbers `[n]`; outliers (-1) are wrong for ACC, a group for NMI and ARI
-                    )->dict:            # 'ACC', 'NMI' (arithmetic mean, 0 to 1) and 'ARI' (at most 1, about 0 for chance)
+def partition_scores(
+    labels:Sequence,  # true class of each image `[n]`, numbers or names
+    clusters  # `Clusters`, or cluster numbers `[n]`; outliers (-1) are wrong for ACC, a group for NMI and ARI
+)->dict:   # 'ACC', 'NMI' (arithmetic mean, 0 to 1) and 'ARI' (at most 1, about 0 for chance)
     "ACC, NMI and ARI of one partition"
     y,_,c,_ = _paired(labels, clusters)
-    return dict(ACC=clustering_accuracy(y, c), NMI=float(normalized_mutual_info_score(y, c, average_method='arithmetic')),
+    return dict(ACC=clustering_accuracy(y, c),
+                NMI=float(normalized_mutual_info_score(y, c, average_method='arithmetic')),
                 ARI=float(adjusted_rand_score(y, c)))
 
 # %% ../nbs/09_evaluate.ipynb #2a2e9dee
-def random_partition(clusters=None,            # `Clusters` or cluster numbers `[n]` whose sizes (outliers included) are kept
-                     seed:int=0,               # another seed draws another partition
-                     sizes:Sequence|None=None  # instead of `clusters`: images per cluster `[k]`
-                    )->np.ndarray:             # cluster numbers `[n]` in random order
+def random_partition(
+    clusters=None,             # `Clusters` or cluster numbers `[n]` whose sizes (outliers included) are kept
+    seed:int=0,                # another seed draws another partition
+    sizes:Sequence|None=None   # instead of `clusters`: images per cluster `[k]`
+)->np.ndarray:                 # cluster numbers `[n]` in random order
     "Draw a partition that has never seen an image: given cluster sizes, random members"
-    if (clusters is None)==(sizes is None): raise ValueError("Give either clusters or sizes, so that the sizes of the partition are known.")
+    if (clusters is None)==(sizes is None):
+        raise ValueError("Give either clusters or sizes, so that the sizes of the partition are known.")
     if sizes is not None:
-        if not len(sizes) or min(sizes)<0: raise ValueError(f"sizes must be counts of images, 0 or more each; got {list(sizes)}.")
+        if not len(sizes) or min(sizes)<0:
+            raise ValueError(f"sizes must be counts of images, 0 or more each; got {list(sizes)}.")
         clusters = np.repeat(np.arange(len(sizes)), sizes)
-    return np.random.default_rng(seed).permutation(_one_axis(getattr(clusters, 'labels', clusters), 'clusters'))
+    labels = _one_axis(getattr(clusters, 'labels', clusters), 'clusters')
+    return np.random.default_rng(seed).permutation(labels)
 
 # %% ../nbs/09_evaluate.ipynb #0e0441f7
 def blind_scores(labels:Sequence,   # true class of each image `[n]`
@@ -173,49 +187,55 @@ class Scores:
         return [(k, format_score(v), *map(format_score, self.blind[k])) for k,v in self.values.items()]
 
     def _counts(self)->str:
-        return f"{self.n:,} images, {self.n_clusters:,} clusters, {self.n_classes:,} classes, {self.noise:.1%} outliers"
+        return (f"{self.n:,} images, {self.n_clusters:,} clusters, {self.n_classes:,} classes, "
+                f"{self.noise:.1%} outliers")
 
     def __repr__(self)->str:
         return ' · '.join(f'{k} {v} (blind {m})' for k,v,m,_ in self.rows()) + f' · {self._counts()}'
 
     def _repr_markdown_(self)->str:
         head = f'| score | clusters | blind partition, mean ± sd of {self.draws} |\n|---|---|---|\n'
-        return head + ''.join(f'| {k} | **{v}** | {m} ± {s} |\n' for k,v,m,s in self.rows()) + f'\n{self._counts()}'
+        return head + ''.join(f'| {k} | **{v}** | {m} ± {s} |\n'
+                              for k,v,m,s in self.rows()) + f'\n{self._counts()}'
 
 # %% ../nbs/09_evaluate.ipynb #511509c3
-def evaluate(labels:Sequence,   # true class of each image `[n]`, numbers or names; read here and nowhere else
-             clusters,          # `Clusters`, or the cluster number of each image `[n]`; -1 says outlier
-             draws:int=10,      # blind partitions drawn for comparison; 1 is quicker, more give a steadier mean
-             seed:int=0         # seed of the blind partitions
-            )->Scores:          # with `.values`, `.blind`, `.noise`; shows itself as a table
+def evaluate(
+    labels:Sequence,   # true class of each image `[n]`, numbers or names; read here and nowhere else
+    clusters,          # `Clusters`, or the cluster number of each image `[n]`; -1 says outlier
+    draws:int=10,      # blind partitions drawn for comparison; 1 is quicker, more give a steadier mean
+    seed:int=0         # seed of the blind partitions
+)->Scores:             # with `.values`, `.blind`, `.noise`; shows itself as a table
     "Score clusters against labels, beside blind partitions of the same sizes"
     y,classes,c,ids = _paired(labels, clusters)
-    return Scores(partition_scores(y, c), blind_scores(y, c, draws, seed), len(y), len(ids), len(classes), int((c<0).sum()), draws)
+    return Scores(partition_scores(y, c), blind_scores(y, c, draws, seed), len(y), len(ids), len(classes),
+                  int((c<0).sum()), draws)
 
-# %% ../nbs/09_evaluate.ipynb #77045b8d
+# %% ../nbs/09_evaluate.ipynb #660bdf5b
 def _draw_table(ax:Axes, counts:np.ndarray, rows:list, cols:list)->None:
     "Draw `counts`, coloured by their share of the row; written out where there is room"
     share = counts/np.maximum(counts.sum(1, keepdims=True), 1)
     ax.imshow(share, cmap='Blues', vmin=0, vmax=1, aspect='auto', interpolation='nearest')
     if counts.size<=225:
         for i,j in zip(*np.nonzero(counts)):
-            ax.text(j, i, f'{counts[i,j]:,}', ha='center', va='center', fontsize=7, color='w' if share[i,j]>.5 else '.2')
+            ax.text(j, i, f'{counts[i,j]:,}', ha='center', va='center', fontsize=7,
+                    color='w' if share[i,j]>.5 else '.2')
     for axis,names,most in ((ax.yaxis,rows,25), (ax.xaxis,cols,20)):
         axis.set_ticks(np.arange(0, len(names), -(-len(names)//most) or 1))
         axis.set_ticklabels([str(names[int(t)]) for t in axis.get_ticklocs()], fontsize=8, parse_math=False)
 
-# %% ../nbs/09_evaluate.ipynb #660bdf5b
-def plot_confusion(labels:Sequence,             # true class of each image `[n]`
-                   clusters,                    # `Clusters`, or the cluster number of each image `[n]`; -1 says outlier
-                   classes:Sequence|None=None,  # names of the classes 0, 1, ... if `labels` are numbers; default: the labels themselves
-                   ax:Axes|None=None            # axes to draw in; default: those of a new figure
-                  )->Axes:                      # `ax`; `.figure` is the figure
+def plot_confusion(
+    labels:Sequence,              # true class of each image `[n]`
+    clusters,                     # `Clusters`, or the cluster number of each image `[n]`; -1 says outlier
+    classes:Sequence|None=None,   # names of the classes 0, 1, ... if `labels` are numbers
+    ax:Axes|None=None             # axes to draw in; default: those of a new figure
+)->Axes:                          # `ax`; `.figure` is the figure
     "Draw which class went into which cluster, rows and columns in the order of their match"
     m = match_clusters(labels, clusters)
     rows,cols,counts = [*m.classes], [*m.clusters], m.table
     if classes is not None:
         if max(rows)>=len(classes):
-            raise ValueError(f"classes has {len(classes)} names, but the labels go up to {max(rows)}. Give one name per class.")
+            raise ValueError(f"classes has {len(classes)} names, but the labels go up to {max(rows)}. Give "
+                             "one name per class.")
         rows = [classes[r] for r in rows]
     if m.outliers.any(): cols,counts = [*cols,'none'], np.c_[counts, m.outliers]
     ax = axes_or_new(ax, (5.2,4))

@@ -1,4 +1,4 @@
-"""A view that follows training in a notebook, can pause and stop it, and lets you put the clusters right afterwards
+"""A view that follows training in a notebook, can pause and stop it, and lets you edit the clusters
 
 Docs: https://scp-nb.github.io/scp_nb/live.html.md"""
 
@@ -8,10 +8,10 @@ Docs: https://scp-nb.github.io/scp_nb/live.html.md"""
 __all__ = ['LiveClusters']
 
 # %% ../nbs/11_live.ipynb #dd08abd3
-import html, logging, math, sys, threading, time
+import html, itertools, logging, math, sys, threading, time
 from pathlib import Path
 import ipywidgets as W, numpy as np, torch
-from fastcore.basics import patch
+from fastcore.basics import AttrDict, patch
 from IPython import get_ipython
 from IPython.display import display
 from .features import Features
@@ -32,31 +32,35 @@ _log = logging.getLogger(__name__)
 class LiveClusters(Board, Callback):
     "Follow `fit_head` or `fit_cpp` in a notebook"
     def __init__(self,
-        features:Features|np.ndarray|torch.Tensor,   # what will be clustered, `[n, d]`
-        images=None,              # the images, in any form `as_images` takes; default those of the features
-        every:float=.2,           # seconds between two updates, at least
-        budget:float=.03,         # share of the time of training that the view may take
-        folder:str|Path='.',      # where the button Snapshot writes pages
-        widgets:bool|None=None,   # False prints lines instead; None: widgets wherever there is a notebook
-        clock=time.perf_counter,  # gives the time in seconds
-        **kwargs                  # for the `Board`: `which`, `n`, `n_images`, `points`
+        features:Features|np.ndarray|torch.Tensor,  # what will be clustered, `[n, d]`
+        images=None,               # the images, in any form `as_images` takes; default those of the features
+        every:float=.2,            # seconds between two updates, at least
+        budget:float=.03,          # share of the time of training that the view may take
+        folder:str|Path='.',       # where the button Snapshot writes pages
+        widgets:bool|None=None,    # False prints lines instead; None: widgets wherever there is a notebook
+        clock=time.perf_counter,   # gives the time in seconds
+        **kwargs                   # for the `Board`: `which`, `n`, `n_images`, `points`
     ):
         super().__init__(features, images, clock=clock, **kwargs)
         self.budget,self.folder = Budget(every, budget, clock),Path(folder)
-        self.widgets = (hasattr(get_ipython(), 'kernel') or 'google.colab' in sys.modules) if widgets is None else widgets
-        self.box,self.handle,self.thread,self.background,self.broken = None,None,None,False,False
+        in_notebook = hasattr(get_ipython(), 'kernel') or 'google.colab' in sys.modules
+        self.widgets = in_notebook if widgets is None else widgets
+        self.box = self.handle = self.thread = None
+        self.background = self.broken = False
         self._stop,self._go,self._over = (threading.Event() for _ in range(3))
         self._reset(0)
 
-# %% ../nbs/11_live.ipynb #1c270bde
 @patch
 def _reset(self:LiveClusters, k):
     "Forget the fit before"
     self._begin(k)
-    self.state,self.stage,self.error,self.clusters,self.now,self.took,self.since = 'waiting',None,None,None,None,None,(0, 0)
-    self.terms,self.soft,self.said,self.pace,self.touched = {},SoftCodes(k),-math.inf,'',False
+    self.state,self.pace,self.touched = 'waiting','',False
+    self.stage = self.error = self.clusters = self.now = self.took = None
+    self.since,self.terms = (0, 0),{}
+    self.soft,self.said = SoftCodes(k),-math.inf
     self.html.clear()
-    self._stop.clear(); self._go.set()
+    self._stop.clear()
+    self._go.set()
     if self.box is not None: self._clear()
 
 @patch
@@ -64,9 +68,11 @@ def __repr__(self:LiveClusters): return f'LiveClusters: {len(self.features):,} i
 
 # %% ../nbs/11_live.ipynb #370cdcc1
 @patch
-def _note(self:LiveClusters, run):
+def _keep_terms(self:LiveClusters, run):
     "Keep the numbers of an epoch"
-    if run.stage!=self.stage: self.stage,self.since,self.terms,self.stride = run.stage,(self.budget.elapsed, run.epoch),{},1
+    if run.stage!=self.stage:
+        self.stage,self.since = run.stage,(self.budget.elapsed, run.epoch)
+        self.terms,self.stride = {},1
     for name in LOSS_TERMS:
         v = getattr(run, name, None)
         if not isinstance(v, float): continue
@@ -77,18 +83,19 @@ def _note(self:LiveClusters, run):
         self.stride *= 2
         for v in self.terms.values(): del v[1::2]
 
-# %% ../nbs/11_live.ipynb #5edd5e9c
 @patch
-def _left(self:LiveClusters, run):
+def _time_left(self:LiveClusters, run):
     "Time left in words, or nothing while nobody knows"
-    t,e = self.since
-    if run.epoch-e<3 or not run.epochs: return ''
-    s = (run.epochs-run.epoch)*(self.budget.elapsed-t)/(run.epoch-e)
-    return 'nearly done' if s<1 else f'{s:.0f} s left' if s<100 else f'{s/60:.0f} min left' if s<6000 else f'{s/3600:.1f} h left'
+    elapsed,epoch = self.since
+    if run.epoch-epoch<3 or not run.epochs: return ''
+    s = (run.epochs-run.epoch)*(self.budget.elapsed-elapsed)/(run.epoch-epoch)
+    if s<1: return 'nearly done'
+    if s<100: return f'{s:.0f} s left'
+    return f'{s/60:.0f} min left' if s<6000 else f'{s/3600:.1f} h left'
 
 # %% ../nbs/11_live.ipynb #c7fab9a9
-_STAGES = dict(search='searching with many heads', teach='teaching one head', again='teaching once more', warmup='warming up',
-               full='full objective', update='updating')
+_STAGES = dict(search='searching with many heads', teach='teaching one head', again='teaching once more',
+               warmup='warming up', full='full objective', update='updating')
 
 def _device(name):
     "A device in words, with its memory if it is a GPU"
@@ -96,48 +103,57 @@ def _device(name):
     free,total = torch.cuda.mem_get_info(name)
     return f'{torch.cuda.get_device_name(name)} · {(total-free)/2**30:.1f} of {total/2**30:.0f} GB'
 
-# %% ../nbs/11_live.ipynb #3bcb6ff1
 @patch
 def _facts(self:LiveClusters):
     "What stands under the progress bar"
     run = self.now
     if run is None: return []
     epoch = f'epoch {run.epoch:,} of {run.epochs:,}' if run.epochs else f'epoch {run.epoch:,}'
-    if self.state in ('running', 'paused', 'stopping'): words = [_STAGES.get(run.stage, run.stage), epoch, self._left(run)]
+    if self.state in ('running', 'paused', 'stopping'):
+        words = [_STAGES.get(run.stage, run.stage), epoch, self._time_left(run)]
     else: words = [f'{self.budget.elapsed if self.took is None else self.took:.1f} s', epoch]
-    return [*filter(None, [*words, _device(run.device), self.pace, f'view {self.budget.share:.1%} of the time'])]
+    words += [_device(run.device), self.pace, f'view {self.budget.share:.1%} of the time']
+    return [w for w in words if w]
 
-# %% ../nbs/11_live.ipynb #7f806ad7
 @patch
-def _measure(self:LiveClusters, run):
+def _note_pace(self:LiveClusters, run):
     "Note how many images a second were seen so far"
     seen = run.seen or run.n*run.epoch
     self.pace = f'{float(f"{seen/max(self.budget.elapsed, 1e-9):.2g}"):,.0f} images/s'
 
 # %% ../nbs/11_live.ipynb #a20d8f94
 @patch
-def _see(self:LiveClusters, run):
+def _look(self:LiveClusters, run):
     "Probabilities of the sample now, their columns in the order of the view; None if the head cannot be seen"
     found = look_at_rows(run, torch.from_numpy(self.at)) if len(self.at) else None
     if found is None: return None
-    p = self.soft(found[1]) if found[0]=='codes' else found[1]
+    what,p = found
+    if what=='codes': p = self.soft(p)
     if p.shape[1]!=self.k: return None
     if self.probs is None or self.seen!=run.stage:
-        self.columns = np.arange(self.k) if self.probs is None or found[0]=='codes' else match_columns(self.probs, p)
+        follows = self.probs is not None and what!='codes'
+        self.columns = match_columns(self.probs, p) if follows else np.arange(self.k)
     self.seen = run.stage
     return p[:,self.columns]
 
-# %% ../nbs/11_live.ipynb #a71d95be
 @patch
 def _draw_head(self:LiveClusters):
+    "State, progress and facts"
     run,n = self.now,len(self.features)
-    done = 1 if self.state in ('done', 'stopped') else min(1, run.epoch/run.epochs) if run is not None and run.epochs else 0
+    done = 0
+    if self.state in ('done', 'stopped'): done = 1
+    elif run is not None and run.epochs: done = min(1, run.epoch/run.epochs)
     what = f'{n:,} image{"s"*(n!=1)}' + (f' in {self.k} cluster{"s"*(self.k!=1)}' if self.k else '')
-    facts = [*self._facts(), *([f'{self.stamps.missing} could not be read'] if self.stamps and self.stamps.missing else [])]
-    wrong = f'<div class="scpl-error">{html.escape(f"{type(self.error).__name__}: {self.error}")}</div>' if self.error else ''
-    self._put('head', f'<div class="scpl-head"><b>{what}</b><span class="scpl-state scpl-{self.state}">{self.state}</span></div>'
+    facts = self._facts()
+    if self.stamps and self.stamps.missing: facts.append(f'{self.stamps.missing} could not be read')
+    spans = ''.join(f'<span>{html.escape(f)}</span>' for f in facts)
+    wrong = html.escape(f'{type(self.error).__name__}: {self.error}') if self.error else ''
+    self._put('head',
+              f'<div class="scpl-head"><b>{what}</b>'
+              f'<span class="scpl-state scpl-{self.state}">{self.state}</span></div>'
               f'<div class="scpl-bar"><i style="width:{100*done:.1f}%"></i></div>'
-              f'<div class="scpl-facts">{"".join(f"<span>{html.escape(f)}</span>" for f in facts)}</div>{wrong}')
+              f'<div class="scpl-facts">{spans}</div>'
+              + (f'<div class="scpl-error">{wrong}</div>' if wrong else ''))
 
 # %% ../nbs/11_live.ipynb #0875a36e
 @patch
@@ -145,17 +161,19 @@ def _draw(self:LiveClusters, run):
     "Draw all that has changed"
     try:
         with self.lock:
-            p = self._see(run)
+            p = self._look(run)
             if p is not None:
                 self.probs = p
                 if self.stamps: self.stamps.allow(.01)
                 self._draw_map()
-                if self.budget.clock()-self.pictured>=1: self.pictured = self.budget.clock() if self._draw_cards() else -math.inf
+                if self.budget.clock()-self.pictured>=1:
+                    self.pictured = self.budget.clock() if self._draw_cards() else -math.inf
                 self._draw_side(self.terms)
-            self._measure(run)
+            self._note_pace(run)
             self._draw_head()
     except Exception as e:
-        _log.warning('the live view failed (%s: %s); the fit goes on without it', type(e).__name__, e, exc_info=True)
+        _log.warning('the live view failed (%s: %s); the fit goes on without it', type(e).__name__, e,
+                     exc_info=True)
         self.broken = True
 
 # %% ../nbs/11_live.ipynb #7dd5faae
@@ -169,10 +187,11 @@ def on_fit_begin(self:LiveClusters,
         self.background = False
         self._reset(run.n_clusters)
         self.show()
-    self.now,self.state,self.broken,self.took = run,'stopping' if self._stop.is_set() else 'running',False,None
-    searched = run.rows
-    if searched is not None and len(searched)!=len(self.among):      # of very many images only a sample is searched
-        self._choose(np.asarray(searched))
+    self.now,self.broken,self.took = run,False,None
+    self.state = 'stopping' if self._stop.is_set() else 'running'
+    # of very many images only a sample is searched
+    if run.rows is not None and len(run.rows)!=len(self.among):
+        self._choose(np.asarray(run.rows))
         self.layout = SoftMap(self.plane, self.k)
 
 # %% ../nbs/11_live.ipynb #a3d69001
@@ -182,11 +201,11 @@ def on_epoch_end(self:LiveClusters,
 ):
     "Draw if it is time, wait if paused, stop if asked"
     self.now = run
-    self._note(run)
-    if not self.widgets: self._say(run)
+    self._keep_terms(run)
+    if not self.widgets: self._print_line(run)
     elif not self.broken and self.budget.due():
         with self.budget.drawing(): self._draw(run)
-    if not self._go.is_set(): self._hold()
+    if not self._go.is_set(): self._wait_paused()
     if self._stop.is_set() or run.stopped: raise StopFit       # of the next round, too, after Ctrl-C
 
 # %% ../nbs/11_live.ipynb #49da43ca
@@ -197,11 +216,10 @@ def on_fit_end(self:LiveClusters,
     "Note that training is over"
     self.took,self.state = self.budget.elapsed,'stopped' if run.stopped else 'done'
     if self.widgets: self._draw_head()
-    else: self._say(run, True)
+    else: self._print_line(run, True)
 
-# %% ../nbs/11_live.ipynb #5bd6a054
 @patch
-def _hold(self:LiveClusters):
+def _wait_paused(self:LiveClusters):
     "Wait until told to go on"
     start,self.state = self.budget.clock(),'paused'
     self._draw_head()
@@ -209,13 +227,13 @@ def _hold(self:LiveClusters):
     self.budget.idle += self.budget.clock()-start
     self.state = 'stopping' if self._stop.is_set() else 'running'
 
-# %% ../nbs/11_live.ipynb #95436259
 @patch
-def _say(self:LiveClusters, run, always=False):
+def _print_line(self:LiveClusters, run, always=False):
+    "Print the facts as text, at most every two seconds"
     if not always and self.budget.clock()-self.said<2: return
     with self.budget.drawing():
         self.said = self.budget.clock()
-        if not always: self._measure(run)
+        if not always: self._note_pace(run)
         terms = ', '.join(f'{LOSS_TERMS[t]} {format_score(v[-1], 3)}' for t,v in self.terms.items())
         print(f'{self.state}: '+' · '.join(filter(None, [*self._facts()[:-1], terms])), flush=True)
 
@@ -225,64 +243,63 @@ def _button(text, do, tip, icon=''):
     b.on_click(lambda _: do())
     return b
 
-# %% ../nbs/11_live.ipynb #d62690ad
-class _Parts(dict):
-    "The widgets by name"
-    __getattr__ = dict.__getitem__
-
 @patch
 def _build(self:LiveClusters):
     "Make the widgets"
     def piece(flex='0 0 auto'): return W.HTML(layout=W.Layout(flex=flex, min_width='0', margin='0'))
-    self.parts = p = _Parts(
+    self.parts = p = AttrDict(
         head=piece(), map=piece('5 1 340px'), side=piece('3 1 250px'), cards=piece(), says=piece(),
         pause=_button('Pause', self.pause, 'hold training, or let it go on', 'pause'),
         stop=_button('Stop', self.stop, 'end training with the model so far', 'stop'),
-        snapshot=_button('Snapshot', self._save, 'write what you see as a web page', 'camera'),
+        snapshot=_button('Snapshot', self._save_page, 'write what you see as a web page', 'camera'),
         chips=W.Box(layout=W.Layout(flex_flow='row wrap', margin='12px 0 8px')), tools=W.VBox())
-    controls = W.HBox([p.pause, p.stop, p.snapshot, p.says], layout=W.Layout(margin='6px 0 10px', align_items='center'))
-    two = W.Box([p.map, p.side], layout=W.Layout(flex_flow='row wrap', grid_gap='20px', align_items='flex-start'))
-    self.box = W.VBox([W.HTML(style_sheet, layout=W.Layout(display='none')), p.head, controls, two, p.chips, p.tools, p.cards],
+    controls = W.HBox([p.pause, p.stop, p.snapshot, p.says],
+                      layout=W.Layout(margin='6px 0 10px', align_items='center'))
+    two = W.Box([p.map, p.side],
+                layout=W.Layout(flex_flow='row wrap', grid_gap='20px', align_items='flex-start'))
+    style = W.HTML(style_sheet, layout=W.Layout(display='none'))
+    self.box = W.VBox([style, p.head, controls, two, p.chips, p.tools, p.cards],
                       layout=W.Layout(max_width='1040px', padding='4px 2px 10px'))
     for name,text in self.html.items(): self._changed(name, text)
-    self._chips()
+    self._make_chips()
 
-# %% ../nbs/11_live.ipynb #5329f482
 @patch
 def _changed(self:LiveClusters, name, text):
     if self.box is not None: self.parts[name].value = f'<div class="scpl">{text}</div>'
 
 @patch
 def _clear(self:LiveClusters):
+    "Empty all pieces"
     for name in ('head', 'map', 'side', 'cards', 'says'): self.parts[name].value = ''
     self.parts.tools.children,self.parts.pause.description = (),'Pause'
-    self._chips()
+    self._make_chips()
 
-# %% ../nbs/11_live.ipynb #b9573f9d
+# %% ../nbs/11_live.ipynb #c42ba777
 @patch
-def _chips(self:LiveClusters):
+def _make_chips(self:LiveClusters):
     "A button per cluster; all share their layouts, those of a colour their style"
     ids = [*range(self.k), *([-1] if self.clusters is not None and self.clusters.n_outliers else [])]
-    if ids==[b.cluster for b in self.parts.chips.children]: return self._mark()
+    if ids==[b.cluster for b in self.parts.chips.children]: return self._colour_chips()
     for b in self.parts.chips.children: b.close()
     layout = W.Layout(width='auto', min_width='34px', height='26px', padding='0 8px', margin='0 4px 4px 0')
     self.off = W.ButtonStyle(button_color='rgba(128,128,128,.18)')
-    self.on = {x: W.ButtonStyle(button_color=x, text_color=ink(x), font_weight='700') for x in {cluster_style(c).colour for c in ids}}
+    self.on = {x: W.ButtonStyle(button_color=x, text_color=ink(x), font_weight='700')
+               for x in {cluster_style(c).colour for c in ids}}
     def chip(c):
-        b = W.Button(description=str(c) if c>=0 else 'outliers', layout=layout, style=self.off, tooltip='show its pictures')
+        b = W.Button(description=str(c) if c>=0 else 'outliers', layout=layout, style=self.off,
+                     tooltip='show its pictures')
         b.cluster = c
         b.on_click(lambda _: self.choose(c))
         return b
     self.parts.chips.children = [chip(c) for c in ids]
-    self._mark()
+    self._colour_chips()
 
-# %% ../nbs/11_live.ipynb #1fc7b51a
 @patch
-def _mark(self:LiveClusters):
+def _colour_chips(self:LiveClusters):
     "Colour the buttons of the chosen clusters"
-    for b in self.parts.chips.children: b.style = self.on[cluster_style(b.cluster).colour] if b.cluster in self.chosen else self.off
+    for b in self.parts.chips.children:
+        b.style = self.on[cluster_style(b.cluster).colour] if b.cluster in self.chosen else self.off
 
-# %% ../nbs/11_live.ipynb #c42ba777
 @patch
 def choose(self:LiveClusters,
     cluster:int          # -1: outliers
@@ -292,7 +309,7 @@ def choose(self:LiveClusters,
     else: self.chosen = self.chosen^{cluster}
     self.touched = True
     with self.lock:
-        if self.box is not None: self._mark()
+        if self.box is not None: self._colour_chips()
         if self.stamps: self.stamps.allow(2)
         if self.probs is not None: self._draw_cards()
 
@@ -306,7 +323,6 @@ def show(self:LiveClusters):
     self._draw_head()
     self.handle = display(self, display_id=True)
 
-# %% ../nbs/11_live.ipynb #bb3c0ac4
 @patch
 def _repr_mimebundle_(self:LiveClusters, include=None, exclude=None):
     if self.widgets and self.box is None: self._build()
@@ -318,11 +334,11 @@ def _refresh(self:LiveClusters):
     "Show in the saved notebook what is to be seen now"
     if self.handle is not None: self.handle.update(self)
 
-# %% ../nbs/11_live.ipynb #8e8f07e5
 @patch
-def _save(self:LiveClusters):
-    "What the button Snapshot does"
-    try: text = f'wrote {self.snapshot(next(p for i in range(1, 10**6) if not (p := self.folder/f"live-{i}.html").exists()))}'
+def _save_page(self:LiveClusters):
+    "Write the page under the next free name, and say so"
+    names = (self.folder/f'live-{i}.html' for i in itertools.count(1))
+    try: text = f'wrote {self.snapshot(next(p for p in names if not p.exists()))}'
     except OSError as e: text = f'could not write: {e}'
     self.parts.says.value = f'<span style="opacity:.75;margin-left:8px">{html.escape(text)}</span>'
 
@@ -336,17 +352,19 @@ def run(self:LiveClusters,
 )->Clusters|None:              # the clusters; None in the background, where `wait` gives them
     "Fit while this view follows"
     if self.thread is not None and not self._over.is_set():
-        raise RuntimeError('this view is still following a fit. Press Stop, or call wait(), before the next one.')
-    others,self.background = list(kwargs.pop('callbacks', ())),background
+        raise RuntimeError('this view is still following a fit. Press Stop, or call wait(), before the next '
+                           'one.')
+    callbacks,self.background = [self, *kwargs.pop('callbacks', ())],background
     self._reset(int(n_clusters) if isinstance(n_clusters, (int, np.integer)) and n_clusters>0 else 0)
     def work():
-        try: self.finish(fit(self.features, n_clusters, callbacks=[self, *others], **kwargs))
+        try: self.finish(fit(self.features, n_clusters, callbacks=callbacks, **kwargs))
         except BaseException as e:
             self.error,self.state = e,'failed'
             self._draw_head()
         finally: self._over.set()
     self._over.clear()
-    self.thread = threading.Thread(target=work, daemon=True, name='LiveClusters') if background else threading.current_thread()
+    self.thread = threading.current_thread()
+    if background: self.thread = threading.Thread(target=work, daemon=True, name='LiveClusters')
     self.show()
     if background: return self.thread.start()
     work()
@@ -361,7 +379,8 @@ def wait(self:LiveClusters,
     if self.thread is None: raise RuntimeError('nothing to wait for. Start with run(n_clusters).')
     until = math.inf if seconds is None else time.monotonic()+seconds
     try:
-        while not self._over.wait(.2) and time.monotonic()<until: pass      # not `join`, which an interrupt in Python 3.11 leaves confused
+        # not `join`, which an interrupt in Python 3.11 leaves confused
+        while not self._over.wait(.2) and time.monotonic()<until: pass
     except KeyboardInterrupt:
         self.stop()
         self._over.wait()
@@ -374,7 +393,8 @@ def wait(self:LiveClusters,
 def stop(self:LiveClusters):
     "End training after the present epoch, with the model so far"
     if self.state in ('running', 'paused'): self.state = 'stopping'
-    self._stop.set(); self._go.set()
+    self._stop.set()
+    self._go.set()
     self._draw_head()
 
 @patch
@@ -398,7 +418,7 @@ def finish(self:LiveClusters,
         self._draw_head()
     if self.box is not None:
         for b in (self.parts.pause, self.parts.stop): b.disabled = True
-        self._chips()
+        self._make_chips()
         if first: self.edit = EditBar(clusters, lambda: self.chosen, self.finish, self.features)
         self.parts.tools.children = [self.edit.box]
     if first and not self.widgets: print(repr(clusters), flush=True)

@@ -18,48 +18,53 @@ from .features import unit_rows
 def _finite(Z):
     "`Z` as points `[..., n, d]` in at least float32, and their lengths, none of them NaN or infinite"
     Z = torch.as_tensor(Z)
-    if Z.ndim<2 or 0 in Z.shape: raise ValueError(f"Points must be rows, [n, d] with n and d above 0; got shape {list(Z.shape)}.")
+    if Z.ndim<2 or 0 in Z.shape:
+        raise ValueError(f"Points must be rows, [n, d] with n and d above 0; got shape {list(Z.shape)}.")
     if Z.dtype not in (torch.float32, torch.float64): Z = Z.float()
     length = Z.detach().norm(dim=-1)
     if not length.isfinite().all():
         bad = (~length.isfinite()).nonzero()
-        raise ValueError(f"{len(bad):,} of {length.numel():,} rows hold NaN or infinity, the first of them row {bad[0,-1].item()}. "
-                         "Leave those points out.")
+        raise ValueError(f"{len(bad):,} of {length.numel():,} rows hold NaN or infinity, the first of them "
+                         f"row {bad[0,-1].item()}. Leave those points out.")
     return Z,length
 
 def _points(Z, eps):
     "`Z` as finite points in a precision that is enough for `eps`"
     if not (isinstance(eps, (int, float)) and 0<eps<math.inf):
-        raise ValueError(f"eps is the distortion allowed and must be a number above 0; got {eps!r}. CPP's value is 0.1**0.5.")
+        raise ValueError(f"eps is the distortion allowed and must be a number above 0; got {eps!r}. CPP's "
+                         "value is 0.1**0.5.")
     Z,length = _finite(Z)
     spread = Z.shape[-1]*(length.max().item()/eps)**2
     if spread>1e10:
-        raise ValueError(f"eps={eps} is too small for points as long as {length.max().item():.3g}: float64 cannot tell the smallest "
-                         "eigenvalue from 0. Raise eps, or scale Z down by as much.")
+        raise ValueError(f"eps={eps} is too small for points as long as {length.max().item():.3g}: float64 "
+                         "cannot tell the smallest eigenvalue from 0. Raise eps, or scale Z down by as much.")
     return Z.double() if spread>2e4 else Z
 
-# %% ../nbs/05_mcr2.ipynb #da59cb7e
 def _cholesky(M, eps):
     "Lower Cholesky factors of `M` `[..., m, m]`, which is I plus something that is never negative"
     L,info = torch.linalg.cholesky_ex(M)
-    if info.any(): raise ValueError(f"I + d/(n·eps²)·ZᵀZ with eps={eps} is singular in {M.dtype}. Raise eps, or give Z as float64.")
+    if info.any():
+        raise ValueError(f"I + d/(n·eps²)·ZᵀZ with eps={eps} is singular in {M.dtype}. Raise eps, or give Z "
+                         "as float64.")
     return L
 
 # %% ../nbs/05_mcr2.ipynb #fb52856a
-def coding_rate(Z:torch.Tensor,         # points `[n, d]`, usually rows of length 1, or many clouds of one size `[..., n, d]`
-                eps:float=.1**.5        # distortion allowed ε; halving it adds up to log 2 nats per direction in use
-               )->torch.Tensor:         # rate in nats per point, `[...]`, never negative
+def coding_rate(
+    Z:torch.Tensor,    # points `[n, d]`, usually rows of length 1, or many clouds of one size `[..., n, d]`
+    eps:float=.1**.5   # distortion allowed ε; halving it adds up to log 2 nats per direction in use
+)->torch.Tensor:       # rate in nats per point, `[...]`, never negative
     "Measure what it costs to store the rows of `Z` up to `eps`"
     dtype,Z = torch.as_tensor(Z).dtype,_points(Z, eps)
     n,d = Z.shape[-2:]
     with torch.autocast(Z.device.type, enabled=False):
         A = (Z@Z.mT if n<d else Z.mT@Z)*(d/(n*eps**2))
         L = _cholesky(A+torch.eye(min(n, d), dtype=A.dtype, device=A.device), eps)
-    return L.diagonal(dim1=-2, dim2=-1).log().sum(-1).clamp_min(0).to(dtype if dtype==torch.float64 else torch.float32)
+    rate = L.diagonal(dim1=-2, dim2=-1).log().sum(-1).clamp_min(0)
+    return rate.to(dtype if dtype==torch.float64 else torch.float32)
 
 # %% ../nbs/05_mcr2.ipynb #5e3df9d0
 class _Half:
-    "Upper halves of symmetric d×d matrices as rows: squares beside the diagonal, triangles up to 32 wide on it"
+    "Upper halves of symmetric matrices as rows: squares beside the diagonal, triangles up to 32 wide on it"
     def __init__(self, d, device):
         self.squares,self.triangles,self.numbers = {},{},0
         self._cut(0, d, device)
@@ -68,7 +73,10 @@ class _Half:
         w,c = b-a,(a+b)//2
         start,self.numbers = self.numbers,self.numbers+(w*(w+1)//2 if w<=32 else (c-a)*(b-c))
         at = slice(start, self.numbers)
-        if w>32: self.squares[a,b] = at,c; self._cut(a, c, device); self._cut(c, b, device); return
+        if w>32:
+            self.squares[a,b] = at,c
+            self._cut(a, c, device)
+            return self._cut(c, b, device)
         i,j = torch.triu_indices(w, w, device=device)
         full = torch.empty(w, w, dtype=torch.int64, device=device)
         full[i,j] = full[j,i] = torch.arange(len(i), device=device)
@@ -107,17 +115,18 @@ def _subtract(half, A, S, start, stop):
     for T,a,c,b in half.views(A):
         if start<=a and b<=stop: T -= S[:,a-start:c-start,c-start:b-start]
     for (a,b),(at,i,j,_) in half.triangles.items():
-        if start<=a and b<=stop: A[:,at] -= S[:,a-start:b-start,a-start:b-start].reshape(len(S), -1).index_select(1, i*(b-a)+j)
+        if start<=a and b<=stop:
+            A[:,at] -= S[:,a-start:b-start,a-start:b-start].reshape(len(S), -1).index_select(1, i*(b-a)+j)
 
-# %% ../nbs/05_mcr2.ipynb #afe739e7
 def _inverse_root(half, A, W, a, b, eps):
-    "Put L⁻¹ for rows a to b of M into `W` `[k, d, d]`, M-I in halves `A`, which are used up; returns ½ log det of that corner of M"
+    "Put L⁻¹ for rows a to b of M into `W` `[k, d, d]`, and use up M-I in halves `A`; gives ½ log det there"
     if (a,b) in half.triangles:
         at,*_,full = half.triangles[a,b]
         M = A[:,at].index_select(1, full).view(-1, b-a, b-a)
         M.diagonal(dim1=1, dim2=2).add_(1)
         L = _cholesky(M, eps)
-        W[:,a:b,a:b] = torch.linalg.solve_triangular(L, torch.eye(b-a, dtype=L.dtype, device=L.device), upper=False)
+        one = torch.eye(b-a, dtype=L.dtype, device=L.device)
+        W[:,a:b,a:b] = torch.linalg.solve_triangular(L, one, upper=False)
         return L.diagonal(dim1=1, dim2=2).log().sum(1)
     at,c = half.squares[a,b]
     rate = _inverse_root(half, A, W, a, c, eps)
@@ -130,9 +139,10 @@ def _inverse_root(half, A, W, a, b, eps):
 
 # %% ../nbs/05_mcr2.ipynb #37d93180
 def _invert(half, A, d, eps, grads):
-    "Turn the halves `A` `[k, h]` of M-I into halves of the inverse of M, in place; returns ½ log det M and the trace of the inverse"
+    "Turn the halves `A` `[k, h]` of M-I into halves of M⁻¹, in place; gives ½ log det M and the trace of M⁻¹"
     rates,trace = A.new_empty(len(A)),A.new_empty(len(A))
-    size = max(1, 2**20//d**2)                                  # few at a time: they stay in the processor's cache
+    # few at a time: they stay in the processor's cache
+    size = max(1, 2**20//d**2)
     room = A.new_zeros(min(size, len(A)), d, d)
     for s in _blocks(len(A), size):
         W = room[:s.stop-s.start]                               # above its diagonal stay the zeros
@@ -145,13 +155,14 @@ def _invert(half, A, d, eps, grads):
             A[s,at] = V.reshape(len(V), -1).index_select(1, i*(b-a)+j)
     return rates,trace
 
-# %% ../nbs/05_mcr2.ipynb #9ecdc96f
 def _by_directions(Z, Pi, scale, eps, numbers, grads):
     "½ log det M and tr M⁻¹ of each column, Σ_j π_ij M_j⁻¹ z_i and z_iᵀ M_j⁻¹ z_i, from d×d matrices"
     (n,d),k,half = Z.shape,Pi.shape[1],_Half(Z.shape[1], Z.device)
     size = max(1, numbers//half.numbers)
-    rates,trace,gZ,q = Z.new_empty(k),Z.new_empty(k),torch.zeros_like(Z),torch.empty_like(Pi) if grads else None
-    kept,room = _outer_half(half, Z) if n<=size else None,Z.new_empty(min(n, size, 256), half.numbers)
+    rates,trace,gZ = Z.new_empty(k),Z.new_empty(k),torch.zeros_like(Z)
+    q = torch.empty_like(Pi) if grads else None
+    kept = _outer_half(half, Z) if n<=size else None
+    room = Z.new_empty(min(n, size, 256), half.numbers)
     for c in _blocks(k, size):
         A = None
         for r in _blocks(n, size):
@@ -159,10 +170,12 @@ def _by_directions(Z, Pi, scale, eps, numbers, grads):
             A = Pi[r,c].T@P if A is None else A.addmm_(Pi[r,c].T, P)
         rates[c],trace[c] = _invert(half, A.mul_(scale[c,None]), d, eps, grads)
         if not grads: continue
-        for r in _blocks(n, len(room)): gZ[r] += _half_times(half, torch.mm(Pi[r,c], A, out=room[:r.stop-r.start]), Z[r])
+        for r in _blocks(n, len(room)):
+            gZ[r] += _half_times(half, torch.mm(Pi[r,c], A, out=room[:r.stop-r.start]), Z[r])
         for S,*_ in half.views(A): S *= 2                       # what is off the diagonal counts twice
         for at,i,j,_ in half.triangles.values(): A[:,at] *= 1+(i!=j)
-        for r in _blocks(n, size): torch.mm(_outer_half(half, Z[r]) if kept is None else kept, A.T, out=q[r,c])
+        for r in _blocks(n, size):
+            torch.mm(_outer_half(half, Z[r]) if kept is None else kept, A.T, out=q[r,c])
     return rates,trace,gZ,q
 
 # %% ../nbs/05_mcr2.ipynb #c3bdc3ae
@@ -170,7 +183,8 @@ def _by_points(Z, Pi, scale, eps, numbers, grads):
     "As `_by_directions`, from n×n matrices"
     (n,d),k = Z.shape,Pi.shape[1]
     G = Z@Z.T
-    rates,trace,gG,q = Z.new_empty(k),Z.new_empty(k),torch.zeros_like(G),torch.empty_like(Pi) if grads else None
+    rates,trace,gG = Z.new_empty(k),Z.new_empty(k),torch.zeros_like(G)
+    q = torch.empty_like(Pi) if grads else None
     for c in _blocks(k, max(1, numbers//n**2)):
         s = Pi[:,c].T.sqrt()
         M = (s*scale[c,None])[:,:,None]*G*s[:,None,:]
@@ -185,7 +199,7 @@ def _by_points(Z, Pi, scale, eps, numbers, grads):
         gG += (W*s[:,:,None]*s[:,None,:]).sum(0)
     return rates,trace,gG@Z if grads else None,q
 
-# %% ../nbs/05_mcr2.ipynb #fb0c2897
+# %% ../nbs/05_mcr2.ipynb #f93f49a0
 class _ClusterRate(torch.autograd.Function):
     "R_c with its gradient, and the rate of each column, which carries no gradient"
     @staticmethod
@@ -203,66 +217,71 @@ class _ClusterRate(torch.autograd.Function):
         gZ,gPi = ctx.saved_tensors
         return g*gZ, g*gPi, None, None
 
-# %% ../nbs/05_mcr2.ipynb #184e1edc
 def _shares(Pi, Z):
     "`Pi` as finite shares `[n, k]` that fit the points `Z` `[n, d]`"
     if Z.ndim!=2: raise ValueError(f"Z must be one cloud of points [n, d] here; got shape {list(Z.shape)}.")
     Pi = torch.as_tensor(Pi).to(Z)
-    if Pi.ndim!=2 or len(Pi)!=len(Z): raise ValueError(f"A membership has one row per point, [{len(Z)}, k]; got shape {list(Pi.shape)}.")
+    if Pi.ndim!=2 or len(Pi)!=len(Z):
+        raise ValueError(f"A membership has one row per point, [{len(Z)}, k]; got shape {list(Pi.shape)}.")
     if Pi.shape[1]>len(Pi):
-        raise ValueError(f"{len(Pi)} points cannot fill {Pi.shape[1]} clusters. Give more points, or ask for fewer clusters.")
+        raise ValueError(f"{len(Pi)} points cannot fill {Pi.shape[1]} clusters. Give more points, or ask for "
+                         "fewer clusters.")
     if not (Pi.detach()>=0).all() or not Pi.detach().isfinite().all():
         raise ValueError("A membership must not hold negative numbers, NaN or infinity.")
     return Pi
 
-# %% ../nbs/05_mcr2.ipynb #f93f49a0
-def cluster_rate(Z:torch.Tensor,             # points `[n, d]`
-                 Pi:torch.Tensor,            # membership Π `[n, k]`, k ≤ n: share of each point in each cluster, not negative
-                 eps:float=.1**.5,           # distortion allowed ε
-                 max_numbers:int=2**24       # numbers in one work array; lower saves memory (a few times as many are held) and costs time
-                )->torch.Tensor:             # R_c in nats per point, a scalar with gradients to `Z` and `Pi`
+def cluster_rate(
+    Z:torch.Tensor,         # points `[n, d]`
+    Pi:torch.Tensor,        # membership Π `[n, k]`, k ≤ n: share of each point in each cluster, not negative
+    eps:float=.1**.5,       # distortion allowed ε
+    max_numbers:int=2**24   # numbers in one work array; lower saves memory and costs time
+)->torch.Tensor:            # R_c in nats per point, a scalar with gradients to `Z` and `Pi`
     "Measure what it costs to store the rows of `Z` when each cluster has a code of its own"
     dtype,Z = torch.as_tensor(Z).dtype,_points(Z, eps)
     Pi = _shares(Pi, Z)
-    with torch.autocast(Z.device.type, enabled=False): rate = _ClusterRate.apply(Z, Pi, float(eps), max_numbers)[0]
+    with torch.autocast(Z.device.type, enabled=False):
+        rate = _ClusterRate.apply(Z, Pi, float(eps), max_numbers)[0]
     return rate.to(dtype if dtype==torch.float64 else torch.float32)
 
 # %% ../nbs/05_mcr2.ipynb #53a7a1f1
-def rate_reduction(Z:torch.Tensor,             # points `[n, d]`
-                   membership:torch.Tensor,    # cluster of each point from 0 `[n]`, or shares whose rows sum to 1 `[n, k]`
-                   eps:float=.1**.5            # distortion allowed ε
-                  )->torch.Tensor:             # ΔR in nats per point; 0 if all clusters are alike
+def rate_reduction(
+    Z:torch.Tensor,            # points `[n, d]`
+    membership:torch.Tensor,   # cluster of each point from 0 `[n]`, or shares whose rows sum to 1 `[n, k]`
+    eps:float=.1**.5           # distortion allowed ε
+)->torch.Tensor:               # ΔR in nats per point; 0 if all clusters are alike
     "Measure what is saved by coding each cluster on its own"
     membership = torch.as_tensor(membership, device=torch.as_tensor(Z).device)
     if membership.ndim==1:
         return coding_rate(Z, eps)-sum(len(c)/len(Z)*coding_rate(c, eps) for c in _clusters(Z, membership))
     off = (membership.detach().sum(1)-1).abs().max().item()
-    if not off<1e-3: raise ValueError(f"The rows of a membership must sum to 1; one is off by {off:.2g}. Divide each row by its sum.")
+    if not off<1e-3:
+        raise ValueError(f"The rows of a membership must sum to 1; one is off by {off:.2g}. Divide each row "
+                         "by its sum.")
     return coding_rate(Z, eps)-cluster_rate(Z, membership, eps)
 
-# %% ../nbs/05_mcr2.ipynb #86fa9c55
 def _clusters(Z, labels):
     "The rows of `Z` of each cluster"
     Z,labels = torch.as_tensor(Z),torch.as_tensor(labels)
     if labels.shape!=Z.shape[:1]:
-        raise ValueError(f"labels must hold one cluster number per point, [{len(Z)}]; got shape {list(labels.shape)}.")
+        raise ValueError(f"labels must hold one cluster number per point, [{len(Z)}]; got shape "
+                         f"{list(labels.shape)}.")
     if labels.is_floating_point() or (labels<0).any():
         raise ValueError("labels must be whole numbers from 0. Leave outliers (-1) out, in Z and in labels.")
     return [Z[labels==j] for j in labels.unique()]
 
 # %% ../nbs/05_mcr2.ipynb #cf3785ba
-def coding_length(Z:torch.Tensor,         # points `[N, d]`
-                  labels:torch.Tensor,    # cluster of each point, whole numbers from 0 `[N]`; numbers that do not occur cost nothing
-                  eps:float=.1**.5        # distortion allowed ε; lower asks for more and finer clusters
-                 )->torch.Tensor:         # nats for all points together; fewer is better
+def coding_length(Z:torch.Tensor,        # points `[N, d]`
+                  labels:torch.Tensor,   # cluster of each point, whole numbers from 0 `[N]`
+                  eps:float=.1**.5       # distortion allowed ε; lower asks for more and finer clusters
+                 )->torch.Tensor:        # nats for all points together; fewer is better
     "Measure the whole message: points, codes and which point has which code"
     Z = torch.as_tensor(Z)
     (N,d),labels = Z.shape,torch.as_tensor(labels, device=Z.device)
     return sum((len(c)+d)*coding_rate(c, eps) - len(c)*math.log(len(c)/N) for c in _clusters(Z, labels))
 
-# %% ../nbs/05_mcr2.ipynb #e4d0c5a6
+# %% ../nbs/05_mcr2.ipynb #0cc791af
 class _Balance(torch.autograd.Function):
-    "Scale exp(S) to rows and columns that sum to 1, for a symmetric `S` whose diagonal holds its largest values"
+    "Scale exp(S) to rows and columns that sum to 1; `S` is symmetric, its largest values on the diagonal"
     @staticmethod
     def forward(ctx, S, tol, max_steps):
         K = (S-S.max()).exp()
@@ -271,8 +290,11 @@ class _Balance(torch.autograd.Function):
             Ku = K@u
             if step%4==3 and (u*Ku-1).abs().max()<=tol: break
             u = (u/Ku).sqrt()
-        else: raise ValueError(f"The membership did not reach tol={tol} in {max_steps} steps. Raise tol or max_steps, or use float64.")
-        Pi = K*(u[:,None]*u)                                   # this order of products is symmetric to the last digit
+        else:
+            raise ValueError(f"The membership did not reach tol={tol} in {max_steps} steps. Raise tol or "
+                             "max_steps, or use float64.")
+        # this order of products is symmetric to the last digit
+        Pi = K*(u[:,None]*u)
         ctx.save_for_backward(Pi)
         return Pi
 
@@ -281,24 +303,26 @@ class _Balance(torch.autograd.Function):
     def backward(ctx, g):
         Pi, = ctx.saved_tensors
         H = (g+g.T.contiguous())/2*Pi                          # adding a turned matrix as it lies is slow
-        L = torch.linalg.cholesky(Pi+torch.eye(len(Pi), dtype=Pi.dtype, device=Pi.device))   # its eigenvalues are at least 2·min Π_ii
+        # its eigenvalues are at least 2·min Π_ii
+        L = torch.linalg.cholesky(Pi+torch.eye(len(Pi), dtype=Pi.dtype, device=Pi.device))
         a = torch.cholesky_solve(H.sum(1, keepdim=True), L)
         return H-(a+a.T)*Pi, None, None
 
-# %% ../nbs/05_mcr2.ipynb #0cc791af
-def membership(C:torch.Tensor,         # code of each point `[n, z]`, any length but 0: cluster logits, or the features themselves
-               eta:float=.175,         # entropy weight η; higher spreads each row over more points, towards 1/n for all
-               signed:bool=False,      # True tells opposite codes apart (MLC); False treats c and -c as one cluster (CPP)
-               tol:float=1e-5,         # the most a row or column sum may be off from 1
-               max_steps:int=1000      # steps of Sinkhorn's method before giving up; about 20 are usual
-              )->torch.Tensor:         # doubly stochastic and symmetric `[n, n]`, with gradients to `C`
+def membership(
+    C:torch.Tensor,      # code of each point `[n, z]`, any length but 0: logits, or the features themselves
+    eta:float=.175,      # entropy weight η; higher spreads each row over more points, towards 1/n for all
+    signed:bool=False,   # True tells opposite codes apart (MLC); False treats c and -c as one cluster (CPP)
+    tol:float=1e-5,      # the most a row or column sum may be off from 1
+    max_steps:int=1000   # steps of Sinkhorn's method before giving up; about 20 are usual
+)->torch.Tensor:         # doubly stochastic and symmetric `[n, n]`, with gradients to `C`
     "Share each point's membership over the points whose code is like its own"
-    if not 0<eta<math.inf: raise ValueError(f"eta must be above 0; got {eta!r}. CPP's values lie between 0.1 and 0.175.")
+    if not 0<eta<math.inf:
+        raise ValueError(f"eta must be above 0; got {eta!r}. CPP's values lie between 0.1 and 0.175.")
     C,length = _finite(C)
     if C.ndim!=2: raise ValueError(f"C must hold one code per point, [n, z]; got shape {list(C.shape)}.")
     if (zero := (length==0).nonzero()).numel():
-        raise ValueError(f"{len(zero):,} codes are zero vectors, which have no direction; the first is row {zero[0].item()}. "
-                         "Leave those points out.")
+        raise ValueError(f"{len(zero):,} codes are zero vectors, which have no direction; the first is row "
+                         f"{zero[0].item()}. Leave those points out.")
     C = unit_rows(C)
     with torch.autocast(C.device.type, enabled=False):
         S = C@C.T if signed else (C@C.T).abs()
@@ -315,27 +339,29 @@ def _quadratic(Z, Pi, size):
     "y of each column: known for all columns at the price of two matrix products"
     return (Pi*((Z@Z.T).square()@Pi)).sum(0)/size.clamp_min(torch.finfo(Z.dtype).tiny**.5)
 
-# %% ../nbs/05_mcr2.ipynb #fdb27349
 @torch.no_grad()
 def _line(r, y, k):
-    "Slope of a line through the drawn points (y, r), and the standard error of a sum of k columns that it predicts"
+    "Slope of a line through the drawn points (y, r), and the standard error of the sum of k columns"
     m,dx,dr = len(r),y-y.mean(),r-r.mean()
     slope = (dx*dr).sum()/dx.square().sum().clamp_min(torch.finfo(y.dtype).tiny)
     return slope,k*((dr-slope*dx).square().sum()/(m-2)*(1-m/k)/m).sqrt()
 
 # %% ../nbs/05_mcr2.ipynb #4faae046
-def sampled_cluster_rate(Z:torch.Tensor,                         # points `[n, d]`
-                         Pi:torch.Tensor,                        # membership Π `[n, k]`, as for `cluster_rate`
-                         n_columns:int=128,                      # columns to draw, from 3; fewer cost less and err more
-                         eps:float=.1**.5,                       # distortion allowed ε
-                         generator:torch.Generator|None=None,    # a CPU generator that draws the columns; None is torch's own
-                         max_numbers:int=2**24                   # numbers in one work array
-                        )->SampledRate:                          # rate and standard error
+def sampled_cluster_rate(
+    Z:torch.Tensor,                        # points `[n, d]`
+    Pi:torch.Tensor,                       # membership Π `[n, k]`, as for `cluster_rate`
+    n_columns:int=128,                     # columns to draw, from 3; fewer cost less and err more
+    eps:float=.1**.5,                      # distortion allowed ε
+    generator:torch.Generator|None=None,   # a CPU generator that draws the columns; None is torch's own
+    max_numbers:int=2**24                  # numbers in one work array
+)->SampledRate:                            # rate and standard error
     "Estimate `cluster_rate` from some of the columns"
     dtype,Z = torch.as_tensor(Z).dtype,_points(Z, eps)
     Pi = _shares(Pi, Z)
     n,k,m = len(Z),Pi.shape[1],min(n_columns, Pi.shape[1])
-    if m<3: raise ValueError(f"An error bar needs at least three columns; got n_columns={n_columns} of {k}. Use cluster_rate.")
+    if m<3:
+        raise ValueError(f"An error bar needs at least three columns; got n_columns={n_columns} of {k}. Use "
+                         "cluster_rate.")
     drawn = torch.randperm(k, generator=generator)[:m].to(Z.device)
     with torch.autocast(Z.device.type, enabled=False):
         part,rates = _ClusterRate.apply(Z, Pi[:,drawn], float(eps), max_numbers)

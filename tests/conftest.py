@@ -1,20 +1,24 @@
 "What several test files share: the folder of real data and weights, and one of its sets unpacked into files"
 import os
 from pathlib import Path
-if 'PYTEST_XDIST_WORKER' in os.environ: os.environ['OMP_NUM_THREADS'] = '1'    # two workers with two threads each ruin each other
+# two workers with two threads each ruin each other
+if 'PYTEST_XDIST_WORKER' in os.environ: os.environ['OMP_NUM_THREADS'] = '1'
 import numpy as np, pytest
 from hypothesis import settings
 
-settings.register_profile('fixed', derandomize=True)      # the same cases on every run; HYPOTHESIS_PROFILE=default searches on
+# the same cases on every run; HYPOTHESIS_PROFILE=default searches on
+settings.register_profile('fixed', derandomize=True)
 settings.load_profile(os.environ.get('HYPOTHESIS_PROFILE', 'fixed'))
 
 @pytest.fixture(scope='session')
 def shared():
-    "The folder with real data and weights: $SCP_SHARED, else beside the checkout, else in it; without one the test is skipped"
+    """The folder with real data and weights: $SCP_SHARED, else beside the checkout, else in it; without one
+    the test is skipped"""
     root = Path(__file__).resolve().parent.parent
     places = [Path(p) for p in (os.environ.get('SCP_SHARED'), root.parent/'shared', root/'shared') if p]
     found = next((p for p in places if (p/'data').is_dir() and (p/'models').is_dir()), None)
-    if found is None: pytest.skip('no folder of shared data and weights: set SCP_SHARED, or put one beside the checkout')
+    if found is None:
+        pytest.skip('no folder of shared data and weights: set SCP_SHARED, or put one beside the checkout')
     return found
 
 @pytest.fixture(scope='session')
@@ -24,5 +28,6 @@ def sign_digits(shared, tmp_path_factory):
     z = np.load(shared/'data'/'signdigits10_100.npz')
     jpeg,at,labels = z['jpeg'],z['offsets'],z['labels']
     for c in set(labels.tolist()): (out/str(c)).mkdir(parents=True)
-    for i,c in enumerate(labels.tolist()): (out/str(c)/f'{i:04d}.jpg').write_bytes(jpeg[at[i]:at[i+1]].tobytes())
+    for i,c in enumerate(labels.tolist()):
+        (out/str(c)/f'{i:04d}.jpg').write_bytes(jpeg[at[i]:at[i+1]].tobytes())
     return out

@@ -1,4 +1,5 @@
-"What each part is worth: the arithmetic of what is left out, weights chosen elsewhere, and a run that may be stopped"
+"""What each part is worth: the arithmetic of what is left out, weights chosen elsewhere, and a run that may
+be stopped"""
 import json
 import numpy as np, pandas as pd, pytest
 from scp_nb.bench import ablation as ablation
@@ -8,7 +9,8 @@ from scp_nb.bench.suites import scp_bench
 
 def measured(task, **candidates):
     "Rows of candidates: silhouette, depth and ACC of each"
-    return [dict(task=task, family=task[0], candidate=c, agreement=.5, silhouette=s, depth=m, evenness=.1, clusters=3,
+    return [dict(task=task, family=task[0], candidate=c, agreement=.5, silhouette=s, depth=m, evenness=.1,
+                 clusters=3,
                  ACC=acc)
             for c,(s,m,acc) in candidates.items()]
 
@@ -35,10 +37,12 @@ def one(): return ablation.ablate_task('digits@50', None)
 
 def test_a_task_end_to_end(one):
     parts = one['parts']
-    assert set(parts)=={'all', 'taught', 'best candidate', 'without refining', 'without narrowing', *(f'without {w}' for w in (*ablation.FAMILIES, *WEIGHTS))}
+    assert set(parts)=={'all', 'taught', 'best candidate', 'without refining', 'without narrowing',
+                        *(f'without {w}' for w in (*ablation.FAMILIES, *WEIGHTS))}
     assert parts['best candidate']>=parts['all']
     assert parts['best candidate']==max(c['ACC'] for c in one['candidates'].values())
-    assert parts['all']==one['candidates'][one['chosen']]['ACC']            # what is scored is what the fit chose
+    # what is scored is what the fit chose
+    assert parts['all']==one['candidates'][one['chosen']]['ACC']
     assert all(0<v<=1 for v in parts.values()) and set(one['alone'])==set(ablation.FAMILIES)
     assert one['alone']['merged']==one['candidates']['merged 1']['ACC']
     assert json.loads(json.dumps(one))==one
@@ -78,7 +82,9 @@ def test_the_command_goes_on_where_it_was_stopped(tmp_path, monkeypatch, one, ca
     scp_bench(**call, sets='digits@50')
     scp_bench(**call, sets='digits@50,digits@10')
     assert made==['digits@50', 'digits@10'] and 'without refining' in capsys.readouterr().out
-    assert [r['task'] for r in ablation.read_ablation(tmp_path/'a'/'ablation.json')]==['digits@10', 'digits@50']    # as in `TASKS`
+    # as in `TASKS`
+    assert [r['task']
+            for r in ablation.read_ablation(tmp_path/'a'/'ablation.json')]==['digits@10', 'digits@50']
     assert '| without refining |' in (tmp_path/'a'/'ablation.md').read_text()
     scp_bench(**call, sets='digits@50', force=True)
     assert made[2:]==['digits@50']

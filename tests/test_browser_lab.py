@@ -1,9 +1,11 @@
-"JupyterLab in headless Chromium: the live tutorial is run, the map moves, galleries fill, and a click on Stop stops"
+"""JupyterLab in headless Chromium: the live tutorial is run, the map moves, galleries fill, and a click on
+Stop stops"""
 import os, re, shutil, subprocess, sys, time, urllib.request
 from pathlib import Path
 import pytest
 
-sync_api = pytest.importorskip('playwright.sync_api', reason='playwright is not installed: pip install playwright')
+sync_api = pytest.importorskip('playwright.sync_api',
+                               reason='playwright is not installed: pip install playwright')
 root = Path(__file__).resolve().parent.parent
 chromium = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
 pytestmark = pytest.mark.skipif(chromium is None, reason='no chromium on the PATH: apt-get install chromium')
@@ -21,8 +23,10 @@ def lab(tmp_path_factory):
     shutil.copy(root/'nbs/tutorials/watch_it_live.ipynb', folder/'t.ipynb')
     home = dict(JUPYTER_CONFIG_DIR=str(folder/'.config'), JUPYTERLAB_SETTINGS_DIR=str(folder/'.settings'),
                 JUPYTERLAB_WORKSPACES_DIR=str(folder/'.workspaces'))
-    cmd = [sys.executable, '-m', 'jupyterlab', '--no-browser', '--ip=127.0.0.1', f'--port={port}', '--allow-root', '--IdentityProvider.token=',
-           f'--ServerApp.root_dir={folder}', '--LabApp.news_url=None', '--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate']
+    cmd = [sys.executable, '-m', 'jupyterlab', '--no-browser', '--ip=127.0.0.1', f'--port={port}',
+           '--allow-root', '--IdentityProvider.token=',
+           f'--ServerApp.root_dir={folder}', '--LabApp.news_url=None',
+           '--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate']
     log = open(folder/'lab.log', 'w')
     server = subprocess.Popen(cmd, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **home})
     for _ in range(120):
@@ -31,7 +35,8 @@ def lab(tmp_path_factory):
             if server.poll() is not None: break
             time.sleep(.5)
     else: server.terminate()
-    if server.poll() is not None: pytest.fail('JupyterLab did not start: '+(folder/'lab.log').read_text()[-2000:])
+    if server.poll() is not None:
+        pytest.fail('JupyterLab did not start: '+(folder/'lab.log').read_text()[-2000:])
     yield f'http://127.0.0.1:{port}'
     server.terminate(); server.wait(30); log.close()
 
@@ -52,7 +57,9 @@ def page(lab):
 def shot(page, name):
     if SHOTS: Path(SHOTS).mkdir(parents=True, exist_ok=True); page.screenshot(path=f'{SHOTS}/{name}.png')
 
-def dots(view): return view.locator('.scpl svg[aria-label^="map"] path').evaluate_all('es => es.map(e => e.getAttribute("d")).join(" ")')
+def dots(view):
+    paths = view.locator('.scpl svg[aria-label^="map"] path')
+    return paths.evaluate_all('es => es.map(e => e.getAttribute("d")).join(" ")')
 
 def test_live_tutorial(page):
     page.locator('.lm-MenuBar-itemLabel', has_text='Run').first.click()
@@ -60,14 +67,17 @@ def test_live_tutorial(page):
     views = page.locator('.jp-OutputArea .widget-vbox:has(> .widget-hbox)')
     first = views.first
     first.locator('.scpl-running').wait_for()
-    first.locator('.scpl svg[aria-label^="map of 500 images"]').wait_for()                         # the map appears
+    # the map appears
+    first.locator('.scpl svg[aria-label^="map of 500 images"]').wait_for()
     before = dots(first)
-    page.wait_for_function('([e, d]) => [...e.querySelectorAll(\'.scpl svg[aria-label^="map"] path\')].map(p => p.getAttribute("d")).join(" ") != d',
+    page.wait_for_function('([e, d]) => [...e.querySelectorAll(\'.scpl svg[aria-label^="map"] path\')].map(p '
+                           '=> p.getAttribute("d")).join(" ") != d',
                            arg=[first.element_handle(), before])                                   # and moves
     shot(page, 'running')
     first.locator('.scpl-done').wait_for()
     cards = first.locator('.scpl-strip img')
-    assert cards.count()>=10 and all(cards.evaluate_all('es => es.map(e => e.complete && e.naturalWidth>0)'))   # the gallery is full
+    # the gallery is full
+    assert cards.count()>=10 and all(cards.evaluate_all('es => es.map(e => e.complete && e.naturalWidth>0)'))
     # the last cell is left running: its view has buttons that work
     mine = views.last
     mine.locator('.scpl-running').wait_for(timeout=90_000)
@@ -80,7 +90,8 @@ def test_live_tutorial(page):
     mine.locator('.scpl-paused').wait_for()
     held = dots(mine)
     page.wait_for_timeout(600)
-    assert dots(mine)==held                                                                        # nothing moves
+    # nothing moves
+    assert dots(mine)==held
     mine.get_by_role('button', name='Go on').click()
     mine.locator('.scpl-running').wait_for()
     start = time.monotonic()

@@ -1,11 +1,12 @@
-"Captions: planted sets at three sizes, bad input as users give it, the cache under changes, real WordNet where it is installed"
+"""Captions: planted sets at three sizes, bad input as users give it, the cache under changes, real WordNet
+where it is installed"""
 import os
 import numpy as np, open_clip, pytest, torch
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from scipy.optimize import linear_sum_assignment
 from scp_nb.extract.backbones import Backbone
 from scp_nb.bench.captions import caption_accuracy
-from scp_nb.caption import _best, _one_to_one, caption_clusters, planted_names
+from scp_nb.caption import _best_words, _one_to_one, caption_clusters, planted_names
 from scp_nb.features import Features
 from scp_nb.extract.vocabulary import encode_texts, text_features, vocabulary
 
@@ -13,7 +14,8 @@ def name(p, **kw): return caption_clusters(p.labels, p.X, vocabulary=p.words, te
 
 @pytest.mark.parametrize('k,seeds', [(10,20), (100,2), (1000,1)])
 def test_planted_names_are_found_and_differ(k, seeds):
-    "Mean over sets: names right, or rightly none, for .95 of the clusters; CPP's voting is far below, even where silence does not count"
+    """Mean over sets: names right, or rightly none, for .95 of the clusters; CPP's voting is far below, even
+    where silence does not count"""
     ours,theirs = [],[]
     for seed in range(seeds):
         p = planted_names(k, seed=seed)
@@ -28,7 +30,8 @@ def test_planted_names_are_found_and_differ(k, seeds):
     assert np.mean(theirs)<np.mean(ours)-.3
 
 def test_without_hubs_voting_finds_names_too():
-    "So the planted sets are fair to voting: what spoils it is hubs and noise, not a mistake in our version of it"
+    """So the planted sets are fair to voting: what spoils it is hubs and noise, not a mistake in our version
+    of it"""
     p = planted_names(30, hubs=0, noise=.5, wrong=0)
     votes,have = name(p, method='votes', distinct=False),[i for i,a in enumerate(p.accepts) if a]
     assert caption_accuracy([votes[i].best for i in have], [p.accepts[i] for i in have])>.9
@@ -51,7 +54,7 @@ def test_assignment_is_the_best_of_all_words(k):
     "With 32 choices of each cluster, against all words for every cluster"
     p = planted_names(40, per=5, n_words=600)
     M = np.stack([p.X[p.labels==c].mean(0) for c in range(40)])
-    words,scores,_,_ = _best((M-M.mean(0))[:k], p.T, 32)
+    words,scores,_,_ = _best_words((M-M.mean(0))[:k], p.T, 32)
     got = _one_to_one(words, scores, np.arange(k))
     S = (M-M.mean(0))[:k]@p.T.T
     r,c = linear_sum_assignment(S, maximize=True)
@@ -62,27 +65,35 @@ def test_assignment_is_the_best_of_all_words(k):
 def test_order_of_vocabulary_does_not_matter(method):
     p = planted_names(20, n_words=3000)
     o = np.random.default_rng(1).permutation(len(p.words))
-    a,b = name(p, method=method),caption_clusters(p.labels, p.X, vocabulary=[p.words[i] for i in o], texts=p.T[o], method=method)
+    a = name(p, method=method)
+    b = caption_clusters(p.labels, p.X, vocabulary=[p.words[i] for i in o], texts=p.T[o], method=method)
     assert a==b
 
 def test_memory_map_and_float16(tmp_path):
     p = planted_names(10)
     np.save(tmp_path/'x.npy', p.X)
-    mapped = caption_clusters(p.labels, np.load(tmp_path/'x.npy', mmap_mode='r'), vocabulary=p.words, texts=p.T)
-    half = caption_clusters(p.labels, p.X.astype(np.float16), vocabulary=p.words, texts=p.T.astype(np.float16))
+    mapped = caption_clusters(p.labels, np.load(tmp_path/'x.npy', mmap_mode='r'), vocabulary=p.words,
+                              texts=p.T)
+    half = caption_clusters(p.labels, p.X.astype(np.float16), vocabulary=p.words,
+                            texts=p.T.astype(np.float16))
     assert mapped.names==half.names==name(p).names
 
 def small(seed=0, **text):
     torch.manual_seed(seed)
-    net = CLIP(32, CLIPVisionCfg(layers=2, width=64, head_width=32, patch_size=8, image_size=32), CLIPTextCfg(width=64, heads=2, layers=2, **text))
-    return Backbone('open_clip:ViT-B-32', net, lambda im: torch.tensor(np.array(im.resize((32,32)))).permute(2,0,1)/255.,
+    net = CLIP(32, CLIPVisionCfg(layers=2, width=64, head_width=32, patch_size=8, image_size=32),
+               CLIPTextCfg(width=64, heads=2, layers=2, **text))
+    return Backbone('open_clip:ViT-B-32', net,
+                    lambda im: torch.tensor(np.array(im.resize((32,32)))).permute(2,0,1)/255.,
                     torch.device('cpu'), embed=net.encode_image)
 
 @pytest.mark.parametrize('batch', [1, 7, 1000])
 def test_texts_are_those_of_open_clip(batch):
     b,words = small(),vocabulary('imagenet').words[:50]
-    with torch.no_grad(): direct = b.model.encode_text(open_clip.get_tokenizer('ViT-B-32')([f'a photo of a {w}' for w in words]), normalize=True)
-    assert np.abs(text_features(words, b, cache=None, batch_size=batch, progress=False)-direct.numpy()).max()<1e-5
+    with torch.no_grad():
+        tokens = open_clip.get_tokenizer('ViT-B-32')([f'a photo of a {w}' for w in words])
+        direct = b.model.encode_text(tokens, normalize=True)
+    assert np.abs(text_features(words, b, cache=None, batch_size=batch, progress=False)-
+                  direct.numpy()).max()<1e-5
 
 def test_text_side_in_training_mode_gives_the_same():
     b = small()
@@ -100,8 +111,10 @@ def test_cache_knows_weights_prompts_and_words(tmp_path):
     assert not np.allclose(text_features(['x','y'], small(1), **keep), a) and files()==4
 
 @pytest.mark.parametrize('content,says', [
-    (b'', '0 distinct names'), (b'cat\n cat \n\n', '1 distinct names'), (b'cat\n'+b'x'*10_000, 'entry 2 has 10,000 characters'),
-    ('cat\nK\u00e4fer'.encode('latin-1'), 'not UTF-8: line 2'), ('cat\ndog'.encode('utf-16'), 'not UTF-8'), (b'cat\nd\x00g', 'control characters')])
+    (b'', '0 distinct names'), (b'cat\n cat \n\n', '1 distinct names'),
+    (b'cat\n'+b'x'*10_000, 'entry 2 has 10,000 characters'),
+    ('cat\nK\u00e4fer'.encode('latin-1'), 'not UTF-8: line 2'), ('cat\ndog'.encode('utf-16'), 'not UTF-8'),
+    (b'cat\nd\x00g', 'control characters')])
 def test_bad_files_are_refused(tmp_path, content, says):
     (tmp_path/'names.txt').write_bytes(content)
     with pytest.raises(ValueError, match=says): vocabulary(tmp_path/'names.txt')
@@ -121,7 +134,8 @@ def test_markup_is_escaped_in_html():
 def test_real_wordnet():
     "Counts of WordNet 3.0, from its manual page wnstats(7WN), and a chain that everybody knows"
     folder = os.environ.get('WORDNET_DIR', '/usr/share/wordnet')
-    if not os.path.isfile(os.path.join(folder, 'data.noun')): pytest.skip('no WordNet here: apt install wordnet-base, or set WORDNET_DIR')
+    if not os.path.isfile(os.path.join(folder, 'data.noun')):
+        pytest.skip('no WordNet here: apt install wordnet-base, or set WORDNET_DIR')
     v = vocabulary('wordnet-nouns', folder)
     assert v.n_given==82115
     assert {'canine', 'animal', 'entity', 'domestic dog'}<=set(v.related.get('dog'))

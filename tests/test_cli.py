@@ -1,4 +1,5 @@
-"The commands as a user runs them: installed in a fresh virtual environment, from an empty directory, on real images"
+"""The commands as a user runs them: installed in a fresh virtual environment, from an empty directory, on
+real images"""
 import csv, json, os, re, shutil, subprocess, sys, venv
 from pathlib import Path
 import numpy as np, pytest
@@ -7,22 +8,29 @@ root = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope='session')
 def commands(tmp_path_factory):
-    "The package installed as a wheel into a new environment, which borrows only the other packages from this one"
+    """The package installed as a wheel into a new environment, which borrows only the other packages from
+    this one"""
     d = tmp_path_factory.mktemp('fresh')
-    shutil.copytree(root, d/'src', ignore=shutil.ignore_patterns('.git', '.venv', 'venv', '*.egg-info', 'shared', 'nbs', 'build'))
+    shutil.copytree(root, d/'src',
+                    ignore=shutil.ignore_patterns('.git', '.venv', 'venv', '*.egg-info', 'shared', 'nbs',
+                                                  'build'))
     venv.create(d/'env', with_pip=True)
     python = d/'env'/'bin'/'python'
-    site = subprocess.run([python, '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))'], capture_output=True, text=True, check=True).stdout.strip()
+    site = subprocess.run([python, '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))'],
+                          capture_output=True, text=True, check=True).stdout.strip()
     import sysconfig
-    subprocess.run([python, '-m', 'pip', 'install', '-q', '--no-deps', d/'src'], check=True, capture_output=True)
+    subprocess.run([python, '-m', 'pip', 'install', '-q', '--no-deps', d/'src'], check=True,
+                   capture_output=True)
     Path(site, 'borrowed.pth').write_text(sysconfig.get_path('purelib')+'\n')
-    where = subprocess.run([python, '-c', 'import scp_nb; print(scp_nb.__file__)'], capture_output=True, text=True, check=True, cwd=d).stdout
+    where = subprocess.run([python, '-c', 'import scp_nb; print(scp_nb.__file__)'], capture_output=True,
+                           text=True, check=True, cwd=d).stdout
     assert site in where, 'the wheel must be found before the checkout'
     return d/'env'/'bin'
 
 def run(commands, name, *args, cwd):
     env = {k:v for k,v in os.environ.items() if k not in ('PYTHONPATH', 'VIRTUAL_ENV')}
-    return subprocess.run([commands/name, *map(str, args)], cwd=cwd, capture_output=True, text=True, env=env | dict(HF_HUB_OFFLINE='1', COLUMNS='150'))
+    return subprocess.run([commands/name, *map(str, args)], cwd=cwd, capture_output=True, text=True,
+                          env=env | dict(HF_HUB_OFFLINE='1', COLUMNS='150'))
 
 def acc(r): return float(re.search(r'ACC (\.?\d[\d.]*)', r.stdout)[1])
 
@@ -40,12 +48,14 @@ def test_demo(commands, tmp_path):
     r = run(commands, 'scp_demo', '--out', 'demo', cwd=tmp_path)
     assert r.returncode==0, r.stderr
     out = tmp_path/'demo'
-    assert {'report.html', 'assignments.csv', 'head', 'features', 'gallery.png', 'map.png', 'skipped.csv'} <= {p.name for p in out.iterdir()}
+    assert {'report.html', 'assignments.csv', 'head', 'features', 'gallery.png', 'map.png',
+            'skipped.csv'} <= {p.name for p in out.iterdir()}
     rows = list(csv.DictReader(open(out/'assignments.csv')))
     assert list(rows[0])==['path', 'cluster', 'confidence'] and len(rows)==1797
     from sklearn.datasets import load_digits
     from scp_nb.evaluate import clustering_accuracy
-    y,found = load_digits().target,np.array([int(o['cluster']) for o in rows])     # rows are in the data set's order
+    # rows are in the data set's order
+    y,found = load_digits().target,np.array([int(o['cluster']) for o in rows])
     assert clustering_accuracy(y, found)>=.85
     assert acc(r)==pytest.approx(clustering_accuracy(y, found), abs=.006)
     # a second run refuses to touch it, says why, and --force replaces it with the same result
@@ -59,7 +69,8 @@ def test_demo(commands, tmp_path):
 
 def test_sign_digits_as_a_user(commands, tmp_path, shared, sign_digits):
     weights = shared/'models'/'mobilenetv1_100.safetensors'
-    r = run(commands, 'scp_cluster', sign_digits, '--k', 10, '--backbone', 'timm:mobilenetv1_100?pad_type=same', '--checkpoint', weights,
+    r = run(commands, 'scp_cluster', sign_digits, '--k', 10, '--backbone',
+            'timm:mobilenetv1_100?pad_type=same', '--checkpoint', weights,
             '--evaluate', '--out', 'signs', cwd=tmp_path)
     assert r.returncode==0, r.stderr
     assert acc(r)>=.65, r.stdout
@@ -71,7 +82,8 @@ def test_sign_digits_as_a_user(commands, tmp_path, shared, sign_digits):
     assert feats.shape==(2062,1024) and feats.names==[o['path'] for o in rows]
     np.testing.assert_array_equal(clusters.predict(feats), [int(o['cluster']) for o in rows])
     # features alone are the same ones
-    f = run(commands, 'scp_features', sign_digits, '--backbone', 'timm:mobilenetv1_100?pad_type=same', '--checkpoint', weights, '--out', 'f', cwd=tmp_path)
+    f = run(commands, 'scp_features', sign_digits, '--backbone', 'timm:mobilenetv1_100?pad_type=same',
+            '--checkpoint', weights, '--out', 'f', cwd=tmp_path)
     assert f.returncode==0, f.stderr
     np.testing.assert_allclose(Features.load(tmp_path/'f').numpy(), feats.numpy(), atol=1e-5)
 
@@ -85,9 +97,12 @@ def photos(path, n=12):
 def test_exit_codes_from_the_shell(commands, tmp_path):
     "Three real processes; the other cases run in this one, in test_bad_input.py"
     photos(tmp_path/'p')
-    for args,said in [(['p', '--k', 'many', '--backbone', 'pixels'], "2 or more; got 'many'"), (['p', '--k', 'auto', '--backbone', 'pixels'], '20 are the least'), (['nowhere', '--k', 3, '--backbone', 'pixels'], 'nowhere')]:
+    for args,said in [(['p', '--k', 'many', '--backbone', 'pixels'], "2 or more; got 'many'"),
+                      (['p', '--k', 'auto', '--backbone', 'pixels'], '20 are the least'),
+                      (['nowhere', '--k', 3, '--backbone', 'pixels'], 'nowhere')]:
         r = run(commands, 'scp_cluster', *args, cwd=tmp_path)
-        assert r.returncode==2 and said in r.stderr and r.stderr.startswith('scp_cluster: ') and r.stderr.count('\n')==1, r.stderr
+        assert r.returncode==2 and said in r.stderr, r.stderr
+        assert r.stderr.startswith('scp_cluster: ') and r.stderr.count('\n')==1, r.stderr
     assert sorted(o.name for o in tmp_path.iterdir())==['p']
 
 def test_k_auto(commands, tmp_path):
@@ -100,14 +115,17 @@ def test_k_auto(commands, tmp_path):
         folder = tmp_path/'p'/str(int(images.labels[i]))
         folder.mkdir(parents=True, exist_ok=True)
         images[i].save(folder/f'{i:03d}.png')
-    r = run(commands, 'scp_cluster', 'p', '--k', 'auto', '--evaluate', '--backbone', 'pixels?size=8', '--out', 'o', cwd=tmp_path)
+    r = run(commands, 'scp_cluster', 'p', '--k', 'auto', '--evaluate', '--backbone', 'pixels?size=8', '--out',
+            'o', cwd=tmp_path)
     assert r.returncode==0, r.stderr
     found = estimate_k(Features.load(tmp_path/'o'/'features').numpy())
-    assert re.search(rf'^Clusters\?   {found.k} \(', r.stdout, flags=re.M) and found.note in r.stdout, r.stdout
+    assert re.search(rf'^Clusters\?   {found.k} \(', r.stdout,
+                     flags=re.M) and found.note in r.stdout, r.stdout
     assert r.stdout.index('Clusters?')<r.stdout.index('Training')
     rows = list(csv.DictReader(open(tmp_path/'o'/'assignments.csv')))
     assert {o['cluster'] for o in rows}=={str(c) for c in range(max(2, found.k))}
     kept = json.loads((tmp_path/'o'/'head'/'config.json').read_text())['fit']['k_estimate']
     assert kept==dict(k=found.k, interval=list(found.interval), note=found.note)
     page = (tmp_path/'o'/'report.html').read_text()
-    assert f'The estimate is {found.k}' in page and 'The curve is the coding length' in page and found.note in page
+    assert f'The estimate is {found.k}' in page and 'The curve is the coding length' in page
+    assert found.note in page

@@ -31,11 +31,13 @@ def test_sampled_loss_is_within_a_percent():
     Z = codes(512, 32)
     Pi = membership(Z)
     exact = (cluster_rate(Z, Pi)-coding_rate(Z)).item()
-    off = [abs((sampled_cluster_rate(Z, Pi, 64, generator=torch.Generator().manual_seed(s)).rate-coding_rate(Z)).item()/exact-1) for s in range(20)]
+    off = [abs((sampled_cluster_rate(Z, Pi, 64, generator=torch.Generator().manual_seed(s)).rate-
+                coding_rate(Z)).item()/exact-1) for s in range(20)]
     assert np.mean(off)<.01
 
 @pytest.mark.parametrize('eps', [.01, .03, .1, .3, 1., 10.])
-@pytest.mark.parametrize('more', [dict(), dict(batch_size=3), dict(batch_size=17), dict(z=5), dict(z=100), dict(steps=60), dict(n_columns=10),
+@pytest.mark.parametrize('more', [dict(), dict(batch_size=3), dict(batch_size=17), dict(z=5), dict(z=100),
+                                  dict(steps=60), dict(n_columns=10),
                                   dict(two_heads=True)], ids=str)
 def test_no_nan_and_no_negative_rate(eps, more):
     c = fit_cpp(X, 5, eps=eps, **{**quick, **more})
@@ -56,7 +58,9 @@ def test_better_than_k_means_and_than_raw_features(shared, name):
     F,y = z['features'].astype(np.float32),z['labels'].astype(int)
     c = fit_cpp(F, 10, seed=0)
     U = normalize(F); U -= U.mean(0)
-    assert clustering_accuracy(y, c)>=clustering_accuracy(y, KMeans(10, n_init=10, random_state=0).fit_predict(U))
+    assert clustering_accuracy(y,
+                               c)>=clustering_accuracy(y,
+                                                       KMeans(10, n_init=10, random_state=0).fit_predict(U))
     assert retrieval_precision(c.embedding, y)>retrieval_precision(F, y)
 
 @pytest.mark.parametrize('more', [dict(steps=80), dict(warmup=80, two_heads=True)])

@@ -3,7 +3,8 @@ import io, os
 import numpy as np, pytest, torch, torchvision
 from hypothesis import given, settings, strategies as st
 from PIL import Image
-from scp_nb.data import ImageArray, ImageDataset, ImageError, ImageFiles, as_images, digits, photo_patches, to_rgb
+from scp_nb.data import (ImageArray, ImageDataset, ImageError, ImageFiles, as_images, digits, photo_patches,
+                         to_rgb)
 
 modes = '1 L LA La P PA RGB RGBX RGBA RGBa CMYK YCbCr LAB HSV I F I;16 I;16L I;16B I;16N'.split()
 rng = np.random.default_rng(0)
@@ -23,19 +24,23 @@ def test_any_mode_and_size_gives_rgb(mode, w, h, seed):
     r = np.random.default_rng(seed)
     im = Image.new(mode, (w,h))
     im.frombytes(r.integers(0, 256, len(im.tobytes()), dtype=np.uint8).tobytes())
-    if mode=='F' and not np.isfinite(np.asarray(im)).any():      # random bytes may all be NaN, which is no picture
+    # random bytes may all be NaN, which is no picture
+    if mode=='F' and not np.isfinite(np.asarray(im)).any():
         with pytest.raises(ImageError, match='no finite pixel'): to_rgb(im)
         return
     out = to_rgb(im)
     assert (out.mode, out.size)==('RGB', (w,h))
 
-@pytest.mark.parametrize('mode, most', [('RGBA',0), ('RGBX',0), ('RGBa',0), ('CMYK',1), ('YCbCr',3), ('HSV',9), ('LAB',6)])
+@pytest.mark.parametrize('mode, most', [('RGBA',0), ('RGBX',0), ('RGBa',0), ('CMYK',1), ('YCbCr',3),
+                                        ('HSV',9), ('LAB',6)])
 def test_colours_survive(mode, most):
     rgb = photo()
     if mode=='LAB':
         from PIL import ImageCms
-        im = ImageCms.profileToProfile(rgb, ImageCms.createProfile('sRGB'), ImageCms.createProfile('LAB'), outputMode='LAB')
-        rgb = ImageCms.profileToProfile(im, ImageCms.createProfile('LAB'), ImageCms.createProfile('sRGB'), outputMode='RGB')
+        im = ImageCms.profileToProfile(rgb, ImageCms.createProfile('sRGB'), ImageCms.createProfile('LAB'),
+                                       outputMode='LAB')
+        rgb = ImageCms.profileToProfile(im, ImageCms.createProfile('LAB'), ImageCms.createProfile('sRGB'),
+                                        outputMode='RGB')
     else: im = rgb.convert('RGBA').convert(mode) if mode=='RGBa' else rgb.convert(mode)
     assert im.mode==mode and near(to_rgb(im), rgb, most)
 
@@ -61,7 +66,8 @@ def test_16_bits_keep_their_scale(order, tmp_path):
     assert ImageFiles(tmp_path)[0].getpixel((0,0))==(10,10,10)      # not stretched
 
 @pytest.mark.parametrize('values, want', [
-    ([0.,.5,1.], [0,128,255]), ([0.,100.,255.], [0,100,255]), ([0.,32896.,65535.], [0,128,255]), ([-1.,0.,1.], [0,128,255]),
+    ([0.,.5,1.], [0,128,255]), ([0.,100.,255.], [0,100,255]), ([0.,32896.,65535.], [0,128,255]),
+    ([-1.,0.,1.], [0,128,255]),
     ([np.nan,2.,9.], [2,2,9]), ([-np.inf,0.,1e6], [0,0,255])])
 def test_float_pixels(values, want):
     assert np.asarray(to_rgb(Image.fromarray(np.array([values], np.float32))))[0,:,0].tolist()==want
@@ -69,7 +75,8 @@ def test_float_pixels(values, want):
 @pytest.mark.parametrize('turn', range(1,9))
 @pytest.mark.parametrize('kind', ['jpeg', 'png', 'webp', 'tiff'])
 def test_exif_turns(turn, kind, tmp_path):
-    "Pillow's own exif_transpose is the reference; a picture stored at any of the eight turns comes out upright"
+    """Pillow's own exif_transpose is the reference; a picture stored at any of the eight turns comes out
+    upright"""
     from PIL import ImageOps
     im,exif = photo(),Image.Exif()
     exif[0x0112] = turn
@@ -82,7 +89,8 @@ def test_exif_turns(turn, kind, tmp_path):
 @pytest.mark.parametrize('kind', ['gif', 'webp', 'png', 'tiff'])
 def test_first_frame_of_an_animation(kind, tmp_path):
     frames = [Image.new('RGB', (8,8), c) for c in ('red','green','blue')]
-    frames[0].save(tmp_path/f'a.{kind}', save_all=True, append_images=frames[1:], **(dict(lossless=True) if kind=='webp' else {}))
+    frames[0].save(tmp_path/f'a.{kind}', save_all=True, append_images=frames[1:],
+                   **(dict(lossless=True) if kind=='webp' else {}))
     assert ImageFiles(tmp_path)[0].getpixel((4,4))==(255,0,0)
     with Image.open(tmp_path/f'a.{kind}') as im:
         im.seek(2)
@@ -94,18 +102,23 @@ def test_first_frame_of_an_animation(kind, tmp_path):
 def zoo(tmp_path):
     "A folder with good files, bad files and things that only look like files"
     d = tmp_path/'zoo'; (d/'a'/'deep').mkdir(parents=True); (d/'b').mkdir()
-    photo().save(d/'a'/'deep'/'good.JPG'); photo().save(d/'b'/'good.webp'); photo().save(d/'b'/'z.bmp'); photo().save(d/'a'/'x.tif')
+    photo().save(d/'a'/'deep'/'good.JPG')
+    photo().save(d/'b'/'good.webp'); photo().save(d/'b'/'z.bmp'); photo().save(d/'a'/'x.tif')
     photo().save(d/'a'/'png really.jpg', 'png')
     whole = io.BytesIO(); photo(200,200).save(whole, 'jpeg'); whole = whole.getvalue()
     (d/'a'/'cut.jpg').write_bytes(whole[:len(whole)//2])
     cut = io.BytesIO(); Image.fromarray(rng.integers(0,256,(99,99,3),dtype=np.uint8)).save(cut, 'png')
     (d/'a'/'cut.png').write_bytes(cut.getvalue()[:9000])
-    (d/'a'/'zero.png').write_bytes(b''); (d/'a'/'text.gif').write_text('hello'); (d/'a'/'noise.webp').write_bytes(rng.bytes(500))
-    (d/'a'/'.hidden.png').write_bytes(b'x'); (d/'a'/'notes.txt').write_text('x'); (d/'Thumbs.db').write_bytes(b'x')
+    (d/'a'/'zero.png').write_bytes(b'')
+    (d/'a'/'text.gif').write_text('hello'); (d/'a'/'noise.webp').write_bytes(rng.bytes(500))
+    (d/'a'/'.hidden.png').write_bytes(b'x')
+    (d/'a'/'notes.txt').write_text('x'); (d/'Thumbs.db').write_bytes(b'x')
     (d/'b'/'name\nwith "quotes" \U0001F408.png').write_bytes((d/'a'/'png really.jpg').read_bytes())
-    os.symlink(d/'nowhere.png', d/'b'/'broken link.png'); os.symlink(d, d/'b'/'circle'); os.symlink(d/'a'/'x.tif', d/'b'/'link.tif')
+    os.symlink(d/'nowhere.png', d/'b'/'broken link.png')
+    os.symlink(d, d/'b'/'circle'); os.symlink(d/'a'/'x.tif', d/'b'/'link.tif')
     os.mkfifo(d/'b'/'pipe.png'); (d/'b'/'folder.jpg').mkdir()
-    (d/'b'/'program.jpg').write_bytes(b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n')   # Pillow would start Ghostscript
+    # Pillow would start Ghostscript
+    (d/'b'/'program.jpg').write_bytes(b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n')
     return d
 
 def test_a_folder_as_it_is_in_the_wild(zoo):
@@ -115,19 +128,24 @@ def test_a_folder_as_it_is_in_the_wild(zoo):
     for i in range(len(f)):
         try: good += [f.names[i]] if f[i].size==(36,24) else []
         except ImageError as e: assert f.skipped[f.names[i]]==str(e)
-    assert good==['a/deep/good.JPG', 'a/png really.jpg', 'a/x.tif', 'b/good.webp', 'b/link.tif', 'b/name\nwith "quotes" \U0001F408.png', 'b/z.bmp']
+    assert good==['a/deep/good.JPG', 'a/png really.jpg', 'a/x.tif', 'b/good.webp', 'b/link.tif',
+                  'b/name\nwith "quotes" \U0001F408.png', 'b/z.bmp']
     assert set(f.skipped)|set(good)==set(f.names)
     said = {n.split('/')[-1]: r for n,r in f.skipped.items()}
-    assert said['zero.png']=='empty file' and 'truncated' in said['cut.jpg'] and 'no such file' in said['broken link.png']
+    assert said['zero.png']=='empty file' and 'truncated' in said['cut.jpg']
+    assert 'no such file' in said['broken link.png']
     assert 'not an ordinary file' in said['pipe.png']
     for n in ('text.gif', 'noise.webp', 'program.jpg'): assert 'not an image' in said[n]
     assert not any(str(zoo) in r or '\n' in r for r in f.skipped.values())
 
 def test_order_does_not_depend_on_the_file_system(tmp_path, monkeypatch):
-    for n in rng.permutation(30): (tmp_path/f's{n%3}').mkdir(exist_ok=True); (tmp_path/f's{n%3}'/f'{n}.png').write_bytes(b'')
+    for n in rng.permutation(30):
+        (tmp_path/f's{n%3}').mkdir(exist_ok=True); (tmp_path/f's{n%3}'/f'{n}.png').write_bytes(b'')
     want = ImageFiles(tmp_path).names
     walk = os.walk
-    monkeypatch.setattr(os, 'walk', lambda *a, **k: [(d, s, sorted(f, reverse=True)) for d,s,f in reversed(list(walk(*a, **k)))])
+    monkeypatch.setattr(os, 'walk',
+                        lambda *a, **k: [(d, s, sorted(f, reverse=True))
+                                         for d,s,f in reversed(list(walk(*a, **k)))])
     assert ImageFiles(tmp_path).names==want==sorted(want)
 
 def test_folders_that_cannot_be_read_are_noted(tmp_path, monkeypatch):
@@ -158,7 +176,8 @@ def test_a_decompression_bomb_and_a_vanished_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize('make, error, said', [
     (lambda d: d/'nowhere', FileNotFoundError, ['no such folder or file', 'nowhere']),
     (lambda d: d, ValueError, ['holds no image: it is empty', 'jpg, jpeg']),
-    (lambda d: [(d/f'{i}.txt').write_text('x') for i in range(3)] and d, ValueError, ['holds no image among its 3 files', 'sub-folders']),
+    (lambda d: [(d/f'{i}.txt').write_text('x') for i in range(3)] and d, ValueError,
+     ['holds no image among its 3 files', 'sub-folders']),
     (lambda d: [], ValueError, ['list of paths is empty']),
     (lambda d: [d/'a.png', d/'b.png'], FileNotFoundError, ['none of the 2 paths exists', 'a.png'])])
 def test_nothing_to_read(tmp_path, make, error, said):
@@ -167,13 +186,15 @@ def test_nothing_to_read(tmp_path, make, error, said):
     assert all(s in str(e.value) for s in said) and '\n' not in str(e.value)
 
 def test_lists_of_paths(tmp_path):
-    for n in ('x/1.png', 'x/y/2.png', 'z/1.png'): (tmp_path/n).parent.mkdir(parents=True, exist_ok=True); photo().save(tmp_path/n)
+    for n in ('x/1.png', 'x/y/2.png', 'z/1.png'):
+        (tmp_path/n).parent.mkdir(parents=True, exist_ok=True); photo().save(tmp_path/n)
     f = ImageFiles([tmp_path/'z'/'1.png', str(tmp_path/'x'/'y'/'2.png')])
     assert f.root==tmp_path and f.names==['z/1.png', 'x/y/2.png'] and f.paths[1]==tmp_path/'x'/'y'/'2.png'
     assert ImageFiles([tmp_path/'x', tmp_path/'z'], labels='folder').labels.tolist()==[0,0,1]
     assert ImageFiles(tmp_path/'x'/'1.png').names==['1.png']
     part = ImageFiles(tmp_path).subset(np.array([False,True,True]))
-    assert [p.relative_to(tmp_path).as_posix() for p in part.paths]==part.names==['x/y/2.png', 'z/1.png'] and part[1].size==(36,24)
+    assert [p.relative_to(tmp_path).as_posix() for p in part.paths]==part.names==['x/y/2.png', 'z/1.png']
+    assert part[1].size==(36,24)
 
 def test_a_relative_folder_stays_found_when_the_program_moves(tmp_path, monkeypatch):
     (tmp_path/'p').mkdir(); photo().save(tmp_path/'p'/'a.png')
@@ -191,7 +212,8 @@ def test_the_same_pictures_in_every_form(tmp_path):
     for i,im in enumerate(pil): im.save(tmp_path/f'{i}.png')
     tensors = torch.tensor(u8).permute(0,3,1,2)
     forms = [u8, u8/255, u8.astype(np.uint16)*257, torch.tensor(u8), tensors, tensors/255, tensors.float(),
-             pil, tmp_path, str(tmp_path), [tmp_path/f'{i}.png' for i in range(4)], [np.asarray(im) for im in pil],
+             pil, tmp_path, str(tmp_path), [tmp_path/f'{i}.png' for i in range(4)],
+             [np.asarray(im) for im in pil],
              torch.utils.data.TensorDataset(tensors, torch.arange(4)), ImageArray(u8)]
     for x in forms:
         images = as_images(x)
@@ -203,23 +225,27 @@ def test_torchvision(tmp_path):
         (tmp_path/c).mkdir()
         for i in range(2): photo().save(tmp_path/c/f'{i}.png')
     plain = as_images(torchvision.datasets.ImageFolder(tmp_path))
-    tensors = as_images(torchvision.datasets.ImageFolder(tmp_path, transform=torchvision.transforms.ToTensor()))
+    to_tensor = torchvision.transforms.ToTensor()
+    tensors = as_images(torchvision.datasets.ImageFolder(tmp_path, transform=to_tensor))
     for d in (plain, tensors):
         assert d.labels.tolist()==[0,0,1,1] and d.classes==['cat','dog'] and near(d[3], photo(), 0)
-    wrong = torchvision.transforms.Compose([torchvision.transforms.ToTensor(), torchvision.transforms.Normalize([.5]*3, [.2]*3)])
+    wrong = torchvision.transforms.Compose([torchvision.transforms.ToTensor(),
+                                            torchvision.transforms.Normalize([.5]*3, [.2]*3)])
     normalised = as_images(torchvision.datasets.ImageFolder(tmp_path, transform=wrong))
     with pytest.raises(ImageError, match='normalised'): normalised[0]
 
 def test_hugging_face():
     datasets = pytest.importorskip('datasets', reason='the package datasets is not installed')
-    ds = datasets.Dataset.from_dict(dict(photo=[photo()]*3, kind=[1,0,1]),
-                                    features=datasets.Features(dict(photo=datasets.Image(), kind=datasets.ClassLabel(names=['x','y']))))
+    features = datasets.Features(dict(photo=datasets.Image(), kind=datasets.ClassLabel(names=['x', 'y'])))
+    ds = datasets.Dataset.from_dict(dict(photo=[photo()]*3, kind=[1,0,1]), features=features)
     images = as_images(ds)
     assert images.labels.tolist()==[1,0,1] and images.classes==['x','y'] and near(images[2], photo(), 0)
 
 @pytest.mark.parametrize('x, said', [
-    (np.zeros((5,7)), 'embeddings'), (np.zeros((5,7,3,2)), r'\[5, 7, 3, 2\]'), (np.zeros((0,4,4)), 'at least 1'), (np.full((1,2,2), np.nan), 'nan'),
-    (np.full((1,2,2), -1.), 'normalised'), (np.array(['a.png']), 'numbers'), ([], 'empty'), (7, 'got int'), (None, 'got NoneType')])
+    (np.zeros((5,7)), 'embeddings'), (np.zeros((5,7,3,2)), r'\[5, 7, 3, 2\]'),
+    (np.zeros((0,4,4)), 'at least 1'), (np.full((1,2,2), np.nan), 'nan'),
+    (np.full((1,2,2), -1.), 'normalised'), (np.array(['a.png']), 'numbers'), ([], 'empty'), (7, 'got int'),
+    (None, 'got NoneType')])
 def test_what_is_no_image_is_refused(x, said):
     with pytest.raises(ValueError, match=said) as e: as_images(x)
     assert '\n' not in str(e.value)
@@ -235,5 +261,6 @@ def test_bundled_collections():
     d,raw = digits(),load_digits()
     assert (d.labels==raw.target).all() and near(np.asarray(d[1000])[...,0], raw.images[1000]*255/16, .5)
     p = photo_patches(size=60, stride=50)
-    assert p[0].size==(60,60) and p.names[0]=='china-000-000' and set(p.labels)=={0,1} and len(set(p.names))==len(p)
+    assert p[0].size==(60, 60) and p.names[0]=='china-000-000' and set(p.labels)=={0, 1}
+    assert len(set(p.names))==len(p)
     with pytest.raises(ValueError, match='size must be'): photo_patches(0)

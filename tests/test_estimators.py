@@ -1,4 +1,5 @@
-"SCPClustering and CPPClustering among scikit-learn's own tools: pipelines, frames, joblib, and input that is wrong"
+"""SCPClustering and CPPClustering among scikit-learn's own tools: pipelines, frames, joblib, and input that
+is wrong"""
 import os, subprocess, sys, warnings
 import joblib, numpy as np, pandas as pd, pytest, scipy.sparse as sp
 from sklearn.base import clone
@@ -54,7 +55,8 @@ def test_clone_and_random_state():
     c = clone(e.fit(X))
     assert not hasattr(c, 'labels_') and not hasattr(c, 'clusters_')
     np.testing.assert_array_equal(c.prior, e.prior)
-    assert c.fit(X).clusters_.config['seed']!=e.clusters_.config['seed'], 'a clone goes on with the state as it is when it is cloned'
+    # a clone goes on with the state as it is when it is cloned
+    assert c.fit(X).clusters_.config['seed']!=e.clusters_.config['seed']
     np.random.seed(1); a = SCPClustering(4, **quick).fit(X)
     np.random.seed(1); b = SCPClustering(4, **quick).fit(X)
     np.testing.assert_array_equal(a.predict_proba(X), b.predict_proba(X))
@@ -62,7 +64,8 @@ def test_clone_and_random_state():
 
 def test_frames():
     e = clone(est).fit(frame)
-    assert list(e.feature_names_in_)==list('abcdef') and e.n_features_in_==6 and e.clusters_.names==list(frame.index)
+    assert list(e.feature_names_in_)==list('abcdef') and e.n_features_in_==6
+    assert e.clusters_.names==list(frame.index)
     np.testing.assert_array_equal(e.labels_, clone(est).fit(X).labels_)
     with pytest.raises(ValueError, match='order'): e.predict(frame[list('bacdef')])
     with pytest.raises(ValueError, match='g'): e.predict(frame.rename(columns=dict(a='g')))
@@ -96,17 +99,23 @@ def test_results_of_another_process(tmp_path):
 wrong = X.copy(); wrong[3,2] = np.nan
 words = X.astype(object); words[0,0] = 'cat'
 @pytest.mark.parametrize('bad,said', [
-    (X[:1], '1 sample'), (X[:0], '0 sample'), (X[:,:0], '0 feature'), (X[0], '1D array'), (X[None], 'dim 3'), (wrong, 'NaN'),
-    (np.where(np.isnan(wrong), np.inf, wrong), 'infinity'), (X.astype(np.float64)*1e300, 'infinity'), (X.astype(complex), 'Complex'), (words, 'cat'),
-    (np.ones((9,4)), 'All 9 rows'), (X[:3], 'n_clusters=4 is more than the 3 rows'), (None, '2D array'), ([[1,2],[3]], 'inhomogeneous'),
-    *[(kind(X), 'dense.*TruncatedSVD') for kind in (sp.csr_matrix, sp.csc_array, sp.coo_matrix)]], ids=lambda v: v if isinstance(v, str) else '')
+    (X[:1], '1 sample'), (X[:0], '0 sample'), (X[:,:0], '0 feature'), (X[0], '1D array'), (X[None], 'dim 3'),
+    (wrong, 'NaN'),
+    (np.where(np.isnan(wrong), np.inf, wrong), 'infinity'), (X.astype(np.float64)*1e300, 'infinity'),
+    (X.astype(complex), 'Complex'), (words, 'cat'),
+    (np.ones((9,4)), 'All 9 rows'), (X[:3], 'n_clusters=4 is more than the 3 rows'), (None, '2D array'),
+    ([[1,2],[3]], 'inhomogeneous'),
+    *[(kind(X), 'dense.*TruncatedSVD') for kind in (sp.csr_matrix, sp.csc_array, sp.coo_matrix)]],
+                         ids=lambda v: v if isinstance(v, str) else '')
 def test_wrong_rows(bad, said):
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', RuntimeWarning)     # numpy on 1e300 as float32
         with pytest.raises((ValueError, TypeError), match=said): clone(est).fit(bad)
 
-@pytest.mark.parametrize('setting', [dict(n_clusters=v) for v in (0, -1, 2.5, 'ten', None, True, np.array([2,3]))] +
-    [dict(prior='even'), dict(prior=[.5,.5]), dict(n_heads=0), dict(hidden=-3), dict(epochs=0), dict(batch_size=.5), dict(outliers=2),
+@pytest.mark.parametrize('setting',
+                         [dict(n_clusters=v) for v in (0, -1, 2.5, 'ten', None, True, np.array([2,3]))] +
+    [dict(prior='even'), dict(prior=[.5,.5]), dict(n_heads=0), dict(hidden=-3), dict(epochs=0),
+     dict(batch_size=.5), dict(outliers=2),
      dict(min_confidence='x'), dict(random_state='x'), dict(random_state=-1), dict(random_state=.5)], ids=str)
 def test_wrong_settings_are_told_by_fit_alone(setting):
     e = clone(est).set_params(**setting)
@@ -145,12 +154,16 @@ def test_one_cluster_is_that_of_k_means():
 
 @pytest.mark.parametrize('est', ['SCPClustering(n_heads=2, epochs=3)', 'CPPClustering(warmup=5, steps=15)'])
 def test_every_check_of_scikit_learn(est):
-    "With the default prior, and with the one check that is skipped unless a variable is set before SciPy is loaded"
+    """With the default prior, and with the one check that is skipped unless a variable is set before SciPy
+    is loaded"""
     code = f'''from sklearn.utils.estimator_checks import check_estimator
 from scp_nb.estimators import CPPClustering, SCPClustering
 checks = check_estimator({est}, on_skip=None, on_fail=None)
-print(len(checks), *[f"{{c['check_name']}} {{c['status']}}: {{c['exception']!r}}" for c in checks if c["status"]!="passed"], sep="; ")'''
-    run = subprocess.run([sys.executable, '-c', code], env={**os.environ, 'SCIPY_ARRAY_API': '1'}, capture_output=True, text=True)
+wrong = [c for c in checks if c["status"]!="passed"]
+said = [f"{{c['check_name']}} {{c['status']}}: {{c['exception']!r}}" for c in wrong]
+print(len(checks), *said, sep="; ")'''
+    run = subprocess.run([sys.executable, '-c', code], env={**os.environ, 'SCIPY_ARRAY_API': '1'},
+                         capture_output=True, text=True)
     assert run.returncode==0, run.stderr[-2000:]
     assert run.stdout.strip().isdigit() and int(run.stdout)>40, run.stdout
 
@@ -169,11 +182,14 @@ def test_cpp_as_a_step_before_another():
     out = clone(cpp).set_output(transform='pandas').fit_transform(frame)
     assert out.columns[0]=='cppclustering0' and list(out.index)==list(frame.index)
 
-@pytest.mark.parametrize('setting', [dict(n_clusters=0), dict(prior='auto'), dict(z=3), dict(hidden=0), dict(warmup=-1), dict(steps=0), dict(batch_size=.5),
-    dict(n_columns=2), dict(eta=0), dict(eps=-1), dict(align=-1), dict(keep=1.5), dict(random_state='x')], ids=str)
+@pytest.mark.parametrize('setting', [dict(n_clusters=0), dict(prior='auto'), dict(z=3), dict(hidden=0),
+                                     dict(warmup=-1), dict(steps=0), dict(batch_size=.5),
+    dict(n_columns=2), dict(eta=0), dict(eps=-1), dict(align=-1), dict(keep=1.5), dict(random_state='x')],
+                         ids=str)
 def test_cpp_tells_wrong_settings_in_fit_alone(setting):
     e = clone(cpp).set_params(**setting)
-    with pytest.raises(ValueError, match='Seed|seed' if 'random_state' in setting else next(iter(setting))): e.fit(X)
+    with pytest.raises(ValueError, match='Seed|seed' if 'random_state' in setting else next(iter(setting))):
+        e.fit(X)
     assert not hasattr(e, 'clusters_')
 
 def test_iris():
@@ -181,7 +197,8 @@ def test_iris():
     flowers,species = load_iris(return_X_y=True, as_frame=True)
     assert adjusted_rand_score(species, SCPClustering(3, n_heads=8, random_state=0).fit_predict(flowers))>.5
 
-@pytest.mark.parametrize('make', [lambda k: SCPClustering(k, random_state=3, **quick), lambda k: CPPClustering(k, warmup=3, steps=3, random_state=3)],
+@pytest.mark.parametrize('make', [lambda k: SCPClustering(k, random_state=3, **quick),
+                                  lambda k: CPPClustering(k, warmup=3, steps=3, random_state=3)],
     ids=['SCP', 'CPP'])
 def test_auto_finds_the_number(make, tmp_path):
     "As many as `estimate_k` says, also from a frame, and the estimate goes to disk with the rest"

@@ -1,4 +1,5 @@
-"Extraction that may be killed, repeated, shared out and refused: the bytes on disk are those of one quiet run"
+"""Extraction that may be killed, repeated, shared out and refused: the bytes on disk are those of one quiet
+run"""
 import errno, json, os, random, re, shutil, signal, subprocess, sys, textwrap, time
 from pathlib import Path
 import numpy as np, pytest, torch
@@ -8,7 +9,8 @@ from scp_nb.extract import journal
 from scp_nb.data import ImageFiles, as_images, digits, photo_patches
 from scp_nb.features import Features, extract_features, load_backbone
 
-same = ('features.npy', 'index.jsonl', 'meta.json', 'skipped.csv')      # timing.json is the one file that tells how long it took
+# timing.json is the one file that tells how long it took
+same = ('features.npy', 'index.jsonl', 'meta.json', 'skipped.csv')
 
 def contents(d): return {n: (d/n).read_bytes() for n in same}
 def tree(d): return sorted(p.relative_to(d).as_posix() for p in d.rglob('*'))
@@ -24,7 +26,8 @@ class Tiny(nn.Module):
 
 def tiny(): return load_backbone(Tiny(), transform=to_tensor, device='cpu')
 def seen(b): n,b.model.seen = b.model.seen,0; return n
-def extract(images, b, out, **kw): return extract_features(images, b, out=out, progress=False, **{'batch_size': 4, **kw})
+def extract(images, b, out, **kw):
+    return extract_features(images, b, out=out, progress=False, **{'batch_size': 4, **kw})
 
 def fill(path, n=60, size=40):
     "A folder with distinct photos, copies of some, and some that are no images"
@@ -78,9 +81,11 @@ print('kills', kills, 'batches in between', went)
 
 @pytest.mark.parametrize('seed', [0, 1, 2])
 def test_killed_again_and_again(tmp_path, photos, seed):
-    "kill -9 at random moments, some of them in the first and last steps; then the bytes are those of a run that nobody disturbed"
+    """kill -9 at random moments, some of them in the first and last steps; then the bytes are those of a run
+    that nobody disturbed"""
     def run(text, out):
-        r = subprocess.run([sys.executable, '-c', text, Path(__file__).parent, photos, tmp_path/out, str(seed)], capture_output=True, text=True, timeout=300)
+        r = subprocess.run([sys.executable, '-c', text, Path(__file__).parent, photos, tmp_path/out,
+                            str(seed)], capture_output=True, text=True, timeout=300)
         assert r.returncode==0, r.stderr
         return r
     r = run(program, 'killed')
@@ -91,7 +96,8 @@ def test_killed_again_and_again(tmp_path, photos, seed):
 
 @pytest.mark.parametrize('stop', range(6))
 def test_killed_while_the_files_are_put_in_their_place(tmp_path, photos, monkeypatch, stop):
-    "The last step is a few renames: stopped after each of them, the same call takes the rest, and computes nothing"
+    """The last step is a few renames: stopped after each of them, the same call takes the rest, and computes
+    nothing"""
     b = tiny(); extract(photos, b, tmp_path/'quiet')
     replace,moved = os.replace,[]
     def stops(a, b):
@@ -106,9 +112,11 @@ def test_killed_while_the_files_are_put_in_their_place(tmp_path, photos, monkeyp
     else: assert stop==5, 'there are five files to move'
     monkeypatch.setattr(os, 'replace', replace); seen(b)
     extract(photos, b, tmp_path/'f')
-    assert not seen(b) and contents(tmp_path/'f')==contents(tmp_path/'quiet') and tree(tmp_path/'f')==tree(tmp_path/'quiet')
+    assert not seen(b) and contents(tmp_path/'f')==contents(tmp_path/'quiet')
+    assert tree(tmp_path/'f')==tree(tmp_path/'quiet')
 
-@pytest.mark.parametrize('error', [KeyboardInterrupt, RuntimeError('device lost'), OSError(errno.EIO, 'Input/output error')])
+@pytest.mark.parametrize('error', [KeyboardInterrupt, RuntimeError('device lost'),
+                                   OSError(errno.EIO, 'Input/output error')])
 def test_stopped_runs_lose_one_batch_at_most(tmp_path, photos, error):
     b = tiny()
     quiet = extract(photos, b, tmp_path/'quiet')
@@ -117,13 +125,15 @@ def test_stopped_runs_lose_one_batch_at_most(tmp_path, photos, error):
         if b.model.seen>=20: raise error
         return encode(x)
     b.encode = stops
-    with pytest.raises(type(error) if isinstance(error, Exception) else error): extract(photos, b, tmp_path/'f')
+    with pytest.raises(type(error) if isinstance(error, Exception) else error):
+        extract(photos, b, tmp_path/'f')
     done = seen(b)
     assert tree(tmp_path/'f')[0]=='unfinished' and not (tmp_path/'f'/'meta.json').exists()
     with pytest.raises(FileNotFoundError, match='not finished yet'): Features.load(tmp_path/'f')
     b.encode = encode
     f = extract(photos, b, tmp_path/'f')
-    assert done+seen(b)<=total+4 and np.array_equal(f.X, quiet.X) and f.skipped==quiet.skipped and f.names==quiet.names
+    assert done+seen(b)<=total+4 and np.array_equal(f.X, quiet.X) and f.skipped==quiet.skipped
+    assert f.names==quiet.names
     assert contents(tmp_path/'f')==contents(tmp_path/'quiet')
 
 def test_a_projection_learned_here_goes_on(tmp_path, photos, monkeypatch):
@@ -139,7 +149,8 @@ def test_a_projection_learned_here_goes_on(tmp_path, photos, monkeypatch):
     monkeypatch.setattr(Backbone, 'fit', lambda *a: pytest.fail('fitted twice'))
     extract(photos, 'pixels?size=8', tmp_path/'f')
     assert contents(tmp_path/'f')==contents(tmp_path/'quiet')
-    for n in ('projection.safetensors',): assert (tmp_path/'f'/n).read_bytes()==(tmp_path/'quiet'/n).read_bytes()
+    for n in ('projection.safetensors',):
+        assert (tmp_path/'f'/n).read_bytes()==(tmp_path/'quiet'/n).read_bytes()
 
 # ---- recognised, refused, extended
 
@@ -149,26 +160,31 @@ def test_finished_is_recognised_without_reading_an_image(tmp_path, photos, monke
     before = {p.name: p.stat().st_mtime_ns for p in (tmp_path/'f').iterdir()}
     monkeypatch.setattr(Image, 'open', lambda *a, **k: pytest.fail('an image was opened'))
     g = extract(photos, b, tmp_path/'f')
-    assert not seen(b) and np.array_equal(f.X, g.X) and g.names==f.names and g.skipped==f.skipped and g.images.names==f.names
+    assert not seen(b) and np.array_equal(f.X, g.X) and g.names==f.names and g.skipped==f.skipped
+    assert g.images.names==f.names
     assert before=={p.name: p.stat().st_mtime_ns for p in (tmp_path/'f').iterdir()}
     assert g.meta['seconds']==f.meta['seconds']
 
 def changed_weights(b): b.model.net[0].weight.data[0,0,0,0] += 1e-3
 def changed_transform(b): b.transform = lambda im: to_tensor(im)*.5
-@pytest.mark.parametrize('change, said', [(changed_weights, 'the weights of the backbone differ'), (changed_transform, 'the transform differs'),
-                                          (lambda b: setattr(b, 'spec', 'module:Other'), 'the backbone was "module:Tiny" and is "module:Other"')])
+@pytest.mark.parametrize('change, said', [(changed_weights, 'the weights of the backbone differ'),
+                                          (changed_transform, 'the transform differs'),
+                                          (lambda b: setattr(b, 'spec', 'module:Other'),
+                                           'the backbone was "module:Tiny" and is "module:Other"')])
 @pytest.mark.parametrize('stopped', [False, True])
 def test_another_backbone_is_refused(tmp_path, photos, change, said, stopped):
     b = tiny()
     if stopped:
-        encode,b.encode = b.encode,lambda x: encode(x) if b.model.seen<12 else (_ for _ in ()).throw(KeyboardInterrupt)
+        encode,b.encode = (b.encode,lambda x: encode(x) if b.model.seen<12
+                           else (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt): extract(photos, b, tmp_path/'f')
     else: extract(photos, b, tmp_path/'f')
     was = tree(tmp_path/'f')
     b = tiny(); change(b)
     for update in (False, True):
         with pytest.raises(FileExistsError) as e: extract(photos, b, tmp_path/'f', update=update)
-        assert said in str(e.value) and 'force' in str(e.value) and '\n' not in str(e.value) and tree(tmp_path/'f')==was
+        assert said in str(e.value) and 'force' in str(e.value) and '\n' not in str(e.value)
+        assert tree(tmp_path/'f')==was
     extract(photos, b, tmp_path/'f', force=True)
     extract(photos, b, tmp_path/'g')
     assert contents(tmp_path/'f')==contents(tmp_path/'g')
@@ -177,7 +193,8 @@ def test_another_backbone_is_refused(tmp_path, photos, change, said, stopped):
 def test_changed_files_are_noticed_and_update_computes_only_those(tmp_path, photos, stopped):
     b = tiny(); seen(b)
     encode = b.encode
-    if stopped: b.encode = lambda x: encode(x) if b.model.seen<40 else (_ for _ in ()).throw(KeyboardInterrupt)
+    if stopped:
+        b.encode = lambda x: encode(x) if b.model.seen<40 else (_ for _ in ()).throw(KeyboardInterrupt)
     try: extract(photos, b, tmp_path/'f')
     except KeyboardInterrupt: assert stopped
     b.encode = encode; done = seen(b)
@@ -186,16 +203,20 @@ def test_changed_files_are_noticed_and_update_computes_only_those(tmp_path, phot
     photo_patches()[301].save(photos/'new.png')
     photo_patches()[302].save(photos/'005.png')                       # was no image
     with pytest.raises(FileExistsError) as e: extract(photos, b, tmp_path/'f')
-    for said in ('1 image is new ("new.png")', '1 is gone ("000.png")', '2 have changed ("001.png", "005.png")', '--update'): assert said in str(e.value)
+    for said in ('1 image is new ("new.png")', '1 is gone ("000.png")',
+                 '2 have changed ("001.png", "005.png")', '--update'):
+        assert said in str(e.value)
     f = extract(photos, b, tmp_path/'f', update=True)
     computed = seen(b)
     fresh = extract(photos, b, tmp_path/'fresh')
-    assert computed==(3 if not stopped else seen(b)-done+2), 'three new ones, and what the stopped run left; one of its rows is gone, one stale'
+    assert computed==(3 if not stopped else seen(b)-done+
+                      2), 'three new ones, and what the stopped run left; one of its rows is gone, one stale'
     assert f.names==fresh.names and f.skipped==fresh.skipped
     np.testing.assert_allclose(f.X, fresh.X, atol=1e-5)
     assert tree(tmp_path/'f')==tree(tmp_path/'fresh')
     b.model.seen = 0
-    assert np.array_equal(extract(photos, b, tmp_path/'f').X, f.X) and not seen(b), 'recognised, without update'
+    assert np.array_equal(extract(photos, b, tmp_path/'f').X,
+                          f.X) and not seen(b), 'recognised, without update'
 
 def test_an_update_may_be_stopped_too(tmp_path, photos):
     b = tiny(); extract(photos, b, tmp_path/'f')
@@ -203,8 +224,10 @@ def test_an_update_may_be_stopped_too(tmp_path, photos):
     encode = b.encode; seen(b)
     b.encode = lambda x: encode(x) if b.model.seen<8 else (_ for _ in ()).throw(KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt): extract(photos, b, tmp_path/'f', update=True)
-    assert len(Features.load(tmp_path/'f'))==56 and Features.load(tmp_path/'f').shape[1]==24, 'the finished ones stay readable'
-    for i in range(3): photo_patches()[150+i].save(photos/f'y{i:02d}.png')       # and the folder changes again
+    # the finished ones stay readable
+    assert len(Features.load(tmp_path/'f'))==56 and Features.load(tmp_path/'f').shape[1]==24
+    # and the folder changes again
+    for i in range(3): photo_patches()[150+i].save(photos/f'y{i:02d}.png')
     b.encode = encode
     f = extract(photos, b, tmp_path/'f', update=True)
     assert seen(b)==23 and len(f)==79, 'none of them twice'
@@ -215,16 +238,20 @@ def test_labels_arrays_and_views_are_part_of_what_features_are_of(tmp_path, phot
     ims = photo_patches().subset(range(20))
     extract(ims, b, tmp_path/'a')
     assert np.array_equal(extract(ims, b, tmp_path/'a').X, extract(ims, b, tmp_path/'b').X)
-    other = as_images(np.stack([255-np.asarray(im) for im in ims])); other.names,other.labels,other.classes = ims.names,ims.labels,ims.classes
-    for images,said in [(other, 'pictures themselves'), (as_images(ims, [0]*20), 'labels'), (ims.subset(range(19)), 'is gone'), (ims.subset(range(20)[::-1]), 'order')]:
+    other = as_images(np.stack([255-np.asarray(im) for im in ims]))
+    other.names,other.labels,other.classes = ims.names,ims.labels,ims.classes
+    for images,said in [(other, 'pictures themselves'), (as_images(ims, [0]*20), 'labels'),
+                        (ims.subset(range(19)), 'is gone'), (ims.subset(range(20)[::-1]), 'order')]:
         with pytest.raises(FileExistsError, match=said): extract(images, b, tmp_path/'a')
 
 def test_folders_that_cannot_be_listed_are_skipped_too(tmp_path, photos, monkeypatch):
     images = ImageFiles(photos)
-    images.skipped['locked'] = 'folder not read: permission denied'         # as `_walk` notes it; root may list everything
+    # as `_walk` notes it; root may list everything
+    images.skipped['locked'] = 'folder not read: permission denied'
     f = extract(images, tiny(), tmp_path/'f')
     assert f.skipped['locked']==Features.load(tmp_path/'f').skipped['locked']
-    assert (tmp_path/'f'/'skipped.csv').read_text().splitlines()[-1]=='locked,folder not read: permission denied'
+    last = (tmp_path/'f'/'skipped.csv').read_text().splitlines()[-1]
+    assert last=='locked,folder not read: permission denied'
     (photos/'000.png').unlink()
     with pytest.raises(FileExistsError) as e: extract(photos, tiny(), tmp_path/'f')
     assert '1 is gone ("000.png")' in str(e.value)
@@ -240,9 +267,13 @@ def test_copies_are_computed_once(tmp_path):
     assert seen(b)==len(distinct)<len(f)-100
     index = [json.loads(l) for l in open(tmp_path/'f'/'index.jsonl')]
     for r in index:
-        if 'copy_of' in r: assert np.array_equal(f.X[r['row']], f.X[next(o['row'] for o in index if (folder/o['name']).read_bytes()==(folder/r['name']).read_bytes())])
+        if 'copy_of' in r:
+            data = (folder/r['name']).read_bytes()
+            original = next(o['row'] for o in index if (folder/o['name']).read_bytes()==data)
+            assert np.array_equal(f.X[r['row']], f.X[original])
     assert sum('copy_of' in r for r in index)==len(f)-len(distinct)
-    assert np.array_equal(extract_features(folder, b, batch_size=4, progress=False, processes=True, n_workers=2).X, f.X)
+    assert np.array_equal(extract_features(folder, b, batch_size=4, progress=False, processes=True,
+                                           n_workers=2).X, f.X)
 
 # ---- disks, mounts, two at a time
 
@@ -251,18 +282,21 @@ def test_two_runs_on_one_directory(tmp_path, photos):
     encode = b.encode
     def second(x):
         if not said:
-            code = f'import sys; from scp_nb.cli import scp_features; sys.argv[0]="scp_features"; scp_features({str(photos)!r}, {str(tmp_path/"f")!r}, "pixels")'
+            code = ('import sys; from scp_nb.cli import scp_features; sys.argv[0]="scp_features"; '
+                    f'scp_features({str(photos)!r}, {str(tmp_path/"f")!r}, "pixels")')
             r = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
             said.append((r.returncode, r.stderr))
         return encode(x)
     b.encode = second
     extract(photos, b, tmp_path/'f')
     code,line = said[0]
-    assert code==2 and line.startswith('scp_features: another run is writing to "f" (process ') and str(os.getpid()) in line and line.count('\n')==1
+    assert code==2 and line.startswith('scp_features: another run is writing to "f" ' '(process ')
+    assert str(os.getpid()) in line and line.count('\n')==1
     extract(photos, tiny(), tmp_path/'quiet')
     assert contents(tmp_path/'f')==contents(tmp_path/'quiet')
 
-@pytest.mark.parametrize('at', ['features.npy', 'journal.jsonl', 'index.jsonl', 'list.jsonl', 'meta.json.part'])
+@pytest.mark.parametrize('at', ['features.npy', 'journal.jsonl', 'index.jsonl', 'list.jsonl',
+                                'meta.json.part'])
 def test_disk_full(tmp_path, photos, monkeypatch, at):
     "Whichever file the disk gets full at, the line says so, and the run goes on when there is room"
     b = tiny(); extract(photos, b, tmp_path/'quiet'); seen(b)
@@ -277,9 +311,12 @@ def test_disk_full(tmp_path, photos, monkeypatch, at):
                 self.f.write(data[:len(data)//2])                     # half of it still fits
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return self.f.write(data)
-    def spy(p, mode='r', *a, **k): f = opened(p, mode, *a, **k); return Full(f) if Path(p).name==at and mode!='rb' and mode!='r' else f
+    def spy(p, mode='r', *a, **k):
+        f = opened(p, mode, *a, **k); return Full(f) if Path(p).name==at and mode!='rb' and mode!='r' else f
     for m in ('journal', 'collection'): monkeypatch.setattr(f'scp_nb.extract.{m}.open', spy, raising=False)
-    with pytest.raises(OSError, match='is full .No space left on device.. What is done is kept. Make room') as e: extract(photos, b, tmp_path/'f')
+    with pytest.raises(OSError, match='is full .No space left on device.. What is done is kept. Make '
+                                      'room') as e:
+        extract(photos, b, tmp_path/'f')
     assert '\n' not in str(e.value) and not (tmp_path/'f'/'meta.json').exists()
     full[0],done = False,seen(b)
     extract(photos, b, tmp_path/'f')
@@ -290,7 +327,8 @@ def mounted(tmp_path):
     "A small file system of its own; skipped where we may not mount one"
     m = tmp_path/'mount'; m.mkdir()
     def mount(*options):
-        if subprocess.run(['mount', '-t', 'tmpfs', *options, 'tmpfs', m], capture_output=True).returncode: pytest.skip('mounting is not allowed here')
+        if subprocess.run(['mount', '-t', 'tmpfs', *options, 'tmpfs', m], capture_output=True).returncode:
+            pytest.skip('mounting is not allowed here')
         return m
     yield mount
     while m.is_mount(): subprocess.run(['umount', '-l', m], check=True)
@@ -298,7 +336,8 @@ def mounted(tmp_path):
 def test_a_disk_that_is_really_full(mounted, photos):
     m = mounted('-o', 'size=300k')
     (m/'ballast').write_bytes(bytes(240*1024))
-    big = load_backbone(type('Wide', (nn.Module,), dict(forward=lambda self, x: x.flatten(1).repeat(1,2)))(), transform=to_tensor, device='cpu')
+    big = load_backbone(type('Wide', (nn.Module,), dict(forward=lambda self, x: x.flatten(1).repeat(1,2)))(),
+                        transform=to_tensor, device='cpu')
     with pytest.raises(OSError, match='MB left. Make room|is full'): extract(photos, big, m/'f')
     (m/'ballast').write_bytes(b'')
     f = extract(photos, big, m/'f', batch_size=1)
@@ -327,15 +366,18 @@ def test_out_on_a_read_only_mount(mounted, photos):
     subprocess.run(['mount', '-o', 'remount,ro', m], check=True)
     assert len(extract(photos, tiny(), m/'there'))==56, 'finished features can be used from there'
     for kw in ({}, dict(force=True)):
-        with pytest.raises(PermissionError, match='cannot write to ".*": it is on a read-only file system. Give a directory') as e:
+        with pytest.raises(PermissionError, match='cannot write to ".*": it is on a read-only file system. '
+                                                  'Give a directory') as e:
             extract(photos, tiny(), m/('there' if kw else 'f'), **kw)
         assert '\n' not in str(e.value)
 
 # ---- shared out
 
 def torchrun(script, *args, n=2, **env):
-    return subprocess.run([sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', str(n), *map(str, (script, *args))],
-                          capture_output=True, text=True, timeout=300, env={**os.environ, 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1', **env})
+    return subprocess.run([sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node',
+                           str(n), *map(str, (script, *args))],
+                          capture_output=True, text=True, timeout=300,
+                          env={**os.environ, 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1', **env})
 
 shared_program = '''
 import os, sys
@@ -352,22 +394,25 @@ if 'DIES' in os.environ and os.environ['DIES']==os.environ['RANK']:
         return encode(x)
     b.encode = dies
 f = extract(Path(sys.argv[2]), b, Path(sys.argv[3]))
-sys.stdout.write(f'computed {b.model.seen} of {len(f)}; ')       # in one piece: two processes write to one pipe
+sys.stdout.write(f'computed {b.model.seen} of {len(f)}; ')   # in one piece: two processes write to one pipe
 '''
 
 @pytest.fixture
 def big(tmp_path):
     p = fill(tmp_path/'big', 120)
-    for i in range(8): shutil.copyfile(p/f'{i:03d}.png', p/f'z{i}.png')      # copies, also of a bad one, that are in the other half of the list
+    # copies, also of a bad one, that are in the other half of the list
+    for i in range(8): shutil.copyfile(p/f'{i:03d}.png', p/f'z{i}.png')
     return p
 
 def alone(tmp_path, big, out):
-    r = subprocess.run([sys.executable, tmp_path/'s.py', Path(__file__).parent, big, out], capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    r = subprocess.run([sys.executable, tmp_path/'s.py', Path(__file__).parent, big, out],
+                       capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
     assert r.returncode==0, r.stderr
     return int(r.stdout.split('computed ')[1].split()[0])
 
 def test_two_that_begin_together_do_not_refuse_each_other(tmp_path, monkeypatch):
-    "Another process makes the directory between the two looks at it; anything but its lock is refused as before"
+    """Another process makes the directory between the two looks at it; anything but its lock is refused as
+    before"""
     from scp_nb.extract import collection
     def meanwhile(out, force):
         Path(out).mkdir(exist_ok=True); (Path(out)/name).touch()
@@ -412,10 +457,13 @@ def test_the_command_under_torchrun(tmp_path, photos):
     r = torchrun(command, photos, '--backbone', 'pixels?size=8', '--out', tmp_path/'two')
     assert r.returncode==0, r.stderr
     assert r.stdout.count('Wrote')==1, r.stdout
-    r = subprocess.run([command, photos, '--backbone', 'pixels?size=8', '--out', tmp_path/'one'], capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    r = subprocess.run([command, photos, '--backbone', 'pixels?size=8', '--out', tmp_path/'one'],
+                       capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
     assert r.returncode==0 and contents(tmp_path/'one')==contents(tmp_path/'two')
-    r = torchrun(command.with_name('scp_cluster'), photos, '--k', '2', '--backbone', 'pixels?size=8', '--out', tmp_path/'c')
-    assert r.returncode and 'scp_cluster is one process, but torchrun started 2. Share out' in r.stderr and not (tmp_path/'c').exists()
+    r = torchrun(command.with_name('scp_cluster'), photos, '--k', '2', '--backbone', 'pixels?size=8', '--out',
+                 tmp_path/'c')
+    assert r.returncode and 'scp_cluster is one process, but torchrun started 2. Share out' in r.stderr
+    assert not (tmp_path/'c').exists()
 
 whole_program = '''
 import sys, numpy as np
@@ -431,7 +479,8 @@ np.savez(f'{out}/p{ranks()[0]}', probs=c.probs, rows=len(feats))
 '''
 
 def test_one_program_extracts_and_then_fits(tmp_path):
-    "Processes that part after a step and join again for the next may meet an old address: they fail, or wait for ever"
+    """Processes that part after a step and join again for the next may meet an old address: they fail, or
+    wait for ever"""
     (tmp_path/'s.py').write_text(whole_program)
     r = torchrun(tmp_path/'s.py', tmp_path)
     assert r.returncode==0, r.stderr
@@ -443,11 +492,16 @@ def test_nothing_is_written_outside_out(tmp_path, photos):
     "Home, temporary folder, working directory and the photos stay as they are"
     for n in ('home', 'tmp', 'cwd'): (tmp_path/n).mkdir()
     before = {p: p.stat().st_mtime_ns for p in photos.rglob('*')}
-    env = {**os.environ, 'HOME': str(tmp_path/'home'), 'TMPDIR': str(tmp_path/'tmp'), 'HF_HUB_OFFLINE': '1', 'PYTHONDONTWRITEBYTECODE': '1'}
-    code = f'from scp_nb.cli import scp_features; scp_features({str(photos)!r}, {str(tmp_path/"deep"/"out")!r}, "pixels?size=8")'
-    r = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=tmp_path/'cwd', env=env)
+    env = {**os.environ, 'HOME': str(tmp_path/'home'), 'TMPDIR': str(tmp_path/'tmp'), 'HF_HUB_OFFLINE': '1',
+           'PYTHONDONTWRITEBYTECODE': '1'}
+    code = ('from scp_nb.cli import scp_features; '
+            f'scp_features({str(photos)!r}, {str(tmp_path/"deep"/"out")!r}, "pixels?size=8")')
+    r = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=tmp_path/'cwd',
+                       env=env)
     assert r.returncode==0, r.stderr
-    assert sorted(p.name for p in tmp_path.iterdir())==['cwd', 'deep', 'home', 'photos', 'tmp'] and [p.name for p in (tmp_path/'deep').iterdir()]==['out']
+    assert sorted(p.name for p in tmp_path.iterdir())==['cwd', 'deep', 'home', 'photos', 'tmp']
+    assert [p.name for p in (tmp_path/'deep').iterdir()]==['out']
     assert not [p for n in ('tmp', 'cwd') for p in (tmp_path/n).rglob('*')]
-    assert not [p for p in (tmp_path/'home').rglob('*') if p.is_file() and 'matplotlib' not in p.parts], 'matplotlib lists the fonts of a new home'
+    assert not [p for p in (tmp_path/'home').rglob('*') if p.is_file()
+                and 'matplotlib' not in p.parts], 'matplotlib lists the fonts of a new home'
     assert before=={p: p.stat().st_mtime_ns for p in photos.rglob('*')}

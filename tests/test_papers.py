@@ -1,11 +1,13 @@
-"The papers' benchmark: sets and weights from a hub on this machine, cut connections, kills, caches, and the same results every time"
-import hashlib, io, json, os, pickle, re, signal, subprocess, sys, tarfile, textwrap, threading, time, warnings, zipfile
+"""The papers' benchmark: sets and weights from a hub on this machine, cut connections, kills, caches, and
+the same results every time"""
+import hashlib, io, json, os, pickle, re, signal, subprocess, sys, tarfile, textwrap, threading, time
+import warnings, zipfile
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 import numpy as np, pytest
 from torchvision import datasets as tv
-from scp_nb.bench import papers as bp, sets
+from scp_nb.bench import common, papers as bp, sets
 from scp_nb.data import photo_patches
 from scp_nb.bench.published import papers_table, published, results_card
 from scp_nb.bench.sets import SETS, fetch_file, get_set
@@ -61,13 +63,16 @@ def tiny_imagenet(n=24):
         for i in range(2*n):
             picture,w = io.BytesIO(),f'n{i%2:08d}'
             photos[int(by[i%2][i//2])].save(picture, 'PNG')
-            z.writestr('tiny-imagenet-200/'+(f'train/{w}/images/{w}_{i}.JPEG' if i<n else f'val/images/val_{i}.JPEG'), picture.getvalue())
-        z.writestr('tiny-imagenet-200/val/val_annotations.txt', ''.join(f'val_{i}.JPEG\tn{i%2:08d}\t0\t0\t9\t9\n' for i in range(n, 2*n)))
+            z.writestr('tiny-imagenet-200/'+(f'train/{w}/images/{w}_{i}.JPEG' if i<n
+                                             else f'val/images/val_{i}.JPEG'), picture.getvalue())
+        z.writestr('tiny-imagenet-200/val/val_annotations.txt',
+                   ''.join(f'val_{i}.JPEG\tn{i%2:08d}\t0\t0\t9\t9\n' for i in range(n, 2*n)))
     return out.getvalue()
 
-# ---- the recipe against a hub on this machine: a model of open_clip and an archive of images, with only the names changed
+# ---- the recipe against a hub on this machine: a model of open_clip and an archive of images
 
-tiny_clip = dict(embed_dim=16, vision_cfg=dict(image_size=32, layers=1, width=32, head_width=16, patch_size=16),
+tiny_clip = dict(embed_dim=16, vision_cfg=dict(image_size=32, layers=1, width=32, head_width=16,
+                                               patch_size=16),
                  text_cfg=dict(context_length=8, vocab_size=64, width=16, heads=2, layers=1))
 
 recipe = '''
@@ -81,30 +86,38 @@ from scp_nb.bench.sets import SETS
 tmp,url,md5,out = sys.argv[1:]
 open_clip.add_model_config(Path(tmp)/'configs')
 pretrained._PRETRAINED['tiny-P'] = dict(test=pretrained._pcfg(hf_hub='scp-nb/tiny/'))
-SETS['tinyimagenet'] = replace(SETS['tinyimagenet'], splits=dict(train=24, val=24), files=((url+'/tiny-imagenet-200.zip', md5),))
+SETS['tinyimagenet'] = replace(SETS['tinyimagenet'], splits=dict(train=24, val=24),
+                               files=((url+'/tiny-imagenet-200.zip', md5),))
 from scp_nb.bench.suites import scp_bench
 scp_bench('papers', out=out, sets='Tiny-ImageNet', backbones='open_clip:tiny-P/test', seeds=2,
           methods='SCP, neighbours;SCP, views;k-means;spectral, 10-NN;Ward;random partition', views=2)
 '''
 
 def test_the_recipe_on_a_hub_of_our_own(tmp_path):
-    "Download, checksum, a cut connection, a kill, and then everything once more from the caches with the hub gone"
+    """Download, checksum, a cut connection, a kill, and then everything once more from the caches with the
+    hub gone"""
     import open_clip, torch
     from safetensors.torch import save_file
     (tmp_path/'configs').mkdir()
     (tmp_path/'configs'/'tiny-P.json').write_text(json.dumps(tiny_clip))
     open_clip.add_model_config(tmp_path/'configs')
     torch.manual_seed(0)
-    save_file({k: v.contiguous() for k,v in open_clip.create_model('tiny-P').state_dict().items()}, tmp_path/'weights')
+    save_file({k: v.contiguous() for k,v in open_clip.create_model('tiny-P').state_dict().items()},
+              tmp_path/'weights')
     archive = tiny_imagenet()
-    hub = Hub({'tiny-imagenet-200.zip': archive, 'open_clip_model.safetensors': (tmp_path/'weights').read_bytes()}, cut=2)
-    env = dict(os.environ, HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path/'hf'), SCP_DATA=str(tmp_path/'sets'), NO_PROXY='127.0.0.1', no_proxy='127.0.0.1',
+    hub = Hub({'tiny-imagenet-200.zip': archive,
+               'open_clip_model.safetensors': (tmp_path/'weights').read_bytes()}, cut=2)
+    env = dict(os.environ, HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path/'hf'), SCP_DATA=str(tmp_path/'sets'),
+               NO_PROXY='127.0.0.1', no_proxy='127.0.0.1',
                PYTHONPATH=str(Path(__file__).resolve().parent.parent), OMP_NUM_THREADS='1')
-    for name in ('HF_HUB_OFFLINE', 'HF_HUB_CACHE', 'HUGGINGFACE_HUB_CACHE', 'TRANSFORMERS_OFFLINE'): env.pop(name, None)
+    for name in ('HF_HUB_OFFLINE', 'HF_HUB_CACHE', 'HUGGINGFACE_HUB_CACHE', 'TRANSFORMERS_OFFLINE'):
+        env.pop(name, None)
     def start(out):
-        return subprocess.Popen([sys.executable, '-c', recipe, str(tmp_path), hub.url, hashlib.md5(archive).hexdigest(), str(tmp_path/out)],
+        return subprocess.Popen([sys.executable, '-c', recipe, str(tmp_path), hub.url,
+                                 hashlib.md5(archive).hexdigest(), str(tmp_path/out)],
                                 env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    def runs(): return (tmp_path/'a'/'papers.json').is_file() and '"ACC"' in (tmp_path/'a'/'papers.json').read_text()
+    def runs():
+        return (tmp_path/'a'/'papers.json').is_file() and '"ACC"' in (tmp_path/'a'/'papers.json').read_text()
 
     first = start('a')
     end = time.monotonic()+120
@@ -118,12 +131,14 @@ def test_the_recipe_on_a_hub_of_our_own(tmp_path):
     second = start('a')
     assert second.communicate(timeout=120)[0] and second.returncode==0
     found = json.loads((tmp_path/'a'/'papers.json').read_text())
-    assert found['runs'][:len(kept)]==kept and len(found['runs'])==11 and not found['failed']       # Ward runs once
+    # Ward runs once
+    assert found['runs'][:len(kept)]==kept and len(found['runs'])==11 and not found['failed']
     assert {r['learned_on'] for r in found['runs'] if r['method'] in ('Ward', 'random partition')}=={'val'}
     assert {r['learned_on'] for r in found['runs'] if r['method']=='k-means'}=={'train'}
 
     starts = {name: [s for n,s in hub.asked if n==name] for name in hub.files}
-    assert starts['tiny-imagenet-200.zip']==[0, len(archive)//2]                                    # cut once, then the rest, then the cache
+    # cut once, then the rest, then the cache
+    assert starts['tiny-imagenet-200.zip']==[0, len(archive)//2]
     assert starts['open_clip_model.safetensors'][0]==0 and len(starts['open_clip_model.safetensors'])==2
     hub.stop()
     third = start('b')
@@ -146,7 +161,9 @@ def targz(files):
 def test_cifar_through_torchvision(tmp_path, monkeypatch):
     "torchvision's own reader and checks; only address, checksums and sizes are others"
     rng = np.random.default_rng(0)
-    def batch(n): return pickle.dumps({'data': rng.integers(0, 256, (n, 3072), dtype=np.uint8), 'labels': (np.arange(n)%10).tolist()})
+    def batch(n):
+        return pickle.dumps({'data': rng.integers(0, 256, (n, 3072), dtype=np.uint8),
+                             'labels': (np.arange(n)%10).tolist()})
     meta = pickle.dumps({'label_names': [f'class {i}' for i in range(10)]})
     files = {'data_batch_1': batch(20), 'test_batch': batch(10), 'batches.meta': meta}
     md5 = {n: hashlib.md5(d).hexdigest() for n,d in files.items()}
@@ -159,7 +176,8 @@ def test_cifar_through_torchvision(tmp_path, monkeypatch):
         (f'{hub.url}/cifar-10-python.tar.gz', hashlib.md5(archive).hexdigest()),)))
     train,test = (get_set('CIFAR-10', s, root=tmp_path) for s in ('train', None))
     hub.stop()
-    assert (len(train), len(test), test.classes[3])==(20, 10, 'class 3') and test.labels.tolist()==list(range(10))
+    assert (len(train), len(test), test.classes[3])==(20, 10, 'class 3')
+    assert test.labels.tolist()==list(range(10))
     assert test[0].size==(32, 32) and len(get_set('cifar10', root=tmp_path, download=False))==10
     (tmp_path/'cifar-10-python'/'cifar-10-batches-py'/'test_batch').write_bytes(b'damaged')
     with pytest.raises(RuntimeError): get_set('cifar10', root=tmp_path)
@@ -174,7 +192,8 @@ def test_dtd_through_torchvision(tmp_path, monkeypatch):
         (f'{hub.url}/dtd-r1.0.1.tar.gz', hashlib.md5(archive).hexdigest()),)))
     learn,score = get_set('DTD', 'trainval', root=tmp_path),get_set('DTD', root=tmp_path)
     hub.stop()
-    assert (learn.labels.tolist(), score.labels.tolist(), learn.classes)==([0, 1, 0, 1], [0, 1], ['a', 'b']) and learn[3].mode=='RGB'
+    assert (learn.labels.tolist(), score.labels.tolist(), learn.classes)==([0, 1, 0, 1], [0, 1], ['a', 'b'])
+    assert learn[3].mode=='RGB'
 
 def test_download_cut_wrong_and_killed(tmp_path):
     data = np.random.default_rng(0).bytes(100_000)
@@ -189,18 +208,22 @@ def test_download_cut_wrong_and_killed(tmp_path):
     assert fetch_file(f'{hub.url}/a', tmp_path/'c', md5).read_bytes()==data
     n = len(hub.asked)
     fetch_file(f'{hub.url}/a', tmp_path/'c', md5)
-    assert len(hub.asked)==n                                               # the cache is asked, not the server
+    # the cache is asked, not the server
+    assert len(hub.asked)==n
     with pytest.raises(FileNotFoundError, match='404'): fetch_file(f'{hub.url}/none', tmp_path/'none')
     hub.stop()
-    with pytest.raises(ConnectionError, match='call again'): fetch_file(f'{hub.url}/a', tmp_path/'d', tries=2, pause=0)
+    with pytest.raises(ConnectionError, match='call again'):
+        fetch_file(f'{hub.url}/a', tmp_path/'d', tries=2, pause=0)
 
 def test_a_killed_unpacking_is_done_again(tmp_path, monkeypatch):
     archive = tiny_imagenet(4)
     (tmp_path/'downloads').mkdir(parents=True)
-    (tmp_path/'downloads'/'tiny-imagenet-200.zip').write_bytes(archive)    # put there by hand, as where there is no network
+    # put there by hand, as where there is no network
+    (tmp_path/'downloads'/'tiny-imagenet-200.zip').write_bytes(archive)
     (tmp_path/'tiny-imagenet-200.part'/'tiny-imagenet-200').mkdir(parents=True)
     (tmp_path/'tiny-imagenet-200.part'/'half').write_text('a kill left this')
-    monkeypatch.setitem(SETS, 'tinyimagenet', replace(SETS['tinyimagenet'], splits=dict(train=4, val=4), files=(
+    monkeypatch.setitem(SETS, 'tinyimagenet',
+                        replace(SETS['tinyimagenet'], splits=dict(train=4, val=4), files=(
         ('http://no-such-host.invalid/tiny-imagenet-200.zip', hashlib.md5(archive).hexdigest()),)))
     assert len(get_set('Tiny-ImageNet', root=tmp_path))==4
     assert sorted(p.name for p in tmp_path.iterdir())==['downloads', 'tiny-imagenet-200']
@@ -208,29 +231,34 @@ def test_a_killed_unpacking_is_done_again(tmp_path, monkeypatch):
 def test_packs(shared):
     for key in ('mnist', 'signdigits', 'cifar1020k'):
         images = get_set(key)
-        assert len(images)==SETS[key].splits[SETS[key].score] and images[5].mode=='RGB' and len(set(images.labels.tolist()))==10
+        assert len(images)==SETS[key].splits[SETS[key].score] and images[5].mode=='RGB'
+        assert len(set(images.labels.tolist()))==10
     assert get_set('mnist')[0].size==(28, 28) and get_set('CIFAR-10, 20k', 'train').labels[0] in range(10)
 
 # ---- the benchmark
 
 methods = ['SCP, neighbours', 'SCP, views', 'CPP', 'k-means', 'spectral, 10-NN', 'Ward', 'random partition']
-def small(out, **kw): return bp.bench_papers(out, quiet, **{**dict(sets=['digits'], methods=methods, quick=True, seeds=1, limit=80), **kw})
+def small(out, **kw):
+    return bp.bench_papers(out, quiet,
+                           **{**dict(sets=['digits'], methods=methods, quick=True, seeds=1, limit=80), **kw})
 
 def test_the_same_twice_and_after_any_kill(tmp_path, monkeypatch):
     "Stopped before each run in turn, and before each write in turn, it ends with the table of one quiet run"
     once = small(tmp_path/'once')
     assert len(once['runs'])==7 and not once['failed']
     assert without_costs(small(tmp_path/'twice', force=True))==without_costs(once)
-    true = bp.replace_file
+    true = common.replace_file
     class Kill(BaseException): pass
     for attempt in range(30):
-        left = [1]                                                         # each attempt gets one write further, then dies
+        # each attempt gets one write further, then dies
+        left = [1]
         def dying(path, text):
             if not left[0]: raise Kill
             left[0] -= path.name=='papers.json' and len(json.loads(text)['runs'])>done
             return true(path, text)
-        done = len(json.loads((tmp_path/'k'/'papers.json').read_text())['runs']) if (tmp_path/'k'/'papers.json').is_file() else 0
-        monkeypatch.setattr(bp, 'replace_file', dying)
+        done = (len(json.loads((tmp_path/'k'/'papers.json').read_text())['runs'])
+                if (tmp_path/'k'/'papers.json').is_file() else 0)
+        monkeypatch.setattr(common, 'replace_file', dying)
         try: found = small(tmp_path/'k'); break
         except Kill: pass
     assert attempt>=7 and without_costs(found)==without_costs(once)
@@ -241,17 +269,20 @@ def test_the_same_twice_and_after_any_kill(tmp_path, monkeypatch):
 def test_a_set_that_cannot_be_had_leaves_the_others(tmp_path, monkeypatch):
     monkeypatch.setenv('SCP_DATA', str(tmp_path/'sets'))
     monkeypatch.delenv('SCP_IMAGENET', raising=False)
-    monkeypatch.setitem(SETS, 'stl10', replace(SETS['stl10'], files=(('http://no-such-host.invalid/stl.tar.gz', '0'*32),)))
+    monkeypatch.setitem(SETS, 'stl10',
+                        replace(SETS['stl10'], files=(('http://no-such-host.invalid/stl.tar.gz', '0'*32),)))
     monkeypatch.setitem(bp._OURS, 'CPP', lambda *args: 1/0)
     monkeypatch.setitem(sets._OPEN, 'archive', lambda *args: {}['a mistake of ours'])
-    scp_bench('papers', out=str(tmp_path/'r'), sets='stl10,imagenet10,tinyimagenet,digits', backbones='pixels,timm:no_such_model',
+    scp_bench('papers', out=str(tmp_path/'r'), sets='stl10,imagenet10,tinyimagenet,digits',
+              backbones='pixels,timm:no_such_model',
               methods='k-means;CPP', seeds=1, limit=100)
     found = json.loads((tmp_path/'r'/'papers.json').read_text())
     assert [(r['set'], r['method']) for r in found['runs']]==[('digits', 'k-means')]
     why = {(r['set'], r['backbone'], r.get('method')): r['why'] for r in found['failed']}
     assert 'no network' in why['stl10', 'pixels', None] and 'licence' in why['imagenet10', 'pixels', None]
     assert 'a mistake of ours' in why['tinyimagenet', 'pixels', None]
-    assert 'no_such_model' in why['digits', 'timm:no_such_model', None] and 'ZeroDivisionError' in why['digits', 'pixels', 'CPP']
+    assert 'no_such_model' in why['digits', 'timm:no_such_model', None]
+    assert 'ZeroDivisionError' in why['digits', 'pixels', 'CPP']
     card = (tmp_path/'r'/'papers.md').read_text()
     assert 'Labels were read for scores alone' in card and str(tmp_path) not in card and '## Left out' in card
     assert (tmp_path/'r'/'papers.png').stat().st_size>1000
@@ -259,21 +290,28 @@ def test_a_set_that_cannot_be_had_leaves_the_others(tmp_path, monkeypatch):
 def test_other_features_are_other_runs(tmp_path, monkeypatch):
     "Rows of an earlier call are taken only for the same arrays; those of other sets stay"
     y = np.repeat(np.arange(3), 30)
-    def write(seed): np.savez(tmp_path/'own.npz', labels=y, features=np.eye(3)[y]*3+np.random.default_rng(seed).normal(size=(90, 3)))
-    def run(*names, **kw): return bp.bench_papers(tmp_path/'r', quiet, list(names), methods=['k-means'], seeds=1, **kw)
+    def write(seed):
+        np.savez(tmp_path/'own.npz', labels=y,
+                 features=np.eye(3)[y]*3+np.random.default_rng(seed).normal(size=(90, 3)))
+    def run(*names, **kw):
+        return bp.bench_papers(tmp_path/'r', quiet, list(names), methods=['k-means'], seeds=1, **kw)
     write(0); first = run(str(tmp_path/'own.npz'))
     write(1); second = run(str(tmp_path/'own.npz'), 'digits', limit=90)
     assert first['runs'][0]['features']!=second['runs'][0]['features'] and len(second['runs'])==2
     third = run('digits', limit=90)
     assert [r['set'] for r in third['runs']]==['digits', 'own'] and set(third['sets'])=={'digits', 'own'}
-    assert third['runs'][0]==second['runs'][1]                             # with its time: it was not run again
-    monkeypatch.setattr(bp, '__version__', '99')                           # another version may give other clusters
+    # with its time: it was not run again
+    assert third['runs'][0]==second['runs'][1]
+    # another version may give other clusters
+    monkeypatch.setattr(bp, '__version__', '99')
     assert [r['scp_nb'] for r in run('digits', limit=90)['runs']]==['99', third['runs'][1]['scp_nb']]
 
 def test_a_set_without_labels_has_no_scores(tmp_path, monkeypatch):
-    for i in range(30): (tmp_path/'own').mkdir(exist_ok=True); photo_patches()[i*7].save(tmp_path/'own'/f'{i}.png')
-    monkeypatch.setattr(bp, '_estimated', lambda X, seed: dict(k_hat=3, k_low=2, k_high=4))
-    found = bp.bench_papers(tmp_path/'r', quiet, [str(tmp_path/'own')], ['pixels'], ['k-means', 'SCP, k estimated'], seeds=1)
+    for i in range(30):
+        (tmp_path/'own').mkdir(exist_ok=True); photo_patches()[i*7].save(tmp_path/'own'/f'{i}.png')
+    monkeypatch.setattr(bp, '_estimate', lambda X, seed: dict(k_hat=3, k_low=2, k_high=4))
+    found = bp.bench_papers(tmp_path/'r', quiet, [str(tmp_path/'own')], ['pixels'],
+                            ['k-means', 'SCP, k estimated'], seeds=1)
     row, = found['runs']
     assert row['method']=='SCP, k estimated' and row['k_hat']==3 and 'ACC' not in row and row['k'] is None
     assert papers_table(found, 'own').ACC.tolist()==['-'] and 'no classes' in results_card(found)
@@ -286,18 +324,21 @@ def test_labels_never_reach_a_method(tmp_path, monkeypatch):
     monkeypatch.setitem(bp._OURS, 'k-means', spy)
     for labels in (y, np.random.default_rng(1).permutation(y)):
         np.savez(tmp_path/'own.npz', features=X, labels=labels)
-        bp.bench_papers(tmp_path/'r', quiet, [str(tmp_path/'own.npz')], methods=['k-means'], seeds=1, force=True)
+        bp.bench_papers(tmp_path/'r', quiet, [str(tmp_path/'own.npz')], methods=['k-means'], seeds=1,
+                        force=True)
     (a,*more),(b,*rest) = seen
     assert (a==b).all() and more[1:]==rest[1:]
 
 def test_published_numbers_were_seen(shared):
-    "Every number stands in the notes on the literature, in the row of its method, and none only as recalled from memory"
+    """Every number stands in the notes on the literature, in the row of its method, and none only as
+    recalled from memory"""
     file = shared/'reference'/'literature.md'
     if not file.is_file(): pytest.skip('no notes on the literature beside the data')
     text = re.sub(r'\([^()|]*\[R\]\)|\[R\] [\d./–-]+', '', file.read_text())
     for key in SETS:
         for r in published(key):
-            name = {'UMAP + k-means, on train': 'DROWCULA', 'SCP': 'SCP-CLIP'}.get(r['method'], r['method'].split(' (')[0])
+            name = {'UMAP + k-means, on train': 'DROWCULA',
+                    'SCP': 'SCP-CLIP'}.get(r['method'], r['method'].split(' (')[0])
             lines = ' '.join(l for l in text.splitlines() if name in l)
             for v in (r[s] for s in ('ACC', 'NMI', 'ARI')):
                 forms = () if v is None else (f'{v:.1f}', f'{v/100:.3f}'[1:], f'{v:.0f} %', f'"{v:.0f}"')

@@ -15,8 +15,10 @@ def test_bursts_count_once(data):
     X,y = data[0][:600],data[1][:600]
     many = np.repeat(X, 8, 0)+np.random.default_rng(0).normal(scale=.3, size=(4800, 64)).astype(np.float32)
     found = fit_head(many, 10)
-    assert found.config['repeats']>4000 and len(found)==4800 and found.config['searched']==4800-found.config['repeats']
-    assert clustering_accuracy(np.repeat(y, 8), found.labels)>clustering_accuracy(y, fit_head(X, 10).labels)-.05
+    assert found.config['repeats']>4000 and len(found)==4800
+    assert found.config['searched']==4800- found.config['repeats']
+    assert clustering_accuracy(np.repeat(y, 8),
+                               found.labels)>clustering_accuracy(y, fit_head(X, 10).labels)-.05
 
 def test_frames_of_clips_count_once(data):
     "150 clips of 24 frames that drift: as good as with one frame of each"
@@ -27,7 +29,8 @@ def test_frames_of_clips_count_once(data):
         frame = X+.9*(frame-X)+rng.normal(scale=.4, size=X.shape).astype(np.float32)
     found = fit_head(np.concatenate(frames), 10)
     assert found.config['searched']<200
-    assert clustering_accuracy(np.tile(y, 24), found.labels)>clustering_accuracy(y, fit_head(X, 10).labels)-.05
+    assert clustering_accuracy(np.tile(y, 24),
+                               found.labels)>clustering_accuracy(y, fit_head(X, 10).labels)-.05
 
 def test_copies_do_not_decide(data):
     "A few pictures saved twenty times do not get clusters of their own"
@@ -64,7 +67,8 @@ def test_no_cliff(data):
     X,y = data
     some = np.concatenate([np.flatnonzero(y==c)[:round(174*10**(-c/9))] for c in range(10)])
     for rows in (np.arange(len(X)), np.sort(some)):
-        acc = {p: clustering_accuracy(y[rows], fit_head(X[rows], 10, prior=p).labels) for p in ('auto', 'uniform', 'learned')}
+        acc = {p: clustering_accuracy(y[rows], fit_head(X[rows], 10, prior=p).labels)
+               for p in ('auto', 'uniform', 'learned')}
         assert acc['auto']>max(acc.values())-.05, acc
 
 def test_strangers_are_strange(data):
@@ -78,7 +82,8 @@ def test_a_share_of_outliers_is_the_strangest_ones(data):
     X = data[0][:1000]
     strangers = np.random.default_rng(0).uniform(0, 16, (100, 64)).astype(np.float32)
     found = fit_head(np.r_[X, strangers], 10, n_heads=4, outliers=1/11)
-    assert found.n_outliers==100 and (found.labels[1000:]<0).mean()>.9 and found.config['outliers']['by']=='strangeness'
+    assert found.n_outliers==100 and (found.labels[1000:]<0).mean()>.9
+    assert found.config['outliers']['by']=='strangeness'
     doubt = found.mark_outliers(1/11, by='confidence')
     assert doubt.confidence[doubt.labels<0].max()<=doubt.confidence[doubt.labels>=0].min()
 
@@ -90,7 +95,8 @@ def test_what_the_caller_set_in_torch_changes_nothing(data, state):
     X = data[0][:300]
     quick = dict(n_heads=2, epochs=20)
     plain = fit_head(X, 5, **quick).labels
-    ways = dict(no_grad=torch.no_grad(), inference=torch.inference_mode(), autocast=torch.autocast('cpu', dtype=torch.bfloat16))
+    ways = dict(no_grad=torch.no_grad(), inference=torch.inference_mode(),
+                autocast=torch.autocast('cpu', dtype=torch.bfloat16))
     if state=='float64': torch.set_default_dtype(torch.float64)
     try:
         with ways.get(state) or warnings.catch_warnings():
@@ -98,5 +104,6 @@ def test_what_the_caller_set_in_torch_changes_nothing(data, state):
             assert len(fit_cpp(X, 5, steps=10, warmup=5).labels)==300
             assert estimate_k(X, n_looks=4).k>0
             assert torch.get_default_dtype()==(torch.float64 if state=='float64' else torch.float32)
-            assert torch.is_grad_enabled()==(state in ('float64', 'autocast')) and torch.is_autocast_enabled('cpu')==(state=='autocast')
+            assert torch.is_grad_enabled()==(state in ('float64', 'autocast'))
+            assert torch.is_autocast_enabled('cpu')==(state=='autocast')
     finally: torch.set_default_dtype(torch.float32)

@@ -1,4 +1,5 @@
-"Fits that are killed, shared, larger than memory or given odd input: they end as a plain fit does, or say why not"
+"""Fits that are killed, shared, larger than memory or given odd input: they end as a plain fit does, or say
+why not"""
 import errno, logging, os, signal, subprocess, sys, textwrap
 import numpy as np, pandas as pd, pytest, scipy.sparse as sp, torch
 from scp_nb.extract.parallel import blocks, take_rows
@@ -18,10 +19,12 @@ def run(program, where, n=1, **values):
     "Start a program in `n` processes as torchrun does"
     file = where/'program.py'
     file.write_text(textwrap.dedent(program).format(**values))
-    threads = 1 if n>1 else torch.get_num_threads()           # sums of as many threads as here are equal to the bit
+    # sums of as many threads as here are equal to the bit
+    threads = 1 if n>1 else torch.get_num_threads()
     env = dict(os.environ, OMP_NUM_THREADS=str(threads), SCP_TIMEOUT_MINUTES='1')
     if n>1: env |= dict(WORLD_SIZE=str(n), MASTER_ADDR='127.0.0.1', MASTER_PORT=str(27000+os.getpid()%2000))
-    return [subprocess.Popen([sys.executable, str(file)], env=dict(env, RANK=str(r)), stderr=subprocess.PIPE, text=True) for r in range(n)]
+    return [subprocess.Popen([sys.executable, str(file)], env=dict(env, RANK=str(r)), stderr=subprocess.PIPE,
+                             text=True) for r in range(n)]
 
 KILLED = '''
 import os, signal, numpy as np
@@ -36,7 +39,8 @@ fit_head(np.load({data!r}), 5, n_heads=4, epochs=6, resume={folder!r}, callbacks
 def test_goes_on_after_kill(X, plain, tmp_path, stage, epoch):
     np.save(tmp_path/'X.npy', X)
     teach = 1+plain.config['epochs']-6                # the first epoch of the second round
-    p, = run(KILLED, tmp_path, stage=stage, epoch=epoch if stage=='search' else teach+2, data=str(tmp_path/'X.npy'), folder=str(tmp_path/'fit'))
+    p, = run(KILLED, tmp_path, stage=stage, epoch=epoch if stage=='search' else teach+2,
+             data=str(tmp_path/'X.npy'), folder=str(tmp_path/'fit'))
     p.communicate(timeout=200)
     assert p.returncode==-signal.SIGKILL
     epochs = []
@@ -44,7 +48,8 @@ def test_goes_on_after_kill(X, plain, tmp_path, stage, epoch):
         def on_epoch_end(self, run): epochs.append((run.stage, run.epoch))
     again = fit_head(X, 5, resume=tmp_path/'fit', callbacks=[Note()], **QUICK)
     np.testing.assert_array_equal(again.probs, plain.probs)
-    assert epochs[0]==(stage, epoch if stage=='search' else teach+2)          # goes on with the epoch that was lost, not from the start
+    # goes on with the epoch that was lost, not from the start
+    assert epochs[0]==(stage, epoch if stage=='search' else teach+2)
     epochs.clear()
     finished = fit_head(X, 5, resume=tmp_path/'fit', callbacks=[Note()], **QUICK)
     np.testing.assert_array_equal(finished.probs, plain.probs)
@@ -52,7 +57,8 @@ def test_goes_on_after_kill(X, plain, tmp_path, stage, epoch):
 
 def test_resume_refuses_another_fit(X, tmp_path):
     fit_head(X, 5, resume=tmp_path/'fit', **QUICK)
-    with pytest.raises(ValueError, match='another fit: seed was 0, now it is 1'): fit_head(X, 5, resume=tmp_path/'fit', seed=1, **QUICK)
+    with pytest.raises(ValueError, match='another fit: seed was 0, now it is 1'):
+        fit_head(X, 5, resume=tmp_path/'fit', seed=1, **QUICK)
     with pytest.raises(ValueError, match='features was'): fit_head(X+1, 5, resume=tmp_path/'fit', **QUICK)
 
 SHARED = '''
@@ -85,12 +91,14 @@ np.save({out!r}+str(ranks()[0]), fit_head(np.load({data!r}), 5, n_heads=4, epoch
 def test_processes_that_kept_different_things_go_on_together(X, tmp_path):
     np.save(tmp_path/'X.npy', X)
     def fit():
-        for p in run(RESUMED, tmp_path, 2, data=str(tmp_path/'X.npy'), out=str(tmp_path/'p'), folder=str(tmp_path/'fit')):
+        for p in run(RESUMED, tmp_path, 2, data=str(tmp_path/'X.npy'), out=str(tmp_path/'p'),
+                     folder=str(tmp_path/'fit')):
             _,err = p.communicate(timeout=200)
             assert p.returncode==0, err
         return np.load(tmp_path/'p0.npy'),np.load(tmp_path/'p1.npy')
     first,_ = fit()
-    for name in ('target', 'teach3'): (tmp_path/'fit'/f'{name}-1of2.safetensors').unlink()       # killed a moment before it wrote
+    # killed a moment before it wrote
+    for name in ('target', 'teach3'): (tmp_path/'fit'/f'{name}-1of2.safetensors').unlink()
     a,b = fit()
     np.testing.assert_array_equal(a, b)
     np.testing.assert_allclose(a, first, atol=1e-4)
@@ -122,7 +130,8 @@ def test_memory_map(X, plain, tmp_path):
     np.testing.assert_array_equal(half.probs, fit_head(X, 5, sample=300, **QUICK).probs)
     bad = X.copy(); bad[333,3] = np.nan
     np.save(tmp_path/'bad.npy', bad)
-    with pytest.raises(ValueError, match='row 333'): fit_head(np.load(tmp_path/'bad.npy', mmap_mode='r'), 5, sample=300, **QUICK)
+    with pytest.raises(ValueError, match='row 333'):
+        fit_head(np.load(tmp_path/'bad.npy', mmap_mode='r'), 5, sample=300, **QUICK)
 
 @pytest.mark.parametrize('change', ['cut', 'grow', 'remove'])
 def test_memory_map_that_changes(X, tmp_path, change):
@@ -164,10 +173,12 @@ def test_folder_that_cannot_be_made(X, tmp_path):
     (tmp_path/'file').write_text('')
     with pytest.raises(OSError): fit_head(X, 5, resume=tmp_path/'file'/'fit', **QUICK)
     (tmp_path/'photos').mkdir(); (tmp_path/'photos'/'a.jpg').write_text('')
-    with pytest.raises(FileExistsError, match='holds other files'): fit_head(X, 5, resume=tmp_path/'photos', **QUICK)
+    with pytest.raises(FileExistsError, match='holds other files'):
+        fit_head(X, 5, resume=tmp_path/'photos', **QUICK)
 
 def test_kinds_of_features(X, plain):
-    same = [X.astype(np.float64), X.astype(np.int16), X.astype(np.float16), np.asfortranarray(X), np.repeat(X, 2, 1)[:,::2], torch.from_numpy(X),
+    same = [X.astype(np.float64), X.astype(np.int16), X.astype(np.float16), np.asfortranarray(X),
+            np.repeat(X, 2, 1)[:,::2], torch.from_numpy(X),
             pd.DataFrame(X), pd.DataFrame(X.astype(np.int64))]
     for other in same: np.testing.assert_array_equal(fit_head(other, 5, **QUICK).probs, plain.probs)
 
@@ -177,7 +188,8 @@ def test_polars(X, plain):
 
 def test_what_is_refused(X):
     with pytest.raises(ValueError, match='dense'): fit_head(sp.csr_matrix(X), 5)
-    with pytest.raises(ValueError, match='device|cuda'): fit_head(X, 5, device='cuda:77' if torch.cuda.is_available() else 'cuda')
+    with pytest.raises(ValueError, match='device|cuda'):
+        fit_head(X, 5, device='cuda:77' if torch.cuda.is_available() else 'cuda')
     with pytest.raises(ValueError): fit_head(X, 5, device='abacus')
     with pytest.raises(ValueError, match='sample'): fit_head(X, 5, sample=0)
 
@@ -191,5 +203,6 @@ def test_blocks_keep_what_was_changed_in_memory(X, tmp_path):
     np.save(tmp_path/'X.npy', np.zeros((30000, 8), np.float32))
     m = np.load(tmp_path/'X.npy', mmap_mode='c')
     m[::3] = 1
-    for _ in range(2): assert np.array_equal(np.concatenate([b for _,b in blocks(m, 4096)])[:,0], np.arange(30000)%3==0)
+    for _ in range(2):
+        assert np.array_equal(np.concatenate([b for _,b in blocks(m, 4096)])[:,0], np.arange(30000)%3==0)
     assert (take_rows(m, np.array([3, 4, 29997]))[:,0]==[1,0,1]).all()

@@ -13,7 +13,8 @@ def run(*args, cwd=root):
 def copy(tmp_path_factory):
     "The checkout without its environment, to export and clean into"
     dst = tmp_path_factory.mktemp('copy')/'scp_nb'
-    shutil.copytree(root, dst, ignore=shutil.ignore_patterns('.git', '.venv', 'venv', '_*docs', 'shared', '*.egg-info', '__pycache__', 'build'))
+    without = '.git', '.venv', 'venv', '_*docs', 'shared', '*.egg-info', '__pycache__', 'build'
+    shutil.copytree(root, dst, ignore=shutil.ignore_patterns(*without))
     return dst
 
 def test_modules_are_what_the_notebooks_export(copy):
@@ -46,17 +47,24 @@ def test_style_check_can_fail(copy):
     import json
     path = copy/'nbs'/'02_pairs.ipynb'
     nb = json.loads(path.read_text())
-    nb['cells'][1:1] = [dict(cell_type='code', id='bad', metadata={}, execution_count=None, source=['from scp_nb.cli import scp_demo'],
-                             outputs=[dict(output_type='stream', name='stdout', text=['/home/someone/photos'])])]
-    for i,lines in enumerate((['#| slow\n', 'x = 1\n', f'y = "{"-"*80}"'], ['#| exporti\n', 'from scp_nb.head import _hidden, ClusterHead as _Head'],
-                              ['#| export\n', f'z = "{"-"*80}"'], ['#| code-fold: true\n', f'w = "{"-"*80}"'])):
-        nb['cells'].append(dict(cell_type='code', id=f'more{i}', metadata={}, execution_count=None, source=lines, outputs=[]))
+    nb['cells'][1:1] = [dict(cell_type='code', id='bad', metadata={}, execution_count=None,
+                             source=['from scp_nb.cli import scp_demo'],
+                             outputs=[dict(output_type='stream', name='stdout',
+                                           text=['/home/someone/photos'])])]
+    for i,lines in enumerate((['#| slow\n', 'x = 1\n', f'y = "{"-"*80}"'],
+                              ['#| exporti\n', 'from scp_nb.head import _hidden, ClusterHead as _Head'],
+                              ['#| export\n', f'z = "{"-"*80}"'],
+                              ['#| code-fold: true\n', f'w = "{"-"*80}"'])):
+        nb['cells'].append(dict(cell_type='code', id=f'more{i}', metadata={}, execution_count=None,
+                                source=lines, outputs=[]))
     path.write_text(json.dumps(nb))
-    (copy/'scp_nb'/'pairs.py').write_text('from . import __version__, head as _head\nfrom .head import _hidden\ndef f(x): return x\n')
+    (copy/'scp_nb'/'pairs.py').write_text('from . import __version__, head as _head\nfrom .head import '
+                                          '_hidden\ndef f(x): return x\n')
     r = run('tools/check_style.py', cwd=copy)
     assert r.returncode==1
     for said in ('a path of this machine', 'f has no docstring', 'f has no docments for x',
-                 'a line of 86 characters in the visible cell "x = 1"', '_hidden of head is private', 'imports _hidden, a private name of head'):
+                 'a line of 86 characters in the visible cell "x = 1"', '_hidden of head is private',
+                 'imports _hidden, a private name of head'):
         assert said in r.stdout
     assert r.stdout.count('visible cell')==1 and r.stdout.count('private')==2
 
@@ -66,15 +74,19 @@ def test_the_house_stands():
     assert r.returncode==0, r.stdout+r.stderr
 
 def test_the_house_check_can_fail(copy):
-    "Imports to the right, in a room and between rooms, are told with their line, and so are private names and many parameters"
+    """Imports to the right, in a room and between rooms, are told with their line, and so are private names
+    and many parameters"""
     at,before = copy/'scp_nb'/'cluster'/'density.py',(copy/'scp_nb'/'cluster'/'density.py').read_text()
-    at.write_text(before+'from .choice import WEIGHTS\nfrom ..train import fit_head\nfrom .consensus import _hidden\ndef _f(a, b, c, d, e, f, g, h): pass\n')
+    at.write_text(before+'from .choice import WEIGHTS\nfrom ..train import fit_head\nfrom .consensus import '
+                         '_hidden\ndef _f(a, b, c, d, e, f, g, h): pass\n')
     r = run('tools/house.py', cwd=copy)
     at.write_text(before)
     n = len(before.splitlines())
     assert r.returncode==1
-    for said in (f'density.py:{n+1}: cluster.density imports WEIGHTS of cluster.choice', f'density.py:{n+2}: cluster.density imports fit_head of train',
-                 '_hidden of cluster.consensus is private', '_f takes 8 parameters'): assert said in r.stdout, said
+    for said in (f'density.py:{n+1}: cluster.density imports WEIGHTS of cluster.choice',
+                 f'density.py:{n+2}: cluster.density imports fit_head of train',
+                 '_hidden of cluster.consensus is private', '_f takes 8 parameters'):
+        assert said in r.stdout, said
 
 def test_saved_outputs_are_of_the_saved_code():
     r = run('tools/run_nbs.py', '--check')
@@ -104,4 +116,5 @@ def test_settings_and_setup_agree():
     for key in ('requirements', 'dev_requirements', 'docs_requirements', 'bench_requirements'):
         for r in shlex.split(cfg['DEFAULT'][key]):
             name = re.match(r'[\w-]+', r)[0]
-            assert re.search(rf'\|.*\b{re.escape(name)}\b', told), f'{name} is not explained in CONTRIBUTING.md'
+            assert re.search(rf'\|.*\b{re.escape(name)}\b',
+                             told), f'{name} is not explained in CONTRIBUTING.md'

@@ -1,7 +1,9 @@
-"""Render the docs: `python tools/docs.py` makes _site with Sphinx and needs no Quarto; `--quarto` makes _docs, the published site.
+"""Render the docs: `python tools/docs.py` makes _site with Sphinx and needs no Quarto; `--quarto` makes
+_docs, the published site.
 
-Both start from the same processed notebooks. Notebooks can be named (`python tools/docs.py nbs/view/01_pictures.ipynb`), `--out DIR` gives
-another folder, which is replaced. Exit code 1 if anything is wrong: a warning of Sphinx, a directive that shows, a link that leads nowhere."""
+Both start from the same processed notebooks. Notebooks can be named (`python tools/docs.py
+nbs/view/01_pictures.ipynb`), `--out DIR` gives another folder, which is replaced. Exit code 1 if anything
+is wrong: a warning of Sphinx, a directive that shows, a link that leads nowhere."""
 import argparse, html.parser, io, os, re, shutil, subprocess, sys, tempfile
 from importlib import import_module
 from pathlib import Path
@@ -18,23 +20,28 @@ cfg = get_config(path=root)
 nbs = Path(cfg.nbs_path)
 
 def short_types(text:str)->str:
-    "Types in a signature by their last name: Tensor, not torch.Tensor; comments and defaults stay as they are"
+    """Types in a signature by their last name: Tensor, not torch.Tensor; comments and defaults stay as they
+    are"""
     def short(line):
         code,*comment = line.partition(' # ')
         return re.sub(r'(?<=[:>\[(|, ])(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])', '', code)+''.join(comment)
-    return re.sub(r'^```python\n.*?^```', lambda m: '\n'.join(map(short, m[0].splitlines())), text, count=1, flags=re.S|re.M)
+    return re.sub(r'^```python\n.*?^```', lambda m: '\n'.join(map(short, m[0].splitlines())), text, count=1,
+                  flags=re.S|re.M)
 
 class show_docs(Processor):
-    "Fill `show_doc` cells from the exported module; nbdev would run every cell that imports something instead, tests included"
+    """Fill `show_doc` cells from the exported module; nbdev would run every cell that imports something
+    instead, tests included"""
     def begin(self):
-        name = next((c.directives_['default_exp'] for c in self.nb.cells if 'default_exp' in c.directives_), '').removesuffix('.__init__')
+        name = next((c.directives_['default_exp'] for c in self.nb.cells if 'default_exp' in c.directives_),
+                    '').removesuffix('.__init__')
         self.known = vars(import_module(f'{cfg.lib_name}.{name}')) if name else {}
     def __call__(self, cell):
         if not _is_showdoc(cell): return
         call = re.sub(r'^#\|.*\n', '', cell.source, flags=re.M)
         name = re.search(r'show_doc\(([\w.]+)', call)[1]
         of = eval(name, dict(self.known))
-        if isinstance(of, type) and not getattr(of.__init__, '__module__', cfg.lib_name).startswith(cfg.lib_name):
+        if isinstance(of, type) and not getattr(of.__init__, '__module__',
+                                                cfg.lib_name).startswith(cfg.lib_name):
             text = f'### {name}\n\n*{of.__doc__}*'      # its parameters are those of another library
         else: text = short_types(eval(call, dict(self.known, show_doc=showdoc.show_doc))._repr_markdown_())
         cell['outputs'] = [dict(output_type='display_data', metadata={}, data={'text/markdown': text})]
@@ -49,7 +56,8 @@ def page_name(path:Path)->Path:
 
 def sidebar()->list:
     "(caption, notebooks) as nbs/sidebar.yml has them"
-    contents = yaml.safe_load((nbs/'sidebar.yml').read_text(encoding='utf-8'))['website']['sidebar']['contents']
+    sidebar = yaml.safe_load((nbs/'sidebar.yml').read_text(encoding='utf-8'))
+    contents = sidebar['website']['sidebar']['contents']
     return [('', [c]) if isinstance(c, str) else (c['section'], c['contents']) for c in contents]
 
 def notebooks()->list:
@@ -68,13 +76,16 @@ def markdown(text:str, here:Path)->str:
     text = re.sub(r'^:::+\s*\{\.callout-(\w+)[^}]*\}', r':::{\1}', text, flags=re.M)
     text = re.sub(r'\]\(([^()\s]*)\)\{[^}\n]*\}', r'](\1)', text)
     up,site = '../'*(len(here.parts)-1),re.escape(f'{cfg.doc_host}{cfg.doc_baseurl}/')
-    text = re.sub(rf'{site}([\w/]+)\.html(?:#([\w.\-]+))?', lambda m: f'{up}{m[1]}.ipynb'+(f'#{slug(m[2])}' if m[2] else ''), text)
+    text = re.sub(rf'{site}([\w/]+)\.html(?:#([\w.\-]+))?',
+                  lambda m: f'{up}{m[1]}.ipynb'+(f'#{slug(m[2])}' if m[2] else ''), text)
     def local(m):
         name,anchor = m[1],m[2]
-        return f']({Path(name).parent.as_posix()}/{page_name(Path(name)).name}.ipynb'+(f'#{slug(anchor)}' if anchor else '')+')'
+        place = f'#{slug(anchor)}' if anchor else ''
+        return f']({Path(name).parent.as_posix()}/{page_name(Path(name)).name}.ipynb{place})'
     text = re.sub(r'\]\((?!https?:)([\w./-]+)\.ipynb(?:#([\w.\-]+))?\)', local, text)
     # nbdev links every name in backticks, also one that is the text of a link already: that one stays
-    return re.sub(r'\[([^\[\]\n]*)\[([^\[\]\n]+)\]\([^()\s]*\)([^\[\]\n]*)\]\(([^()\s]*)\)', r'[\1\2\3](\4)', text)
+    return re.sub(r'\[([^\[\]\n]*)\[([^\[\]\n]+)\]\([^()\s]*\)([^\[\]\n]*)\]\(([^()\s]*)\)', r'[\1\2\3](\4)',
+                  text)
 
 def title(source:str):
     "nbdev's front matter as a heading and a line under it"
@@ -92,11 +103,16 @@ def convert(cell, here:Path):
     said = directives(cell.source)
     cell.source = re.sub(r'^#\|.*\n?', '', cell.source, flags=re.M).strip()
     if said.get('output')=='asis':      # prose: headings then have anchors and stand in the table of contents
-        text = '\n\n'.join(o.data['text/markdown'] for o in cell.outputs if 'text/markdown' in o.get('data', {}))
-        text = re.sub(r'\A[-\s]*\[source\]\(([^)\s]*)\)(?:\{[^}\n]*\})?\s*^(#+ .*)$', r'\2\n\n[source](\1)', text, flags=re.M)   # under its heading
-        return nbformat.v4.new_markdown_cell(re.sub(r'^\[source\]\((.*)\)$', r'[source](\1){.source}', markdown(text.lstrip('-\n'), here), flags=re.M))
+        text = '\n\n'.join(o.data['text/markdown'] for o in cell.outputs
+                           if 'text/markdown' in o.get('data', {}))
+        # under its heading
+        text = re.sub(r'\A[-\s]*\[source\]\(([^)\s]*)\)(?:\{[^}\n]*\})?\s*^(#+ .*)$', r'\2\n\n[source](\1)',
+                      text, flags=re.M)
+        return nbformat.v4.new_markdown_cell(re.sub(r'^\[source\]\((.*)\)$', r'[source](\1){.source}',
+                                                    markdown(text.lstrip('-\n'), here), flags=re.M))
     if said.get('include')=='false' or not (cell.source or cell.outputs): return None
-    tags = [tag for key,tag in (('echo','remove-input'), ('output','remove-output')) if said.get(key)=='false']
+    tags = [tag for key,tag in (('echo','remove-input'), ('output','remove-output'))
+            if said.get(key)=='false']
     if said.get('code-fold') in ('true', 'show'): tags.append('hide-input')
     if tags: cell.metadata['tags'] = tags
     return cell
@@ -107,17 +123,20 @@ def levels(cells:list):
     for c in cells:
         if c.cell_type!='markdown': continue
         if last==1: c.source = re.sub(r'^### (?=[\w.]+$)', '## ', c.source, flags=re.M)
-        for m in re.findall(r'^(#+) ', re.sub(r'```.*?```', '', c.source, flags=re.S), flags=re.M): last = len(m)
+        for m in re.findall(r'^(#+) ', re.sub(r'```.*?```', '', c.source, flags=re.S), flags=re.M):
+            last = len(m)
 
 def toctree(pages:list, wanted:list, caption:str='')->str:
     "What Sphinx makes a part of the sidebar from; nothing where no page is wanted"
     pages = ['/'+page_name(Path(p)).as_posix() for p in pages if Path(p) in wanted and p!='index.ipynb']
-    return '\n'.join(['```{toctree}', ':hidden:', *([f':caption: {caption}'] if caption else []), '', *pages, '```']) if pages else ''
+    return '\n'.join(['```{toctree}', ':hidden:', *([f':caption: {caption}'] if caption else []), '', *pages,
+                      '```']) if pages else ''
 
 def is_room(pages:list)->bool: return pages[0].endswith('/index.ipynb')
 
 def tree(wanted:list)->str:
-    "The table of contents, from the sidebar: rooms come last, and their pages are folded into their front doors"
+    """The table of contents, from the sidebar: rooms come last, and their pages are folded into their front
+    doors"""
     parts = [toctree(pages, wanted, caption) for caption,pages in sidebar() if not is_room(pages)]
     doors = [pages[0] for _,pages in sidebar() if is_room(pages)]
     return '\n\n'.join(filter(None, [*parts, toctree(doors, wanted, 'Rooms')]))
@@ -137,12 +156,13 @@ def prepare(path:Path, wanted:list, src:Path):
     nb.metadata.pop('widgets', None)                              # pages show the snapshot and need no script
     nb.metadata['language_info'] = dict(name='python')
     if path.name=='index.ipynb':
-        nb.cells.append(nbformat.v4.new_markdown_cell(tree(wanted) if str(path)=='index.ipynb' else room_tree(path, wanted)))
+        nb.cells.append(nbformat.v4.new_markdown_cell(tree(wanted) if str(path)=='index.ipynb'
+                                                      else room_tree(path, wanted)))
     elif not any(str(path)==p for _,pages in sidebar() for p in pages): nb.metadata['orphan'] = True
     (src/here).parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(nb, src/here)
 
-# --- Sphinx; this file is also the extension that writes formulas as MathML, which browsers show without a script
+# --- Sphinx; this file is also the extension that writes formulas as MathML
 
 def setup(app):
     from docutils import nodes
@@ -155,19 +175,28 @@ def setup(app):
             text = ''
         visitor.body.append(text if display=='inline' else f'<div class="math">{text}</div>')
         raise nodes.SkipNode
-    app.add_html_math_renderer('mathml', (lambda v,n: show(v, n, 'inline'), None), (lambda v,n: show(v, n, 'block'), None))
+    app.add_html_math_renderer('mathml', (lambda v,n: show(v, n, 'inline'), None),
+                               (lambda v,n: show(v, n, 'block'), None))
     return dict(parallel_read_safe=True, parallel_write_safe=True)
 
 def settings()->dict:
     widgets_as_html = [('html', 'application/vnd.jupyter.widget-view+json', None)]
-    return dict(project=cfg.title, author=cfg.author, copyright=cfg.copyright, root_doc='index', html_theme='furo', html_title=cfg.title,
-        extensions=['myst_nb', 'sphinx_copybutton', 'docs'], html_math_renderer='mathml', nb_execution_mode='off', nb_merge_streams=True,
-        nb_mime_priority_overrides=widgets_as_html, myst_enable_extensions=['dollarmath', 'amsmath', 'colon_fence', 'attrs_inline'], myst_heading_anchors=4,
-        html_static_path=[str(root/'tools'/'docs.css')], html_css_files=['docs.css'], html_favicon=str(nbs/'images'/'icon.svg'),
+    return dict(project=cfg.title, author=cfg.author, copyright=cfg.copyright, root_doc='index',
+                html_theme='furo', html_title=cfg.title,
+        extensions=['myst_nb', 'sphinx_copybutton', 'docs'], html_math_renderer='mathml',
+                nb_execution_mode='off', nb_merge_streams=True,
+        nb_mime_priority_overrides=widgets_as_html,
+                myst_enable_extensions=['dollarmath', 'amsmath', 'colon_fence', 'attrs_inline'],
+                myst_heading_anchors=4,
+        html_static_path=[str(root/'tools'/'docs.css')], html_css_files=['docs.css'],
+                html_favicon=str(nbs/'images'/'icon.svg'),
         html_copy_source=False, html_show_sphinx=False,
-        html_theme_options=dict(source_repository=cfg.git_url, source_branch=cfg.branch, source_directory='nbs/', top_of_page_buttons=[]),
-        copybutton_selector='div.cell_input div.highlight pre, div.highlight-bash pre, div.highlight-python pre',
-        language='en', suppress_warnings=['mystnb.unknown_mime_type'], exclude_patterns=['**.ipynb_checkpoints'])
+        html_theme_options=dict(source_repository=cfg.git_url, source_branch=cfg.branch,
+                                source_directory='nbs/', top_of_page_buttons=[]),
+        copybutton_selector='div.cell_input div.highlight pre, div.highlight-bash pre, div.highlight-python '
+                            'pre',
+        language='en', suppress_warnings=['mystnb.unknown_mime_type'],
+                exclude_patterns=['**.ipynb_checkpoints'])
 
 def sphinx(src:Path, out:Path)->list:
     "Build, and give Sphinx's warnings"
@@ -177,7 +206,8 @@ def sphinx(src:Path, out:Path)->list:
     with tempfile.TemporaryDirectory() as d:
         app = Sphinx(src, None, out, d, 'html', settings(), status=None, warning=said, freshenv=True)
         app.build(force_all=True)
-    return [re.sub(r'\x1b\[[\d;]*m', '', l).replace(str(src)+'/', '') for l in said.getvalue().splitlines() if l.strip()]
+    return [re.sub(r'\x1b\[[\d;]*m', '', l).replace(str(src)+'/', '') for l in said.getvalue().splitlines()
+            if l.strip()]
 
 # --- does every page hold together?
 
@@ -201,24 +231,30 @@ class Page(html.parser.HTMLParser):
         self.prose += [] if self.skip or self.code else [data]
 
 def check(out:Path, whole:bool=True)->list:
-    "What is wrong with the pages: directives and links that show as text, links and pictures that lead nowhere"
+    """What is wrong with the pages: directives and links that show as text, links and pictures that lead
+    nowhere"""
     pages,found = {p.resolve():Page(p) for p in sorted(out.rglob('*.html'))},[]
     for path,page in pages.items():
         name,text = path.relative_to(out.resolve()),''.join(page.text)
-        found += [f'{name}: shows "{m}"' for m in re.findall(r'^\s*#\|.*|^\s*:::.*|\{\.callout.*|\{target=.*', text, flags=re.M)]
-        raw = re.findall(r'\[?[^\[\]\n]{0,60}\]\((?:https?:|[\w./-]+\.(?:ipynb|html|md))[^)\n]*\)?', ''.join(page.prose))   # of a link inside a link
+        shown = re.findall(r'^\s*#\|.*|^\s*:::.*|\{\.callout.*|\{target=.*', text, flags=re.M)
+        found += [f'{name}: shows "{m}"' for m in shown]
+        # of a link inside a link
+        raw = re.findall(r'\[?[^\[\]\n]{0,60}\]\((?:https?:|[\w./-]+\.(?:ipynb|html|md))[^)\n]*\)?',
+                         ''.join(page.prose))
         found += [f'{name}: shows the link "{m}" as text' for m in raw]
         for u in {u for u in page.urls if not urlsplit(u).scheme and not u.startswith('//')}:
-            where = (path.parent/unquote(urlsplit(u).path)).resolve() if urlsplit(u).path else path
+            link = urlsplit(u)
+            where = (path.parent/unquote(link.path)).resolve() if link.path else path
             if where.is_dir(): where /= 'index.html'
             if not where.exists(): found += [f'{name}: {u} leads nowhere'] if whole else []
-            elif urlsplit(u).fragment and where in pages and unquote(urlsplit(u).fragment) not in pages[where].ids:
+            elif link.fragment and where in pages and unquote(link.fragment) not in pages[where].ids:
                 found.append(f'{name}: {u} has no such place')
     return found
 
 def build(out:Path, only:list=())->list:
     "Render `only` these notebooks, or all, to `out`; what is wrong, as lines"
-    wanted = [Path('index.ipynb'), *(p for p in map(Path, only) if p.name!='index.ipynb')] if only else notebooks()
+    wanted = [Path('index.ipynb'),
+              *(p for p in map(Path, only) if p.name!='index.ipynb')] if only else notebooks()
     with tempfile.TemporaryDirectory() as d:
         src = Path(d)/'src'
         for p in wanted: prepare(p, wanted, src)
@@ -229,7 +265,9 @@ def build(out:Path, only:list=())->list:
         said = sphinx(src, Path(d)/'out')
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(Path(d)/'out', out)
-    if only: said = [l for l in said if 'cross-reference target not found' not in l and 'xref_missing' not in l]   # to pages left out
+    # to pages left out
+    if only:
+        said = [l for l in said if 'cross-reference target not found' not in l and 'xref_missing' not in l]
     return said+check(out, whole=not only)
 
 def quarto()->Path:

@@ -1,4 +1,5 @@
-"Make the picture of the README, nbs/images/clusters.png: `python tools/pictures.py`. Real clusters of scikit-learn's digits and of patches of its two photos"
+"""Make the picture of the README, nbs/images/clusters.png: `python tools/pictures.py`. Real clusters of
+scikit-learn's digits and of patches of its two photos"""
 from pathlib import Path
 import numpy as np, torch
 from PIL import Image
@@ -19,7 +20,8 @@ if __name__=='__main__':
     out = Path(__file__).resolve().parent.parent/'nbs'/'images'
     out.mkdir(exist_ok=True)
     left = gallery(digits(), 'pixels?size=8', 10, out/'left.png', n_images=10, max_clusters=10, size=40)
-    right = gallery(photo_patches(), 'pixels?size=16', 8, out/'right.png', n_images=10, max_clusters=8, size=52)
+    right = gallery(photo_patches(), 'pixels?size=16', 8, out/'right.png', n_images=10, max_clusters=8,
+                    size=52)
     h = max(left.height, right.height)
     both = Image.new('RGB', (left.width+right.width+30, h), 'white')
     both.paste(left, (0, 0)); both.paste(right, (left.width+30, 0))

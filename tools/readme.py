@@ -1,6 +1,8 @@
-"""Make README.md from nbs/index.ipynb without Quarto: `python tools/readme.py`, or `--check` to see that it is in sync.
+"""Make README.md from nbs/index.ipynb without Quarto: `python tools/readme.py`, or `--check` to see that
+it is in sync.
 
-nbdev's processors apply the directives, nbconvert writes the markdown. Pictures go to nbs/images, where index.ipynb links them."""
+nbdev's processors apply the directives, nbconvert writes the markdown. Pictures go to nbs/images, where
+index.ipynb links them."""
 import re, sys, nbformat
 from fastcore.nbio import nb2str
 from nbconvert import MarkdownExporter
@@ -26,14 +28,17 @@ def build()->str:
     nb.metadata.setdefault('language_info', dict(name='python'))
     nb.cells = [apply_directives(c) if c.cell_type=='code' else c for c in nb.cells]
     text,resources = MarkdownExporter().from_notebook_node(nb)
-    if resources['outputs']: sys.exit('index.ipynb holds figures as outputs; save them to nbs/images and link them instead.')
+    if resources['outputs']:
+        sys.exit('index.ipynb holds figures as outputs; save them to nbs/images and link them instead.')
     text = re.sub(r'```python\s*```\n', '', text)
-    text = re.sub(r'\]\((?:\./)?(images/|[\w/]+\.ipynb)', r'](nbs/\1', text)         # links relative to nbs/, now seen from the root
+    # links relative to nbs/, now seen from the root
+    text = re.sub(r'\]\((?:\./)?(images/|[\w/]+\.ipynb)', r'](nbs/\1', text)
     text = '\n'.join(line.rstrip() for line in text.splitlines())
     return re.sub(r'\n{3,}', '\n\n', text).strip()+'\n'
 
 if __name__=='__main__':
     path,text = cfg.config_path/'README.md',build()
     if '--check' in sys.argv:
-        if path.read_text(encoding='utf-8')!=text: sys.exit('README.md differs from nbs/index.ipynb: run python tools/readme.py and commit.')
+        if path.read_text(encoding='utf-8')!=text:
+            sys.exit('README.md differs from nbs/index.ipynb: run python tools/readme.py and commit.')
     else: path.write_text(text, encoding='utf-8')

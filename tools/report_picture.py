@@ -1,6 +1,8 @@
-"""Make the picture of the report, nbs/images/report.png: `python tools/report_picture.py`. It needs playwright and Debian's chromium.
+"""Make the picture of the report, nbs/images/report.png: `python tools/report_picture.py`. It needs
+playwright and Debian's chromium.
 
-Real clusters of what scikit-learn has with it: the digits on a desktop in light colours, patches of its two photos on a phone in dark ones."""
+Real clusters of what scikit-learn has with it: the digits on a desktop in light colours, patches of its
+two photos on a phone in dark ones."""
 import io, shutil, tempfile
 from pathlib import Path
 import numpy as np
@@ -42,7 +44,8 @@ def made(images, spec:str, k:int, out:Path, title:str)->tuple:
 
 def liveliest(images, clusters)->int:
     "The cluster whose pictures are the most colourful"
-    colour = lambda c: np.mean([np.ptp(np.asarray(images[i], float).mean((0,1))) for i in np.flatnonzero(clusters.labels==c)])
+    colour = lambda c: np.mean([np.ptp(np.asarray(images[i], float).mean((0,1)))
+                                for i in np.flatnonzero(clusters.labels==c)])
     return int(np.argmax([colour(c) for c in range(clusters.n_clusters)]))
 
 if __name__=='__main__':
@@ -52,10 +55,12 @@ if __name__=='__main__':
         small,clusters = made(photos, 'pixels?size=16', 8, Path(d)/'photos', 'Two photos in pieces')
         browser = p.chromium.launch(executable_path=shutil.which('chromium'), args=['--no-sandbox'])
         desk = shoot(browser, wide, 1240, 1270, 'light')
-        phone = shoot(browser, small, 390, 800, 'dark', f'document.querySelector("#c{liveliest(photos, clusters)}").scrollIntoView()')
+        phone = shoot(browser, small, 390, 800, 'dark',
+                      f'document.querySelector("#c{liveliest(photos, clusters)}").scrollIntoView()')
         browser.close()
     both = Image.new('RGBA', (1480, 1300), '#ffffff')
-    desk,phone = framed(desk, 16, '#d9d9d4'),framed(phone.resize((351, 720), Image.Resampling.LANCZOS), 30, '#3a3f49')
+    desk = framed(desk, 16, '#d9d9d4')
+    phone = framed(phone.resize((351, 720), Image.Resampling.LANCZOS), 30, '#3a3f49')
     both.alpha_composite(desk, (10, 14))
     both.alpha_composite(phone, (1480-351-12, 1300-720-16))
     out = Path(__file__).resolve().parent.parent/'nbs'/'images'/'report.png'

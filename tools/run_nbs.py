@@ -1,7 +1,9 @@
-"""Execute notebooks in place and clean them: `python tools/run_nbs.py [nbs/04_train.ipynb ...]` (all of them if none is named).
+"""Execute notebooks in place and clean them: `python tools/run_nbs.py [nbs/04_train.ipynb ...]` (all of
+them if none is named).
 
-Cells that nbdev-test would leave out (`eval: false`, the flags in pyproject.toml) are left out here too; their saved outputs stay.
-Each notebook remembers a fingerprint of the code whose outputs a reader sees; `--check` names those whose code has changed since."""
+Cells that nbdev-test would leave out (`eval: false`, the flags in pyproject.toml) are left out here too;
+their saved outputs stay. Each notebook remembers a fingerprint of the code whose outputs a reader sees;
+`--check` names those whose code has changed since."""
 import hashlib, sys, nbformat
 from pathlib import Path
 from fastcore.nbio import does_cell_eval, read_nb, write_nb
@@ -20,7 +22,8 @@ def skipped(cell)->bool:
 def fingerprint(nb)->str:
     "Of the cells that are run and seen: not those that are left out, exported or hidden"
     unseen = {'export', 'exporti', 'exports', 'hide', 'default_exp'}
-    cells = [c.source.strip() for c in nb.cells if c.cell_type=='code' and not skipped(c) and not unseen & c.directives.keys()]
+    cells = [c.source.strip() for c in nb.cells if c.cell_type=='code' and not skipped(c)
+             and not unseen & c.directives.keys()]
     return hashlib.sha256('\n\n'.join(cells).encode()).hexdigest()[:16]
 
 def run(path:Path):
@@ -32,7 +35,8 @@ def run(path:Path):
     for c,s in zip(nb.cells, skip): c.metadata['tags'] = ['skip-execution'] if s else []
     nb.metadata.pop('jupytext', None)
     nb.metadata['kernelspec'] = dict(name='python3', display_name='python3', language='python')
-    NotebookClient(nb, timeout=None, resources={'metadata': {'path': str(path.parent)}}, store_widget_state=True, coalesce_streams=True).execute()
+    NotebookClient(nb, timeout=None, resources={'metadata': {'path': str(path.parent)}},
+                   store_widget_state=True, coalesce_streams=True).execute()
     for c,read,s,o in zip(nb.cells, cells, skip, kept):
         if s: c.outputs = o
         elif read.has_directive('hide'):          # nobody sees what a hidden test warns of
@@ -50,10 +54,12 @@ def changed(path:Path)->bool:
 
 if __name__=='__main__':
     named = [Path(a) for a in sys.argv[1:] if not a.startswith('-')]
-    everything = sorted(p for p in Path(cfg.nbs_path).rglob('*.ipynb') if not any(o.startswith(('_','.')) for o in p.parts))
+    everything = sorted(p for p in Path(cfg.nbs_path).rglob('*.ipynb')
+                        if not any(o.startswith(('_','.')) for o in p.parts))
     if '--check' in sys.argv:
         old = [p for p in named or everything if changed(p)]
-        print('\n'.join(f'{p}: the code has changed since the outputs were made; run tools/run_nbs.py {p}' for p in old))
+        print('\n'.join(f'{p}: the code has changed since the outputs were made; run tools/run_nbs.py {p}'
+                        for p in old))
         sys.exit(bool(old))
     for p in named or everything:
         run(p)

@@ -6,10 +6,10 @@ Docs: https://scp-nb.github.io/scp_nb/bench/ablation.html.md"""
 
 # %% auto #0
 __all__ = ['LIMITS', 'GRID', 'watched_fit', 'without_family', 'ablate_task', 'read_ablation', 'ablation_frames', 'ablation_table',
-           'weights_left_out', 'bench_ablation']
+           'weights_left_out', 'bench_ablation', 'ablation_text']
 
 # %% ../../nbs/bench/11_ablation.ipynb #ddac70d3
-import json, time, warnings
+import time
 from itertools import product
 from pathlib import Path
 from unittest.mock import patch
@@ -20,25 +20,26 @@ from ..cluster.choice import WEIGHTS, choose_partition, score_partitions
 from ..cluster.loop import Callback
 from .. import train
 from ..evaluate import clustering_accuracy
-from .quality import markdown_table, replace_file, versions
-from .broad import TASKS, load_task, task_family, task_file
+from .common import markdown_table, quiet_threads, read_results, write_results
+from .broad import TASKS, check_files, load_task, task_family, task_sizes
 
-# %% ../../nbs/bench/11_ablation.ipynb #f86d5296
+# %% ../../nbs/bench/11_ablation.ipynb #a8e3b803
 class _Rows(Callback):
     "Note which rows are searched: copies and rows of zeros are not"
     def on_fit_begin(self, run): self.rows = run.rows
 
-# %% ../../nbs/bench/11_ablation.ipynb #a8e3b803
-def watched_fit(X:np.ndarray,     # features, float32 `[n, d]`
-                k:int,            # clusters
-                seed:int=0        # of the fit
-               )->tuple:          # `Clusters`, the `Space`, the candidates before they are refined, and the rows searched
+def watched_fit(
+    X:np.ndarray,   # features, float32 `[n, d]`
+    k:int,          # clusters
+    seed:int=0      # of the fit
+)->tuple:           # `Clusters`, the `Space`, the candidates before they are refined, and the rows searched
     "Fit, and keep what `fit_head` makes on its way"
     kept,make,rows = {},train.find_candidates,_Rows()
     def watch(space, *args, **kw):
         kept['found'],kept['space'] = make(space, *args, **kw, refine=False),space
         return {c: refine_partition(space, l) for c,l in kept['found'].items()}
-    with patch.object(train, 'find_candidates', watch): fit = train.fit_head(X, k, seed=seed, device='cpu', callbacks=[rows])
+    with patch.object(train, 'find_candidates', watch):
+        fit = train.fit_head(X, k, seed=seed, device='cpu', callbacks=[rows])
     return fit,kept['space'],kept['found'],rows.rows
 
 # %% ../../nbs/bench/11_ablation.ipynb #29e650f3
@@ -55,23 +56,22 @@ def without_family(found:dict,     # all candidates
     "Leave out a family"
     return {c: l for c,l in found.items() if family_of(c)!=family}
 
-# %% ../../nbs/bench/11_ablation.ipynb #fc5ab9db
-def _chosen(table, weights=None):
-    "The candidate that other weights choose"
-    if weights is None: return choose_partition(table)
-    return choose_partition(table.assign(score=sum(w*table[c] for c,w in weights.items())))
+# %% ../../nbs/bench/11_ablation.ipynb #981bda5b
+def _choose(table, weights=None):
+    "The candidate that these weights choose; None: the usual ones"
+    if weights: table = table.assign(score=sum(w*table[c] for c,w in weights.items()))
+    return choose_partition(table)
 
-# %% ../../nbs/bench/11_ablation.ipynb #f2f95cc0
 def _left_out(space, found, fine, table, score):
     "Name -> ACC of what is chosen when a part is left out"
     rough = score_partitions(space, found)
-    out = {'all': score(fine[_chosen(table)]), 'without refining': score(found[_chosen(rough)])}
+    out = {'all': score(fine[_choose(table)]), 'without refining': score(found[_choose(rough)])}
     for f in FAMILIES:
         left = without_family(fine, f)
-        out[f'without {f}'] = score(left[_chosen(score_partitions(space, left))]) if left and left.keys()!=fine.keys() else out['all']
-    return out|{f'without {m}': score(fine[_chosen(table, dict(WEIGHTS, **{m: 0}))]) for m in WEIGHTS}
+        changes = left and len(left)<len(fine)
+        out[f'without {f}'] = score(left[_choose(score_partitions(space, left))]) if changes else out['all']
+    return out | {f'without {m}': score(fine[_choose(table, WEIGHTS | {m: 0})]) for m in WEIGHTS}
 
-# %% ../../nbs/bench/11_ablation.ipynb #981bda5b
 def ablate_task(name:str,                # as in `TASKS`
                 data:str|Path|None,      # folder of the files in `SETS`; the digits need none
                 seed:int=0               # of the fit
@@ -84,19 +84,20 @@ def ablate_task(name:str,                # as in `TASKS`
     def score(labels): return round(clustering_accuracy(y, labels[place]), 6)
     fine = {c: refine_partition(space, l) for c,l in found.items()}
     table = score_partitions(space, fine)
-    candidates = {c: dict(family=family_of(c), **{m: round(float(table[m][c]), 6) for m in WEIGHTS}, clusters=int(table.clusters[c]),
-                          unrefined=score(found[c]), ACC=score(l)) for c,l in fine.items()}
+    candidates = {c: dict(family=family_of(c), **{m: round(float(table[m][c]), 6) for m in WEIGHTS},
+                          clusters=int(table.clusters[c]), unrefined=score(found[c]), ACC=score(l))
+                  for c,l in fine.items()}
     alone = {c['family']: c['ACC'] for c in reversed(list(candidates.values()))}       # of two, the first
     parts = _left_out(space, found, fine, table, score)
-    with patch.object(train, 'evened', lambda Z: unit_rows(Z)): _,space,found,rows = watched_fit(X, k, seed)
+    with patch.object(train, 'evened', unit_rows): _,space,found,rows = watched_fit(X, k, seed)
     place = _nearest(X, rows)
     found = {c: refine_partition(space, l) for c,l in found.items()}
-    parts['without narrowing'] = score(found[_chosen(score_partitions(space, found))])
+    parts['without narrowing'] = score(found[_choose(score_partitions(space, found))])
     parts['taught'] = clustering_accuracy(y, fit)
     parts['best candidate'] = max(c['ACC'] for c in candidates.values())
-    return dict(task=name, family=task_family(name), seed=seed, n=len(X), searched=searched, k=k, chosen=fit.config['chosen'],
-                seconds=round(time.process_time()-start, 1), parts=parts, alone={f: alone[f] for f in FAMILIES if f in alone},
-                candidates=candidates)
+    return dict(task=name, family=task_family(name), seed=seed, n=len(X), searched=searched, k=k,
+                chosen=fit.config['chosen'], seconds=round(time.process_time()-start, 1), parts=parts,
+                alone={f: alone[f] for f in FAMILIES if f in alone}, candidates=candidates)
 
 # %% ../../nbs/bench/11_ablation.ipynb #838547d3
 LIMITS = dict(n=5000, k=120)     # rows and clusters of a task at most: every family takes part
@@ -104,11 +105,12 @@ LIMITS = dict(n=5000, k=120)     # rows and clusters of a task at most: every fa
 def read_ablation(file:str|Path    # `ablation.json`
                  )->list:          # of what `ablate_task` gave
     "Read the tasks of an earlier run"
-    return json.loads(Path(file).read_text(encoding='utf-8'))['tasks']
+    return read_results(file).get('tasks', [])
 
 # %% ../../nbs/bench/11_ablation.ipynb #5e925ccf
-def ablation_frames(rows:list    # of what `ablate_task` gave
-                   )->tuple:     # ACC by task of each part left out; of each family alone; and the candidates, a row each
+def ablation_frames(
+    rows:list   # of what `ablate_task` gave
+)->tuple:       # ACC by task of each part left out; of each family alone; and the candidates, a row each
     "Make data frames of tasks"
     tasks = [r['task'] for r in rows]
     parts,alone = (pd.DataFrame([r[w] for r in rows], index=tasks) for w in ('parts', 'alone'))
@@ -119,7 +121,7 @@ def ablation_frames(rows:list    # of what `ablate_task` gave
 
 # %% ../../nbs/bench/11_ablation.ipynb #86753b8f
 def ablation_table(parts:pd.DataFrame  # the first of `ablation_frames`
-                  )->pd.DataFrame:     # a by part: mean ACC, of all tasks and by family; difference to all, its error, worst task
+                  )->pd.DataFrame:     # a row per part: mean ACC, over all and by family; difference to all
     "Summarise what each part is worth"
     ACC = parts.drop(columns='family')
     table,less = pd.DataFrame({'ACC': ACC.mean()}),ACC.sub(ACC['all'], axis=0)
@@ -134,7 +136,6 @@ def ablation_table(parts:pd.DataFrame  # the first of `ablation_frames`
 # only ratios count, so agreement stays 1
 GRID = dict(agreement=(1.,), **{m: (0,.5,1.,1.5,2.) for m in ('silhouette', 'depth', 'evenness')})
 
-# %% ../../nbs/bench/11_ablation.ipynb #4cf71c86
 def _by_weights(candidates, measures, grid):
     "ACC of what each of the weights chooses, tasks by points of the grid"
     W,found = np.array(grid),{}
@@ -145,44 +146,42 @@ def _by_weights(candidates, measures, grid):
     return pd.DataFrame.from_dict(found, orient='index')
 
 # %% ../../nbs/bench/11_ablation.ipynb #94d8935e
-def weights_left_out(candidates:pd.DataFrame,   # the last of `ablation_frames`
-                     grid:dict=GRID             # weights to try, by measure; others keep theirs
-                    )->pd.DataFrame:            # by family: ACC with default weights, chosen elsewhere, and chosen right there
+def weights_left_out(
+    candidates:pd.DataFrame,   # the last of `ablation_frames`
+    grid:dict=GRID             # weights to try, by measure; others keep theirs
+)->pd.DataFrame:               # by family: ACC with default weights, chosen elsewhere, and chosen right there
     "Choose weights on all families of sets but one, and score that one"
     usual = {m: w for m,w in WEIGHTS.items() if m in candidates}         # an older file may lack one
     measures,default = list(usual),list(usual.values())
-    grid = sorted(product(*(grid.get(m, (w,)) for m,w in usual.items())), key=lambda w: np.abs(np.subtract(w, default)).sum())
+    grid = sorted(product(*(grid.get(m, (w,)) for m,w in usual.items())),
+                  key=lambda w: np.abs(np.subtract(w, default)).sum())
     family = candidates.groupby('task', sort=False).family.first()
     ACC,now,table = _by_weights(candidates, measures, grid),_by_weights(candidates, measures, [default])[0],{}
     for f in family.unique() if family.nunique()>1 else ():      # one alone has no others
         there = family==f
         best = ACC[~there].mean().round(9).idxmax()
-        table[f] = {'tasks': int(there.sum()), 'default weights': now[there].mean(), 'chosen on others': ACC.loc[there, best].mean(),
+        table[f] = {'tasks': int(there.sum()), 'default weights': now[there].mean(),
+                    'chosen on others': ACC.loc[there, best].mean(),
                     'best there': ACC[there].mean().max(), **dict(zip(measures, grid[best]))}
     return pd.DataFrame.from_dict(table, orient='index').rename_axis('left out')
 
 # %% ../../nbs/bench/11_ablation.ipynb #ed6d7e0b
-def _check_files(tasks, data):
-    "An error where files are missing"
-    missing = sorted({f for t in tasks if (f := task_file(t)) and (data is None or not (Path(data)/f).is_file())})
-    if missing: raise FileNotFoundError(f'no {", ".join(missing)} in {data}. Give --data DIR, a folder that has them.')
-
-def _asked(tasks, data, say):
+def _small_tasks(tasks, data, say):
     "Names of the tasks that are small enough, those with few rows first"
-    sizes = {t: (len(y), int(y.max())+1) for t in tasks for _,y in [load_task(t, data)]}
-    small = [t for t in sorted(sizes, key=sizes.get) if sizes[t][0]<=LIMITS['n'] and sizes[t][1]<=LIMITS['k']]
-    if say and len(small)<len(sizes): say(f'left out, as too large: {" ".join(t for t in sizes if t not in small)}')
+    sizes = task_sizes(tasks, data)
+    small = [t for t,(n,k) in sizes.items() if n<=LIMITS['n'] and k<=LIMITS['k']]
+    if len(small)<len(sizes): say(f'left out, as too large: {" ".join(t for t in sizes if t not in small)}')
     return small
 
-# %% ../../nbs/bench/11_ablation.ipynb #0ca10774
 def _write(out, rows):
     "`ablation.json`, a line per task, and `ablation.md`"
-    lines = ',\n'.join(json.dumps(r) for r in rows)
-    replace_file(out/'ablation.json', f'{{"versions": {json.dumps(versions())},\n"tasks": [\n{lines}\n]}}\n')
-    if not rows: return
-    parts,_,candidates = ablation_frames(rows)
-    tables = [('What each part gives', ablation_table(parts)), ('Weights', weights_left_out(candidates))]
-    replace_file(out/'ablation.md', '\n'.join(f'## {name}\n\n{markdown_table(t.round(4).reset_index())}' for name,t in tables if len(t)))
+    text = ''
+    if rows:
+        parts,_,candidates = ablation_frames(rows)
+        tables = {'What each part gives': ablation_table(parts), 'Weights': weights_left_out(candidates)}
+        text = '\n'.join(f'## {name}\n\n{markdown_table(t.round(4).reset_index())}'
+                         for name,t in tables.items() if len(t))
+    write_results(out, 'ablation', dict(tasks=rows), text)
 
 # %% ../../nbs/bench/11_ablation.ipynb #74764c61
 def bench_ablation(out:Path,                  # directory; what it holds of an earlier run is kept
@@ -193,23 +192,29 @@ def bench_ablation(out:Path,                  # directory; what it holds of an e
                    force:bool=False           # drop what was done before
                   )->list:                    # of what `ablate_task` gave, in the order of `TASKS`
     "Leave out one part at a time on many tasks, and write it down"
-    out,tasks = Path(out),list(dict.fromkeys(tasks or TASKS))
-    _check_files(tasks, data)
-    asked,file = _asked(tasks, data, say),out/'ablation.json'
+    out,tasks,say = Path(out),list(dict.fromkeys(tasks or TASKS)),say or (lambda line: None)
+    check_files(tasks, data)
+    asked = _small_tasks(tasks, data, say)
     out.mkdir(parents=True, exist_ok=True)
-    done = {r['task']: r for r in read_ablation(file) if r['seed']==seed} if file.is_file() and not force else {}
+    before = [] if force else read_ablation(out/'ablation.json')
+    done = {r['task']: r for r in before if r['seed']==seed}
     place = {t: i for i,t in enumerate(TASKS)}
     def rows(): return sorted(done.values(), key=lambda r: place.get(r['task'], len(place)))
-    for i,t in enumerate(asked):
+    for i,t in enumerate(asked, 1):
         if t in done: continue
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            try: done[t] = ablate_task(t, data, seed)
-            except Exception as e:
-                if say: say(f'{i+1:3d}/{len(asked)}  {t:18s} failed: {type(e).__name__}: {e}')
-                continue
+        line = f'{i:3d}/{len(asked)}  {t:18s}'
+        try:
+            with quiet_threads(): done[t] = ablate_task(t, data, seed)
+        except Exception as e:
+            say(f'{line} failed: {type(e).__name__}: {e}')
+            continue
         _write(out, rows())
         some = '  '.join(f'{w} {done[t]["parts"][w]:.3f}' for w in ('all', 'taught', 'best candidate'))
-        if say: say(f'{i+1:3d}/{len(asked)}  {t:18s} {some}  {done[t]["seconds"]:6.1f} s')
+        say(f'{line} {some}  {done[t]["seconds"]:6.1f} s')
     _write(out, rows())
     return rows()
+
+def ablation_text(rows:list    # from `bench_ablation`
+                 )->str:       # some lines
+    "Write what each part gives as plain text"
+    return f'\n{ablation_table(ablation_frames(rows)[0]).round(3).to_string()}\n' if rows else ''

@@ -8,41 +8,39 @@ Docs: https://scp-nb.github.io/scp_nb/bench/captions.html.md"""
 __all__ = ['caption_accuracy', 'accepted_names', 'caption_time', 'caption_table', 'bench_caption']
 
 # %% ../../nbs/bench/05_captions.ipynb #da9fae6f
-import json, subprocess, sys, time
+import time
 from collections.abc import Mapping
 from pathlib import Path
 import numpy as np, pandas as pd, torch
-from ..features import extract_features
-from ..train import fit_head
-from ..caption import caption_clusters, planted_names, Captions
-from ..extract.backbones import load_backbone
-from ..extract.vocabulary import vocabulary, text_features
-from .quality import process_memory, markdown_table, replace_file, versions
+from ..caption import caption_clusters, planted_names
+from ..extract.vocabulary import vocabulary
+from .common import markdown_table, process_memory, run_apart, write_results
 
 # %% ../../nbs/bench/05_captions.ipynb #99e6a0c9
-def caption_accuracy(names,                 # `Captions`, or a name or None per cluster
-                     accepts:list           # for each cluster the names that are right; an empty set: only None is
-                    )->float:               # 0 to 1
+def caption_accuracy(names,         # `Captions`, or a name or None per cluster
+                     accepts:list   # for each cluster the names that are right; an empty set: only None is
+                    )->float:       # 0 to 1
     "Share of clusters whose name is right"
-    if len(names)!=len(accepts): raise ValueError(f'{len(names)} names for {len(accepts)} clusters. Give what is right for each.')
+    if len(names)!=len(accepts):
+        raise ValueError(f'{len(names)} names for {len(accepts)} clusters. Give what is right for each.')
     names = [getattr(n, 'name', n) for n in names]
     return float(np.mean([n in a if a else n is None for n,a in zip(names, accepts)]))
 
 # %% ../../nbs/bench/05_captions.ipynb #518082b7
-def accepted_names(clusters:np.ndarray,     # cluster of each image, int `[n]`, -1 for outliers
-                   labels:np.ndarray,       # class of each image, int `[n]`
-                   classes:list,            # name of each class
-                   related=None             # name -> synonyms and more general words; default those of WordNet, see `vocabulary`
-                  )->list:                  # a set of names for each cluster; of an empty one, the empty set
+def accepted_names(clusters:np.ndarray,   # cluster of each image, int `[n]`, -1 for outliers
+                   labels:np.ndarray,     # class of each image, int `[n]`
+                   classes:list,          # name of each class
+                   related=None           # name -> synonyms and more general words; None: those of WordNet
+                  )->list:                # a set of names for each cluster; of an empty one, the empty set
     "Find out which names would be right"
     clusters,labels = np.asarray(clusters),np.asarray(labels)
     related = vocabulary('wordnet-nouns').related if related is None else related
-    def of(c):
+    def right_names(c):
         own = labels[clusters==c]
         if not len(own): return set()
         name = classes[np.bincount(own).argmax()]
         return {name, *related.get(name, ())}
-    return [of(c) for c in range(clusters.max()+1)]
+    return [right_names(c) for c in range(clusters.max()+1)]
 
 # %% ../../nbs/bench/05_captions.ipynb #6a854e35
 WAYS = {'CPP voting': ('votes', False), 'voting, one-to-one': ('votes', True),
@@ -58,39 +56,38 @@ def _planted_row(k, seed, way, p):
     best = [c[i].best for i in have]
     nameless = [x.name is not None for x,a in zip(c, p.accepts) if not a]
     return dict(k=k, seed=seed, way=way, accuracy=caption_accuracy(c, p.accepts),
-                named=caption_accuracy(best, [p.accepts[i] for i in have]), silent=float(np.mean([c[i].name is None for i in have])),
+                named=caption_accuracy(best, [p.accepts[i] for i in have]),
+                silent=float(np.mean([c[i].name is None for i in have])),
                 nameless_named=float(np.mean(nameless)), different=len(set(best))/len(best), seconds=seconds)
 
-# %% ../../nbs/bench/05_captions.ipynb #28ae3c12
-def _size(n_words, n_images, k, d=512):
-    "Name `k` clusters of planted vectors; print seconds, CPU seconds, MiB and the share of right names. Runs in a process of its own"
-    g = np.random.default_rng(0)
-    def rows(n):
-        out = np.empty((n, d), np.float32)
-        for i in range(0, n, 8192):
-            x = g.standard_normal((min(8192, n-i), d), dtype=np.float32)
-            out[i:i+8192] = x/np.linalg.norm(x, axis=1, keepdims=True)
-        return out
-    T,X,labels = rows(n_words),rows(n_images),np.arange(n_images)%k
-    for i in range(0, n_images, 8192): X[i:i+8192] += .4*T[labels[i:i+8192]]
+# %% ../../nbs/bench/05_captions.ipynb #4de24b52
+def _unit_rows(rng, n, d, block=8192):
+    "Random rows of length 1, drawn in blocks"
+    out = np.empty((n, d), np.float32)
+    for i in range(0, n, block):
+        x = rng.standard_normal((min(block, n-i), d), dtype=np.float32)
+        out[i:i+block] = x/np.linalg.norm(x, axis=1, keepdims=True)
+    return out
+
+def _name_many(n_words, n_images, k, d=512, block=8192):
+    "Name `k` clusters of planted vectors, and measure. Runs in a process of its own"
+    rng = np.random.default_rng(0)
+    T,X,labels = _unit_rows(rng, n_words, d),_unit_rows(rng, n_images, d),np.arange(n_images)%k
+    for i in range(0, n_images, block): X[i:i+block] += .4*T[labels[i:i+block]]
     words = [f'word {i:06d}' for i in range(n_words)]
     start,cpu = time.perf_counter(),time.process_time()
     c = caption_clusters(labels, X, vocabulary=words, texts=T)
     seconds,cpu = time.perf_counter()-start,time.process_time()-cpu
-    mib = process_memory()
     right = float(np.mean([x.name==words[x.cluster] for x in c]))
-    found = dict(words=n_words, images=n_images, k=k, threads=torch.get_num_threads(), seconds=seconds, cpu=cpu, mib=mib, right=right)
-    print(json.dumps(found))
+    return dict(words=n_words, images=n_images, k=k, threads=torch.get_num_threads(), seconds=seconds,
+                cpu=cpu, mib=process_memory(), right=right)
 
-# %% ../../nbs/bench/05_captions.ipynb #4de24b52
 def caption_time(n_words:int=82000,      # candidate names
                  n_images:int=100000,    # images
                  k:int=1000              # clusters
-                )->dict:                 # words, images, k, threads, seconds, cpu seconds, mib (of the process), right (share)
+                )->dict:                 # seconds, cpu seconds, mib of the process, share that is right
     "Measure how long names take once images and words are encoded, and in how much memory"
-    code = f'from scp_nb.bench.captions import _size; _size({n_words}, {n_images}, {k})'
-    run = subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, text=True)
-    return json.loads(run.stdout.splitlines()[-1])
+    return run_apart('scp_nb.bench.captions:_name_many', n_words, n_images, k)
 
 # %% ../../nbs/bench/05_captions.ipynb #6e248690
 def caption_table(rows:list          # runs of `bench_caption`, as dicts
@@ -101,23 +98,28 @@ def caption_table(rows:list          # runs of `bench_caption`, as dicts
     return table[columns].mean().round(3).assign(runs=table.size()).reset_index()
 
 # %% ../../nbs/bench/05_captions.ipynb #3f811ec4
-def bench_caption(out:Path,                  # directory for `caption.json` and `caption.md`
-                  say=print,                 # called with a line after each measurement
-                  ks:Mapping|None=None,      # number of clusters -> number of sets; None: twenty of 10, five of 100, one of 1,000
-                  times:tuple=(10, 1000)     # numbers of clusters to measure time and memory at; () measures none
-                 )->list:                    # one dict per set and way
+def bench_caption(
+    out:Path,                # directory for `caption.json` and `caption.md`
+    say=print,               # called with a line after each measurement
+    ks:Mapping|None=None,    # clusters -> sets; None: twenty of 10, five of 100, one of 1,000
+    times:tuple=(10, 1000)   # numbers of clusters to measure time and memory at; () measures none
+)->list:                     # one dict per set and way
     "Measure captions on planted sets, and the time for 82,000 names and 100,000 images"
-    out = Path(out); out.mkdir(parents=True, exist_ok=True)
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
     rows = []
     for k,seeds in (ks or {10: 20, 100: 5, 1000: 1}).items():
         for seed in range(seeds):
             p = planted_names(k, seed=seed)
             rows += [_planted_row(k, seed, way, p) for way in WAYS]
         table = caption_table(rows)
-        for r in table[table.k==k].itertuples(): say(f'k={k:<6}{r.way:22s}accuracy {r.accuracy:.3f}  first word right {r.named:.3f}')
+        for r in table[table.k==k].itertuples():
+            say(f'k={k:<6}{r.way:22s}accuracy {r.accuracy:.3f}  first word right {r.named:.3f}')
     speed = [caption_time(k=k) for k in times]
-    for r in speed: say(f"k={r['k']:<6}{r['words']:,} names, {r['images']:,} images: {r['seconds']:.1f} s, {r['mib']:.0f} MiB")
-    replace_file(out/'caption.json', json.dumps(dict(versions=versions(), runs=rows, speed=speed), indent=1))
-    text = ''.join(markdown_table(pd.DataFrame(t))+'\n' for t in (caption_table(rows), pd.DataFrame(speed).round(2)) if len(t))
-    replace_file(out/'caption.md', text)
+    for r in speed:
+        say(f"k={r['k']:<6}{r['words']:,} names, {r['images']:,} images: {r['seconds']:.1f} s, "
+            f"{r['mib']:.0f} MiB")
+    tables = [caption_table(rows), pd.DataFrame(speed).round(2)]
+    write_results(out, 'caption', dict(runs=rows, speed=speed),
+                  '\n'.join(markdown_table(t) for t in tables if len(t)))
     return rows

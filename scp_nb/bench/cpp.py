@@ -1,4 +1,4 @@
-"""How much faster the loss is than the formula as it is written, and what the embedding is worth beside raw features
+"""How much faster the loss is than the plain formula, and what the embedding gives beside raw features
 
 Docs: https://scp-nb.github.io/scp_nb/bench/cpp.html.md"""
 
@@ -8,7 +8,7 @@ Docs: https://scp-nb.github.io/scp_nb/bench/cpp.html.md"""
 __all__ = ['plain_rate', 'step_times', 'retrieval_precision', 'cpp_table', 'bench_cpp']
 
 # %% ../../nbs/bench/03_cpp.ipynb #9f66718c
-import json, subprocess, sys, tempfile, time, warnings
+import time
 from pathlib import Path
 from functools import partial
 import numpy as np, pandas as pd, torch
@@ -18,7 +18,9 @@ from ..train import fit_head
 from ..mcr2 import cluster_rate, coding_rate, membership, sampled_cluster_rate
 from ..cpp import fit_cpp
 from ..evaluate import partition_scores
-from .quality import process_memory, load_set, kmeans_prepared, markdown_table, replace_file, short_name, versions
+from .common import (kmeans, markdown_table, mean_and_spread, prepare_rows, process_memory,
+                                 quiet_threads, read_results, run_apart, write_results)
+from .sets import load_set, short_name
 
 # %% ../../nbs/bench/03_cpp.ipynb #036e5c59
 def plain_rate(Z:torch.Tensor,       # points `[n, d]`
@@ -41,51 +43,45 @@ def _points(n, d):
 def _loss(way, C, seed=0):
     "-ΔR of codes that are features and membership at once"
     Pi,g = membership(C),torch.Generator().manual_seed(seed)
-    part = {'plain': plain_rate, 'exact': cluster_rate, 'sampled': lambda C,Pi: sampled_cluster_rate(C, Pi, len(C)//8, generator=g).rate}
+    part = {'plain': plain_rate, 'exact': cluster_rate,
+            'sampled': lambda C,Pi: sampled_cluster_rate(C, Pi, len(C)//8, generator=g).rate}
     return part[way](C, Pi)-coding_rate(C)
 
-# %% ../../nbs/bench/03_cpp.ipynb #1d06dd07
-def _measure(way, n, d, times, file):
-    "Take `times` steps; write seconds, MiB, loss and gradient to `file`. Runs in a process of its own"
-    torch.set_num_threads(1)
+# %% ../../nbs/bench/03_cpp.ipynb #41a8e13e
+def _time_steps(way, n, d, times):
+    "Take `times` steps; gives seconds, MiB, loss and gradient. Runs in a process of its own"
     C = _points(n, d).requires_grad_()
     torch.autograd.grad(_loss(way, C[:130]), C)                     # loads what torch loads late
-    before,best = process_memory(),None
+    before,seconds = process_memory(),[]
     for _ in range(times):
         start = time.process_time()
         loss = _loss(way, C)
         grad, = torch.autograd.grad(loss, C)
-        best = min(best or 1e9, time.process_time()-start)
+        seconds.append(time.process_time()-start)
     mib = None if before is None else process_memory()-before
-    Path(file).write_text(json.dumps(dict(seconds=best, mib=mib, loss=loss.item(), grad=grad.flatten().tolist())))
+    return dict(seconds=min(seconds), mib=mib, loss=loss.item(), grad=grad.flatten().tolist())
 
-# %% ../../nbs/bench/03_cpp.ipynb #41a8e13e
-def step_times(n:int=1024,      # points in the batch
-               d:int=128,       # width of the codes
-               times:int=6,     # steps per way, of which the fastest counts
-               draws:int=20     # draws of columns by which the error of the sampled loss is judged
-              )->pd.DataFrame:  # one row per way: seconds, mib, ratios to plain, errors of loss and gradient
+def _compare(r, plain):
+    "Ratios to the plain formula, and errors of loss and gradient"
+    g,right = (torch.tensor(x['grad']) for x in (r, plain))
+    return dict(faster=plain['seconds']/r['seconds'],
+                memory=None if r['mib'] is None else r['mib']/max(plain['mib'], 1),
+                loss_error=abs(r['loss']/plain['loss']-1),
+                gradient_error=((g-right).norm()/right.norm()).item(),
+                gradient_cosine=torch.cosine_similarity(g, right, dim=0).item())
+
+def step_times(n:int=1024,       # points in the batch
+               d:int=128,        # width of the codes
+               times:int=6,      # steps per way, of which the fastest counts
+               draws:int=20      # draws of columns by which the error of the sampled loss is judged
+              )->pd.DataFrame:   # one row per way: seconds, mib, ratios to plain, errors of loss and gradient
     "Time one training step: plain formula, exact, and sampled"
-    with tempfile.TemporaryDirectory() as folder:
-        for way in WAYS:
-            code = f'from scp_nb.bench.cpp import _measure; _measure({way!r}, {n}, {d}, {times}, {str(Path(folder)/way)!r})'
-            subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, text=True)
-        found = {way: json.loads((Path(folder)/way).read_text()) for way in WAYS}
+    found = {way: run_apart('scp_nb.bench.cpp:_time_steps', way, n, d, times, threads=1) for way in WAYS}
     plain,C = found['plain'],_points(n, d)
-    grads = {way: torch.tensor(r.pop('grad')) for way,r in found.items()}
-    off = {way: abs(r['loss']/plain['loss']-1) for way,r in found.items()}
-    off['sampled'] = float(np.mean([abs(_loss('sampled', C, seed).item()/plain['loss']-1) for seed in range(draws)]))
-    return pd.DataFrame([dict(way=way, **r, **_beside(r, plain), loss_error=off[way], **_gradients(grads[way], grads['plain']))
-                         for way,r in found.items()])
-
-# %% ../../nbs/bench/03_cpp.ipynb #8cc0d683
-def _beside(r, plain):
-    "How many times as fast as the plain formula, and what share of its memory"
-    return dict(faster=plain['seconds']/r['seconds'], memory=None if r['mib'] is None else r['mib']/max(plain['mib'], 1))
-
-def _gradients(g, plain):
-    "Relative error and cosine of a gradient"
-    return dict(gradient_error=((g-plain).norm()/plain.norm()).item(), gradient_cosine=torch.cosine_similarity(g, plain, dim=0).item())
+    rows = {way: dict(way=way, **r, **_compare(r, plain)) for way,r in found.items()}
+    sampled = [_loss('sampled', C, seed).item() for seed in range(draws)]
+    rows['sampled']['loss_error'] = float(np.mean([abs(loss/plain['loss']-1) for loss in sampled]))
+    return pd.DataFrame(rows.values()).drop(columns='grad')
 
 # %% ../../nbs/bench/03_cpp.ipynb #3411bcf4
 def retrieval_precision(E:np.ndarray,     # rows to compare by cosine `[n, d]`
@@ -96,67 +92,73 @@ def retrieval_precision(E:np.ndarray,     # rows to compare by cosine `[n, d]`
     labels = np.asarray(labels)
     return float((labels[knn(np.asarray(E, dtype=np.float32), k).indices.numpy()]==labels[:,None]).mean())
 
-# %% ../../nbs/bench/03_cpp.ipynb #a2c0c8ef
+# %% ../../nbs/bench/03_cpp.ipynb #c024c58a
 def _cpp(X, y, k, seed, **settings):
     "CPP's labels, and precision of its embedding and of the learned feature"
     c = fit_cpp(X, k, seed=seed, **settings)
     z = c.embedding[:,:c.config['z']]
     return c.labels,dict(precision=retrieval_precision(c.embedding, y), precision_z=retrieval_precision(z, y))
 
-_METHODS = {'k-means': lambda X,y,k,seed: (kmeans_prepared(X, k, seed), {}),
+_CHANGED = {'no pairs': dict(pairs=False), 'mean of pairs only': dict(align=0),
+            'two heads': dict(two_heads=True), 'sizes not even': dict(prior='learned'),
+            'no warm-up': dict(warmup=0), 'half the steps': dict(warmup=50, steps=150), 'z = 64': dict(z=64),
+            'ε = 0.5': dict(eps=.5), 'an eighth of the columns': dict(n_columns=64), 'no ‖Π‖²': dict(gamma=0)}
+_METHODS = {'k-means': lambda X,y,k,seed: (kmeans(prepare_rows(X), k, seed), {}),
             'SCP (fit_head)': lambda X,y,k,seed: (fit_head(X, k, seed=seed).labels, {}),
-            'CPP (fit_cpp)': _cpp}
-_OTHERWISE = {'no pairs': dict(pairs=False), 'mean of pairs only': dict(align=0), 'two heads': dict(two_heads=True),
-              'sizes not even': dict(prior='learned'), 'no warm-up': dict(warmup=0), 'half the steps': dict(warmup=50, steps=150),
-              'z = 64': dict(z=64), 'ε = 0.5': dict(eps=.5), 'an eighth of the columns': dict(n_columns=64), 'no ‖Π‖²': dict(gamma=0)}
-_METHODS |= {f'CPP, {name}': partial(_cpp, **settings) for name,settings in _OTHERWISE.items()}
+            'CPP (fit_cpp)': _cpp,
+            **{f'CPP, {name}': partial(_cpp, **settings) for name,settings in _CHANGED.items()}}
 
-def _row(name, method, X, y, seed):
+def _run_method(name, method, X, y, seed):
     "One run as a row of plain numbers"
-    k,start = len(np.unique(y)),time.perf_counter()
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
+    k = len(np.unique(y))
+    with quiet_threads():
+        start = time.perf_counter()
         labels,more = _METHODS[method](X, y, k, seed)
-    seconds = time.perf_counter()-start
-    return dict(set=short_name(name), n=len(X), k=k, method=method, seed=seed, **partition_scores(y, labels), **more, seconds=seconds)
+        seconds = time.perf_counter()-start
+    return dict(set=short_name(name), n=len(X), k=k, method=method, seed=seed, **partition_scores(y, labels),
+                **more, seconds=seconds)
 
-# %% ../../nbs/bench/03_cpp.ipynb #c024c58a
 def cpp_table(rows:list      # runs of `bench_cpp`, as dicts
              )->pd.DataFrame:   # one row per set and method: mean ± standard deviation over seeds
     "Summarise runs by mean and spread"
-    def both(v): return '' if v.isna().all() else f'{v.mean():.3f} ± {v.std(ddof=0):.3f}' if len(v)>1 else f'{v.iloc[0]:.3f}'
-    frame = pd.DataFrame(rows).reindex(columns=['set','method','ACC','NMI','precision','precision_z','seconds'])
-    return pd.DataFrame([dict(set=s, method=m, **{c: both(g[c]) for c in ('ACC','NMI','precision','precision_z')}, runs=len(g))
-                         for (s,m),g in frame.groupby(['set','method'], sort=False)])
-
-# %% ../../nbs/bench/03_cpp.ipynb #049d1aa2
-def _write(out, steps, rows):
-    "Write `cpp.json` and `cpp.md` to the directory `out`"
-    replace_file(out/'cpp.json', json.dumps(dict(versions=versions(), steps=steps, runs=rows), indent=1))
-    text = '' if not steps else markdown_table(pd.DataFrame(steps).round(4))+'\n'
-    replace_file(out/'cpp.md', text+(markdown_table(cpp_table(rows)) if rows else ''))
+    scores = ['ACC', 'NMI', 'precision', 'precision_z']
+    runs = pd.DataFrame(rows).reindex(columns=['set', 'method', *scores])
+    runs = runs.groupby(['set', 'method'], sort=False)
+    return runs[scores].agg(mean_and_spread).assign(runs=runs.size()).reset_index()
 
 # %% ../../nbs/bench/03_cpp.ipynb #93811bc2
-def bench_cpp(out:Path,               # directory for `cpp.json` and `cpp.md`; what it holds of the same runs is kept
-              say=print,              # called with a line after each measurement
-              sets:list=('digits',),  # names as in `load_set`
-              seeds:int=5,            # runs of each method
-              methods:list|None=None, # names in `_METHODS`, as "CPP, two heads"; None runs k-means, SCP and CPP
-              steps:bool=True         # time one training step too
-             )->list:                 # one dict per run
+def bench_cpp(out:Path,                 # directory for `cpp.json` and `cpp.md`; what it holds is kept
+              say=print,                # called with a line after each measurement
+              sets:list=('digits',),    # names as in `load_set`
+              seeds:int=10,             # runs of each method
+              methods:list|None=None,   # such as "CPP, two heads"; None runs k-means, SCP and CPP
+              steps:bool=True           # time one training step too
+             )->list:                   # one dict per run
     "Measure the training step, and clusters and retrieval on `sets`"
-    out = Path(out); out.mkdir(parents=True, exist_ok=True)
-    old = json.loads((out/'cpp.json').read_text(encoding='utf-8')) if (out/'cpp.json').is_file() else dict(steps=None, runs=[])
-    measured,rows = (step_times().to_dict('records') if steps else old['steps']),old['runs']
-    for r in measured or []: say(f"{r['way']:8s}{r['seconds']:6.2f} s, {r['faster']:5.1f} × as fast, loss off by {r['loss_error']:.2%}")
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    old = read_results(out/'cpp.json')
+    rows,measured = old.get('runs', []),old.get('steps')
+    if steps: measured = step_times().to_dict('records')
+    for r in measured or []:
+        say(f"{r['way']:8s}{r['seconds']:6.2f} s, {r['faster']:5.1f} × as fast, loss off by "
+            f"{r['loss_error']:.2%}")
+    def write():
+        tables = [pd.DataFrame(measured).round(4)] if measured else []
+        if rows: tables.append(cpp_table(rows))
+        write_results(out, 'cpp', dict(steps=measured, runs=rows), '\n'.join(map(markdown_table, tables)))
     for name in sets:
         X,y = load_set(name)
-        known = {(r['method'], r['seed']) for r in rows if r['set']==short_name(name)}
+        what = short_name(name)
+        known = {(r['method'], r['seed']) for r in rows if r['set']==what}
         if ('raw features', 0) not in known:
-            rows.append(dict(set=short_name(name), n=len(X), method='raw features', seed=0, precision=retrieval_precision(X, y)))
-        for method,seed in ((m,s) for m in methods or list(_METHODS)[:3] for s in range(seeds) if (m,s) not in known):
-            rows.append(_row(name, method, X, y, seed))
-            say(f"{short_name(name):20s}{method:16s}seed {seed}  ACC {rows[-1]['ACC']:.3f}  {rows[-1]['seconds']:.0f} s")
-            _write(out, measured, rows)
-    _write(out, measured, rows)
+            rows.append(dict(set=what, n=len(X), method='raw features', seed=0,
+                             precision=retrieval_precision(X, y)))
+        for method in methods or list(_METHODS)[:3]:
+            for seed in range(seeds):
+                if (method, seed) in known: continue
+                rows.append(r := _run_method(name, method, X, y, seed))
+                say(f"{what:20s}{method:16s}seed {seed}  ACC {r['ACC']:.3f}  {r['seconds']:.0f} s")
+                write()
+    write()
     return rows

@@ -8,7 +8,7 @@ Docs: https://scp-nb.github.io/scp_nb/bench/extract.html.md"""
 __all__ = ['write_photos', 'bench_parts', 'bench_choices', 'bench_memory', 'bench_extract']
 
 # %% ../../nbs/bench/02_extract.ipynb #51f45577
-import copy, json, os, subprocess, sys, tempfile, time
+import copy, json, os, tempfile, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
@@ -17,12 +17,11 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
 from ..data import ImageFiles
-from .sets import shared_folder
 from ..extract.backbones import Backbone, n_cores, load_backbone
 from ..extract.reading import Reader, read_chunks
 from ..extract.encoding import auto_batch, choose_precision
 from ..features import extract_features
-from .quality import process_memory, replace_file, versions
+from .common import markdown_table, process_memory, run_apart, shared_folder, write_results
 
 # %% ../../nbs/bench/02_extract.ipynb #2d04673e
 def write_photos(folder:Path,           # directory to fill
@@ -31,50 +30,52 @@ def write_photos(folder:Path,           # directory to fill
                  seed:int=0             # the same seed gives the same files
                 )->list:                # their paths
     "Write photos to read: crops of scikit-learn's two sample photos, no two alike"
-    rng,photos,boxes = np.random.default_rng(seed),[Image.fromarray(a) for a in load_sample_images().images],[]
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    rng,folder,boxes = np.random.default_rng(seed),Path(folder),[]
+    photos = [Image.fromarray(a) for a in load_sample_images().images]
+    folder.mkdir(parents=True, exist_ok=True)
     for i in range(n):
         im = photos[i%2]
         w = int(rng.integers(im.width//3, im.width))
         h = max(8, min(im.height, w*size[1]//size[0]))
         x,y = int(rng.integers(0, im.width-w+1)), int(rng.integers(0, im.height-h+1))
         boxes.append((x, y, x+w, y+h))
-    def write(i): photos[i%2].resize(size, Image.Resampling.BICUBIC, boxes[i]).save(Path(folder)/f'{i:06d}.jpg', quality=90)
+    def write(i):
+        crop = photos[i%2].resize(size, Image.Resampling.BICUBIC, boxes[i])
+        crop.save(folder/f'{i:06d}.jpg', quality=90)
     with ThreadPoolExecutor(n_cores()) as pool: list(pool.map(write, range(n)))
-    return sorted(Path(folder).glob('*.jpg'))
+    return sorted(folder.glob('*.jpg'))
 
-# %% ../../nbs/bench/02_extract.ipynb #f3fdfcd7
+# %% ../../nbs/bench/02_extract.ipynb #18d07057
 def _rate(f, n:int)->float:
     "Images per second of `f`, which does `n` of them"
     start = time.perf_counter()
     f()
     return n/(time.perf_counter()-start)
 
-# %% ../../nbs/bench/02_extract.ipynb #67069abe
-def _ready(backbone, picture, size): return torch.stack([backbone.transform(picture)]*size).to(backbone.device)
+def _same_batch(backbone, picture, size):
+    return torch.stack([backbone.transform(picture)]*size).to(backbone.device)
 
 def _parts_of(images, backbone:Backbone, n_workers, processes:bool)->dict:
     "Name -> function that does that part for all images"
     n,size = len(images),auto_batch(backbone)
     chunks = [range(i, min(i+size, n)) for i in range(0, n, size)]
-    x,precision = _ready(backbone, images[0], size),choose_precision('auto', backbone.device)
-    args = () if precision=='float32' else (precision,)
+    x,precision = _same_batch(backbone, images[0], size),choose_precision('auto', backbone.device)
     def forward():
-        for c in chunks: backbone.encode(x[:len(c)], *args)
+        for c in chunks: backbone.encode(x[:len(c)], precision)
     def reading():
         for _ in read_chunks(Reader(images, backbone.first), chunks, n_workers, processes): pass
     def whole():
         with tempfile.TemporaryDirectory() as d:
-            extract_features(images, backbone, out=Path(d)/'f', n_workers=n_workers, processes=processes, progress=False)
+            extract_features(images, backbone, out=Path(d)/'f', n_workers=n_workers, processes=processes,
+                             progress=False)
     return dict(forward=forward, reading=reading, whole=whole)
 
-# %% ../../nbs/bench/02_extract.ipynb #18d07057
-def bench_parts(images,                      # files to read
-                backbone:Backbone,           # network to time
-                rounds:int=5,                # how often each part is timed, in turns; medians are given
-                n_workers:int|None=None,     # as in `extract_features`
-                processes:bool=False         # as in `extract_features`
-               )->dict:                      # images per second of each part and of the whole, and their ratio
+def bench_parts(images,                    # files to read
+                backbone:Backbone,         # network to time
+                rounds:int=5,              # how often each part is timed, in turns; medians are given
+                n_workers:int|None=None,   # as in `extract_features`
+                processes:bool=False       # as in `extract_features`
+               )->dict:                    # images per second of each part and of the whole, and their ratio
     "Time forward pass, reading, and the whole extraction"
     parts = _parts_of(images, backbone, n_workers, processes)
     rates = {k: [] for k in parts}
@@ -83,14 +84,17 @@ def bench_parts(images,                      # files to read
             rate = _rate(f, len(images))
             if r: rates[k].append(rate)       # the first round warms up
     m = {k: median(v) for k,v in rates.items()}
-    in_turns = [w/min(f, r) for f,r,w in zip(rates['forward'], rates['reading'], rates['whole'])]
-    bound = 1/(1/m['forward']+1/m['reading'])/min(m['forward'], m['reading']) if backbone.device.type=='cpu' else 1.
-    return dict(backbone=backbone.spec, device=backbone.device.type, images=len(images), batch=auto_batch(backbone),
-                threads=torch.get_num_threads(), workers='processes' if processes else 'threads',
-                **{k: round(v, 1) for k,v in m.items()}, share=round(median(in_turns), 3), bound=round(bound, 3))
+    share = median(w/min(f, r) for f,r,w in zip(rates['forward'], rates['reading'], rates['whole']))
+    bound = 1.
+    if backbone.device.type=='cpu':           # forward pass and reading take turns on the same cores
+        bound = 1/(1/m['forward']+1/m['reading'])/min(m['forward'], m['reading'])
+    return dict(backbone=backbone.spec, device=backbone.device.type, images=len(images),
+                batch=auto_batch(backbone), threads=torch.get_num_threads(),
+                workers='processes' if processes else 'threads',
+                **{k: round(v, 1) for k,v in m.items()}, share=round(share, 3), bound=round(bound, 3))
 
-# %% ../../nbs/bench/02_extract.ipynb #302be167
-def _other(backbone, **changes):
+# %% ../../nbs/bench/02_extract.ipynb #cadad08c
+def _with(backbone, **changes):
     "The same backbone with other attributes"
     b = copy.copy(backbone)
     for k,v in changes.items(): setattr(b, k, v)
@@ -100,130 +104,125 @@ def _choices(backbone)->dict:
     "Name -> (backbone, precision); the first is what extraction does"
     gpu,usual = backbone.device.type=='cuda',choose_precision('auto', backbone.device)
     found = {usual: (backbone, usual)} | {p: (backbone, p) for p in ('bfloat16', 'float32') if gpu}
-    found[f'{usual}, compiled'] = _other(backbone, embed=torch.compile(backbone.embed)),usual
+    found[f'{usual}, compiled'] = _with(backbone, embed=torch.compile(backbone.embed)),usual
     if backbone.channels_last:                           # the last one: it moves the weights
-        found[f'{usual}, channels first'] = _other(backbone, channels_last=False),usual
+        found[f'{usual}, channels first'] = _with(backbone, channels_last=False),usual
     return found
 
-def _beside(rows:list)->list:
+def _with_ratios(rows:list)->list:
     "Records with `times`, how many times as fast as the first"
-    def more(r): return dict(times=round(r['forward']/rows[0]['forward'], 3), forward=round(r['forward'], 1)) if 'forward' in r else {}
-    return [{**r, **more(r)} for r in rows]
+    first = rows[0].get('forward')
+    return [r if 'forward' not in r else
+            dict(r, times=round(r['forward']/first, 3), forward=round(r['forward'], 1)) for r in rows]
 
-# %% ../../nbs/bench/02_extract.ipynb #cadad08c
 def bench_choices(backbone:Backbone,    # network to time
                   rounds:int=5,         # how often each choice is timed; medians are given
                   batches:int=4,        # batches each time
                   size:int|None=None    # images in a batch; None: as in `extract_features`
-                 )->list:               # a record per choice: images per second, `times` that of the first, seconds that it took to `start`
+                 )->list:               # a record per choice: images per second, `times`, seconds to `start`
     "Time a forward pass in several ways"
     size,rows = size or auto_batch(backbone),[]
-    x = _ready(backbone, Image.new('RGB', (64,64), 'grey'), size)
+    x = _same_batch(backbone, Image.new('RGB', (64,64), 'grey'), size)
     for name,(b,precision) in _choices(backbone).items():
-        args = () if precision=='float32' else (precision,)
-        layout = torch.contiguous_format if 'first' in name else torch.channels_last if b.channels_last else torch.preserve_format
-        b.model.to(memory_format=layout)
-        def go(times=batches):
-            for _ in range(times): b.encode(x, *args)
-        try: start = size/_rate(lambda: go(1), size)
-        except Exception as e: rows.append(dict(backbone=b.spec, choice=name, note=f'{type(e).__name__}')); continue     # no compiler here
-        go()
-        rate = median(_rate(go, batches*size) for _ in range(rounds))
-        rows.append(dict(backbone=b.spec, device=b.device.type, batch=size, choice=name, forward=rate, start=round(start, 1)))
+        if 'channels first' in name: b.model.to(memory_format=torch.contiguous_format)
+        elif b.channels_last: b.model.to(memory_format=torch.channels_last)
+        def encode(times=batches):
+            for _ in range(times): b.encode(x, precision)
+        try: start = size/_rate(lambda: encode(1), size)
+        except Exception as e:                           # such as no compiler
+            rows.append(dict(backbone=b.spec, choice=name, note=type(e).__name__))
+            continue
+        encode()
+        rate = median(_rate(encode, batches*size) for _ in range(rounds))
+        rows.append(dict(backbone=b.spec, device=b.device.type, batch=size, choice=name, forward=rate,
+                         start=round(start, 1)))
     if backbone.channels_last: backbone.model.to(memory_format=torch.channels_last)
-    return _beside(rows)
+    return _with_ratios(rows)
 
-# %% ../../nbs/bench/02_extract.ipynb #b9307af8
-_program = '''
-import json, sys, time
-from pathlib import Path
-from scp_nb.bench.quality import process_memory as peak
-from scp_nb.features import extract_features
-from scp_nb.extract.backbones import load_backbone
-b = load_backbone('pixels?size=8', device='cpu'); extract_features(Path(sys.argv[1])/'few', b, progress=False)
-before,start = peak(),time.perf_counter()
-f = extract_features(Path(sys.argv[1])/'many', 'pixels?size=8', out=Path(sys.argv[1])/'out', progress=False, batch_size=64)
-print(json.dumps(dict(images=len(f), before_mb=round(before), peak_mb=round(peak()), seconds=round(time.perf_counter()-start, 1))))
-'''
+# %% ../../nbs/bench/02_extract.ipynb #1628b58d
+def _memory_of_extraction(folder):
+    "Extract the pictures in `folder/many`, and measure. Runs in a process of its own"
+    folder = Path(folder)
+    backbone = load_backbone('pixels?size=8', device='cpu')
+    extract_features(folder/'few', backbone, progress=False)       # loads what is loaded late
+    before,start = process_memory(),time.perf_counter()
+    f = extract_features(folder/'many', backbone, out=folder/'out', progress=False, batch_size=64)
+    return dict(images=len(f), before_mb=round(before), peak_mb=round(process_memory()),
+                seconds=round(time.perf_counter()-start, 1))
 
-# %% ../../nbs/bench/02_extract.ipynb #4e37954f
-def _links(folder:Path, n:int, pictures:list)->None:
+def _link_copies(folder:Path, n:int, pictures:list)->None:
     "Fill `folder` with `n` hard links to `pictures`, a thousand to a sub-folder"
     for i in range(n):
         sub = folder/f'{i//1000:04d}'
         if i%1000==0: sub.mkdir(parents=True)
         os.link(pictures[i%len(pictures)], sub/f'{i:07d}.jpg')
 
-# %% ../../nbs/bench/02_extract.ipynb #1628b58d
 def bench_memory(sizes:tuple=(10000, 1000000),  # how many files to list
-                 most:int=1000                  # different pictures among them
-                )->list:                        # a record per size: images, MB before, at the peak, seconds, bytes per image
+                 most:int=1000   # different pictures among them
+                )->list:         # a record per size: images, MB before, at the peak, seconds, bytes per image
     "Measure the peak memory of an extraction against the number of files"
     rows = []
     for n in sizes:
         with tempfile.TemporaryDirectory() as d:
-            few = write_photos(Path(d)/'few', most, (32,24))
-            _links(Path(d)/'many', n, few)
-            r = subprocess.run([sys.executable, '-c', _program, d], capture_output=True, text=True, check=True)
-        rows.append(json.loads(r.stdout.splitlines()[-1]))
-    for r in rows: r['bytes_per_image'] = round((r['peak_mb']-rows[0]['peak_mb'])*2**20/max(1, r['images']-rows[0]['images']))
+            _link_copies(Path(d)/'many', n, write_photos(Path(d)/'few', most, (32,24)))
+            rows.append(run_apart('scp_nb.bench.extract:_memory_of_extraction', d))
+    for r in rows:
+        more,images = r['peak_mb']-rows[0]['peak_mb'],r['images']-rows[0]['images']
+        r['bytes_per_image'] = round(more*2**20/max(1, images))
     return rows
 
 # %% ../../nbs/bench/02_extract.ipynb #7c3f4d02
 def _networks(say)->list:
     "What is timed: MobileNetV1, and on CUDA two models of open_clip with random weights"
     import open_clip, timm
-    file,spec = (shared_folder() or Path('-'))/'models'/'mobilenetv1_100.safetensors','timm:mobilenetv1_100?pad_type=same'
+    file = shared_folder()/'models'/'mobilenetv1_100.safetensors'
+    spec = 'timm:mobilenetv1_100?pad_type=same'
     if file.is_file(): found = [load_backbone(spec, checkpoint=file)]
     else:
         say('no file of weights (see `SCP_SHARED`): random weights are timed instead')
         net = timm.create_model('mobilenetv1_100', num_classes=0, pad_type='same')
-        found = [Backbone(spec, net, timm.data.create_transform(**timm.data.resolve_model_data_config(net)), torch.device('cpu'))]
+        found = [Backbone(spec, net, timm.data.create_transform(**timm.data.resolve_model_data_config(net)),
+                          torch.device('cpu'))]
     for name in ('ViT-B-32', 'ViT-L-14') if torch.cuda.is_available() else ():
         net,_,transform = open_clip.create_model_and_transforms(name)
-        found.append(Backbone(f'open_clip:{name}, random', net, transform, torch.device('cuda'), embed=net.encode_image))
+        found.append(Backbone(f'open_clip:{name}, random', net, transform, torch.device('cuda'),
+                              embed=net.encode_image))
     return found
 
-# %% ../../nbs/bench/02_extract.ipynb #39f61691
-def _table(rows:list)->str:
-    "A Markdown table of records"
-    columns = list(rows[0])
-    lines = ['| ' + ' | '.join(columns) + ' |', '|' + '---|'*len(columns)]
-    def text(v): return f'{v:,}' if isinstance(v, (int, float)) else str(v)
-    return '\n'.join(lines + ['| ' + ' | '.join(text(r[c]) for c in columns) + ' |' for r in rows])
-
-# %% ../../nbs/bench/02_extract.ipynb #d73abc14
-def _measure(say, networks:list, photos:dict, rounds:int)->list:
-    "Rows for every network, kind of photo and kind of worker; a GPU is given more photos, since its batches are large"
+def _measure_parts(say, networks:list, photos:dict, rounds:int)->list:
+    "Rows for every network, kind of photo and kind of worker"
     rows = []
     for (w,h),n in photos.items():
         with tempfile.TemporaryDirectory() as d:
             write_photos(Path(d), n, (w,h))
             for backbone in networks:
                 gpu = backbone.device.type=='cuda'
-                more = write_photos(Path(d), 64*n, (w,h)) if gpu else []
+                if gpu: write_photos(Path(d), 64*n, (w,h))       # its batches are large
                 for processes in (True,) if gpu else (False, True):
-                    rows.append(dict(photos=f'{w}x{h}', **bench_parts(ImageFiles(more or d), backbone, rounds, processes=processes)))
+                    row = bench_parts(ImageFiles(d), backbone, rounds, processes=processes)
+                    rows.append(dict(photos=f'{w}x{h}', **row))
                     say(json.dumps(rows[-1]))
     return rows
 
 # %% ../../nbs/bench/02_extract.ipynb #7d741cf2
-def bench_extract(out:Path,                # directory for `extract.json` and `extract.md`
-                  say=print,               # called with lines of progress
-                  photos:dict|None=None,   # (width, height) -> how many; default: 320 thumbnails of 100x100 and 320 photos of 640x480
-                  rounds:int=5,            # how often each part is timed
-                  memory:tuple=(10000, 1000000),  # numbers of files for the memory benchmark; () leaves it out
-                  helps:bool=True          # time each network in other precisions, layouts, and compiled
-                 )->list:                  # one record per row
+def bench_extract(
+    out:Path,                        # directory for `extract.json` and `extract.md`
+    say=print,                       # called with lines of progress
+    photos:dict|None=None,           # (width, height) -> how many; None: 320 of 100x100 and of 640x480
+    rounds:int=5,                    # how often each part is timed
+    memory:tuple=(10000, 1000000),   # numbers of files for the memory benchmark; () leaves it out
+    helps:bool=True                  # time each network in other precisions, layouts, and compiled
+)->list:                             # one record per row
     "Measure speed and memory of extraction"
     networks = _networks(say)
-    rows = _measure(say, networks, photos or {(100,100): 320, (640,480): 320}, rounds)
+    rows = _measure_parts(say, networks, photos or {(100,100): 320, (640,480): 320}, rounds)
     choices = [r for b in networks for r in bench_choices(b, rounds)] if helps else []
     for r in choices: say(json.dumps(r))
-    if memory and process_memory() is None: say('this system does not tell how much memory a process holds: that part is left out')
-    flat = bench_memory(memory) if memory and process_memory() else []
+    if memory and process_memory() is None:
+        say('this system does not tell how much memory a process holds: that part is left out')
+        memory = ()
+    found = dict(speed=rows, choices=choices, memory=bench_memory(memory) if memory else [])
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    replace_file(out/'extract.json', json.dumps(dict(versions=versions(), speed=rows, choices=choices, memory=flat), indent=1))
-    replace_file(out/'extract.md', '\n\n'.join(_table(t) for t in (rows, choices, flat) if t) + '\n')
-    return rows + choices + flat
+    write_results(out, 'extract', found, '\n'.join(markdown_table(t) for t in found.values() if t))
+    return sum(found.values(), [])

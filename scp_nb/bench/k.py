@@ -1,4 +1,4 @@
-"""How far off `estimate_k` is, how often its interval holds the truth, and what the usual ways say of the same features
+"""How far off `estimate_k` is, how often its interval holds the truth, and what the usual ways say
 
 Docs: https://scp-nb.github.io/scp_nb/bench/k.html.md"""
 
@@ -8,15 +8,13 @@ Docs: https://scp-nb.github.io/scp_nb/bench/k.html.md"""
 __all__ = ['COUNTED', 'SHOWN', 'subspaces', 'oriented_gradients', 'k_set', 'k_table', 'curve_times', 'million', 'bench_k']
 
 # %% ../../nbs/bench/08_k.ipynb #799927ba
-import importlib.util, json, subprocess, sys, tempfile, time, warnings, zlib
+import tempfile, time, zlib
 from pathlib import Path
 import numpy as np, pandas as pd, scipy.sparse as sp, torch
 from scipy.ndimage import gaussian_filter
-from sklearn.cluster import SpectralClustering
 from sklearn.metrics import silhouette_score
 from .. import __version__
 from ..cluster import resample
-from .sets import shared_folder
 from ..cluster.neighbors import knn, neighbor_graph
 from ..features import unit_rows
 from ..cluster.consensus import largest_eigenvectors
@@ -26,33 +24,37 @@ from ..mcr2 import coding_length
 from ..cluster.resample import cross_length, draw_looks, look_pairs
 from ..estimate_k import estimate_k, refine_minimum
 from ..evaluate import partition_scores
-from .quality import load_set, markdown_table, process_memory, prepare_rows, replace_file, umap_rows, versions
+from .common import (check_names, evoc, hdbscan, markdown_table, prepare_rows, process_memory,
+                                 quiet_threads, read_results, run_apart, shared_folder, spectral, umap_rows,
+                                 why_not, write_results)
+from .sets import load_set
 
-# %% ../../nbs/bench/08_k.ipynb #f447ccec
+# %% ../../nbs/bench/08_k.ipynb #7e8074a7
 def _subspace(rng, per, d, dim, noise):
     "Rows of one cluster"
     basis = np.linalg.qr(rng.normal(size=(d,dim)))[0]
     X = rng.normal(size=(per,dim))@basis.T
     return X/np.linalg.norm(X, axis=1, keepdims=True)+noise*rng.normal(size=X.shape)/d**.5
 
-# %% ../../nbs/bench/08_k.ipynb #7e8074a7
-def subspaces(k:int,              # number of clusters
-              per:int,            # rows of each
-              d:int=128,          # dimensions of the space
-              dim:int=5,          # dimensions of each subspace
-              noise:float=.1,     # length of the noise of a row, that of the row itself being 1
-              seed:int=0          # of the subspaces and of the rows
-             )->tuple[np.ndarray, np.ndarray]:   # float32 `[k*per, d]` and cluster of each row, int64
+def subspaces(k:int,                            # number of clusters
+              per:int,                          # rows of each
+              d:int=128,                        # dimensions of the space
+              dim:int=5,                        # dimensions of each subspace
+              noise:float=.1,                   # length of the noise of a row, that of the row itself being 1
+              seed:int=0                        # of the subspaces and of the rows
+             )->tuple[np.ndarray, np.ndarray]:  # float32 `[k*per, d]` and cluster of each row, int64
     "Draw rows from a union of subspaces"
     rng = np.random.default_rng(seed)
-    return np.concatenate([_subspace(rng, per, d, dim, noise) for _ in range(k)]).astype(np.float32),np.repeat(np.arange(k), per)
+    X = np.concatenate([_subspace(rng, per, d, dim, noise) for _ in range(k)])
+    return X.astype(np.float32),np.repeat(np.arange(k), per)
 
 # %% ../../nbs/bench/08_k.ipynb #ae75978a
-def oriented_gradients(images:np.ndarray,   # grey images, uint8 `[n, height, width]`
-                       bins:int=8,          # directions to tell apart
-                       blur:float=2,        # standard deviation of the blur in pixels; more forgives strokes that are elsewhere
-                       step:int=4           # pixels from one point of the grid to the next
-                      )->np.ndarray:        # float32 `[n, bins*height//step*width//step]`
+def oriented_gradients(
+    images:np.ndarray,   # grey images, uint8 `[n, height, width]`
+    bins:int=8,          # directions to tell apart
+    blur:float=2,        # standard deviation of the blur in pixels; more forgives strokes that are elsewhere
+    step:int=4           # pixels from one point of the grid to the next
+)->np.ndarray:           # float32 `[n, bins*height//step*width//step]`
     "Describe drawings by how strong their edges are, by place and direction"
     dy,dx = np.gradient(images.astype(np.float32)/255, axis=(1,2))
     strength,turn = np.hypot(dx, dy),np.arctan2(dy, dx)/(2*np.pi)%1*bins
@@ -64,16 +66,17 @@ def oriented_gradients(images:np.ndarray,   # grey images, uint8 `[n, height, wi
     return np.sqrt(np.stack(maps, -1)).reshape(len(images), -1)
 
 # %% ../../nbs/bench/08_k.ipynb #ddb3c944
-_FILES = dict(signdigits='signdigits_mnv1.npz', mnist='mnist.npz', fashion10k='fashion10k_mnv1.npz', cifar10='cifar10_mnv1.npz')
+_FILES = dict(signdigits='signdigits_mnv1.npz', mnist='mnist.npz', fashion10k='fashion10k_mnv1.npz',
+              cifar10='cifar10_mnv1.npz')
 _UNIONS = dict(subspaces3=(3, 1000), subspaces10=(10, 300), subspaces40=(40, 100), subspaces150=(150, 80))
 COUNTED = [*_UNIONS, 'digits', 'signdigits', 'mnist']
 SHOWN = ['fashion10k', 'cifar10']
 
-def _file(name): return (shared_folder() or Path('-'))/'data'/_FILES[name]
+def _file(name): return shared_folder()/'data'/_FILES[name]
 
-def k_set(name:str,     # one of `COUNTED` or `SHOWN`, or what `load_set` takes
-          seed:int=0,   # of what is drawn: subspaces, and rows of large sets
-          most:int=10_000   # rows to draw from a file at most
+def k_set(name:str,                          # one of `COUNTED` or `SHOWN`, or what `load_set` takes
+          seed:int=0,                        # of what is drawn: subspaces, and rows of large sets
+          most:int=10_000                    # rows to draw from a file at most
          )->tuple[np.ndarray, np.ndarray]:   # float32 `[n, d]` and int64 `[n]`
     "Features, and the labels that answers are scored with"
     if name in _UNIONS: return subspaces(*_UNIONS[name], seed=seed)
@@ -81,122 +84,124 @@ def k_set(name:str,     # one of `COUNTED` or `SHOWN`, or what `load_set` takes
     with np.load(_file(name), allow_pickle=False) as z:
         rows = np.sort(np.random.default_rng(seed).permutation(len(z['labels']))[:most])
         X,y = z['images' if name=='mnist' else 'features'][rows],z['labels'][rows].astype(np.int64)
-    return (np.concatenate([oriented_gradients(part) for part in np.array_split(X, 5)]) if name=='mnist' else X.astype(np.float32)),y
+    if name!='mnist': return X.astype(np.float32),y
+    return np.concatenate([oriented_gradients(part) for part in np.array_split(X, 5)]),y
 
-# %% ../../nbs/bench/08_k.ipynb #ee97e716
-def _top(n): return min(60 if n<=3000 else 300, n//3)
+# %% ../../nbs/bench/08_k.ipynb #000483d6
+def _largest_k(n): return min(60 if n<=3000 else 300, n//3)
 
 def _by_silhouette(X, seed):
     X = prepare_rows(X)
-    def score(k): return -silhouette_score(X, kmeans_labels(X, k, 3, seed), sample_size=min(len(X), 2000), random_state=seed)
-    found = {k: score(k) for k in range(2, _top(len(X))+1)} if len(X)<=3000 else refine_minimum(score, 2, _top(len(X)))
+    def score(k):
+        return -silhouette_score(X, kmeans_labels(X, k, 3, seed), sample_size=min(len(X), 2000),
+                                 random_state=seed)
+    if len(X)<=3000: found = {k: score(k) for k in range(2, _largest_k(len(X))+1)}
+    else: found = refine_minimum(score, 2, _largest_k(len(X)))
     return min(found, key=found.get)
 
-def _walk(X):
+def _normalised_graph(X):
     "The graph of 15 neighbours, normalised"
     graph = neighbor_graph(knn(X, 15))
     scale = sp.diags(np.asarray(graph.sum(1), dtype=np.float64).ravel()**-.5)
     return (scale@graph@scale).tocsr()
 
-# %% ../../nbs/bench/08_k.ipynb #04aa8a14
 def _by_eigengap(X, seed):
-    values,_ = largest_eigenvectors(_walk(prepare_rows(X)), _top(len(X))+1, seed)
+    values,_ = largest_eigenvectors(_normalised_graph(prepare_rows(X)), _largest_k(len(X))+1, seed)
     return int(np.argmax(-np.diff(values)[1:]))+2                    # at least 2, as for the silhouette
 
-# %% ../../nbs/bench/08_k.ipynb #000483d6
-def _groups(labels): return max(1, len(np.unique(labels[labels>=0])))     # nothing found is one cluster
+def _count(labels): return max(1, len(np.unique(labels[labels>=0])))     # nothing found is one cluster
 
-def _hdbscan(Z):
-    from hdbscan import HDBSCAN
-    return _groups(HDBSCAN(min_cluster_size=max(15, len(Z)//200)).fit_predict(Z))
-def _by_hdbscan(X, seed): return _hdbscan(prepare_rows(X))
-def _by_umap(X, seed): return _hdbscan(umap_rows(X, seed, 10))
+def _by_hdbscan(X, seed): return _count(hdbscan(prepare_rows(X), max(15, len(X)//200)))
+def _by_umap(X, seed): return _count(hdbscan(umap_rows(X, seed, 10), max(15, len(X)//200)))
+def _by_evoc(X, seed): return _count(evoc(prepare_rows(X), None, seed))
 
-def _by_evoc(X, seed):
-    from evoc import EVoC
-    return _groups(EVoC(random_state=seed).fit_predict(prepare_rows(X)))
-
-_RIVALS = {'silhouette': (_by_silhouette, ()), 'eigengap': (_by_eigengap, ()), 'HDBSCAN': (_by_hdbscan, ('hdbscan',)),
-           'UMAP + HDBSCAN': (_by_umap, ('umap', 'hdbscan')), 'EVoC': (_by_evoc, ('evoc',))}
+_RIVALS = {'silhouette': (_by_silhouette, ()), 'eigengap': (_by_eigengap, ()),
+           'HDBSCAN': (_by_hdbscan, ('hdbscan',)), 'UMAP + HDBSCAN': (_by_umap, ('umap', 'hdbscan')),
+           'EVoC': (_by_evoc, ('evoc',))}
 K_METHODS = 'estimate_k', *_RIVALS
 
 # %% ../../nbs/bench/08_k.ipynb #30d9c6fa
-def _code(): return f'{zlib.crc32(Path(resample.__file__).read_bytes()+Path(estimate_k.__code__.co_filename).read_bytes()):08x}'
+def _code_digest():
+    "A digest of the code of the estimate"
+    files = resample.__file__,estimate_k.__code__.co_filename
+    return f'{zlib.crc32(b"".join(Path(f).read_bytes() for f in files)):08x}'
 
 def _answer(method, X, seed):
     "k, and of the estimate its interval and its curve"
     if method!='estimate_k': return dict(k_hat=int(_RIVALS[method][0](X, seed)))
     e = estimate_k(X, seed=seed)
-    return dict(k_hat=e.k, low=e.interval[0], high=e.interval[1], note=e.note, code=_code(),
+    return dict(k_hat=e.k, low=e.interval[0], high=e.interval[1], note=e.note, code=_code_digest(),
                 curve=[e.curve.k.tolist(), e.curve.bits.round(4).tolist()])
 
-# %% ../../nbs/bench/08_k.ipynb #72b138e0
-def _row(name, method, seed):
+def _run_method(name, method, seed):
     "One run as a row of plain numbers"
-    (X,y),threads = k_set(name, seed),torch.get_num_threads()
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
+    X,y = k_set(name, seed)
+    k = len(np.unique(y))
+    with quiet_threads():
         start = time.perf_counter()
         found = _answer(method, X, seed)
         seconds = time.perf_counter()-start
-    torch.set_num_threads(threads)                                  # UMAP's compiler changes it
     if name not in SHOWN or seed: found.pop('curve', None)
-    k = len(np.unique(y))
-    inside = {} if 'low' not in found else dict(inside=found['low']<=k<=found['high'])
-    return dict(set=name, n=len(X), d=X.shape[1], k=k, method=method, seed=seed, **found, **inside,
+    if 'low' in found: found['inside'] = found['low']<=k<=found['high']
+    return dict(set=name, n=len(X), d=X.shape[1], k=k, method=method, seed=seed, **found,
                 seconds=round(seconds, 2), scp_nb=__version__)
 
 # %% ../../nbs/bench/08_k.ipynb #0028fb00
-def _worth(name, k_hat, seed=0):
+def _scores_at(name, k_hat, seed=0):
     "Scores of `fit_head` at the estimate and at the number of classes"
     X,y = k_set(name, seed)
-    def labels(k): return fit_head(X, k, seed=seed) if k>1 else np.zeros(len(y), np.int64)
-    def scores(k): return {s: round(v, 4) for s,v in partition_scores(y, labels(k)).items()}
-    found = [dict(set=name, clusters=which, k=k, seed=seed, **scores(k))
-             for which,k in (('estimated', k_hat), ('classes', len(np.unique(y))))]
-    return [dict(r, scp_nb=__version__, code=_code()) for r in found]
+    rows = []
+    for which,k in (('estimated', k_hat), ('classes', len(np.unique(y)))):
+        labels = fit_head(X, k, seed=seed) if k>1 else np.zeros(len(y), np.int64)
+        scores = {s: round(v, 4) for s,v in partition_scores(y, labels).items()}
+        rows.append(dict(set=name, clusters=which, k=k, seed=seed, **scores, scp_nb=__version__,
+                         code=_code_digest()))
+    return rows
 
 # %% ../../nbs/bench/08_k.ipynb #462fdea1
-def k_table(rows:list     # runs of `bench_k`, as dicts
-           )->pd.DataFrame:   # one row per set and method, then one per method over the counted sets
-    "Summarise estimates: errors, and how often the interval holds the truth"
-    f = pd.DataFrame(rows).assign(error=lambda f: (f.k_hat-f.k).abs()/f.k, log=lambda f: np.log(f.k_hat/f.k).abs())
-    if 'inside' not in f: f['inside'] = None
-    def line(g): return {'median error': g.error.median(), 'mean error': g.error.mean(), 'log error': g.log.mean(),
-                         'inside': g.inside.dropna().astype(float).mean(), 'seconds': g.seconds.mean(), 'runs': len(g)}
-    by = [dict(set=s, method=m, k=g.k.iloc[0], estimates=_spread(g.k_hat), **line(g))
-          for (s,m),g in f.groupby(['set','method'], sort=False)]
-    counted = pd.DataFrame([r for r in by if r['set'] in COUNTED])
-    for m,g in counted.groupby('method', sort=False) if len(counted) else ():
-        means = g[['median error','mean error','log error','inside','seconds']].mean()
-        by.append(dict(set=f'mean of {len(g)} sets', method=m, k='', estimates='', **means, runs=int(g.runs.sum())))
-    return pd.DataFrame(by).round(dict(zip(('median error','mean error','log error','inside','seconds'), (3, 3, 3, 2, 1))))
+_DIGITS = {'median error': 3, 'mean error': 3, 'log error': 3, 'inside': 2, 'seconds': 1}
 
-# %% ../../nbs/bench/08_k.ipynb #48a56041
 def _spread(k_hat):
     "All answers, from low to high, as text"
     low,high = k_hat.min(),k_hat.max()
     return f'{low}' if low==high else f'{low}–{high}'
 
-# %% ../../nbs/bench/08_k.ipynb #f77c05be
-def _spectral(X, ks, seed):
+def k_table(rows:list     # runs of `bench_k`, as dicts
+           )->pd.DataFrame:   # one row per set and method, then one per method over the counted sets
+    "Summarise estimates: errors, and how often the interval holds the truth"
+    runs = pd.DataFrame(rows)
+    runs['error'],runs['log'] = (runs.k_hat-runs.k).abs()/runs.k,np.log(runs.k_hat/runs.k).abs()
+    runs['inside'] = runs.inside.astype(float) if 'inside' in runs else np.nan
+    by = runs.groupby(['set', 'method'], sort=False)
+    table = pd.DataFrame({'k': by.k.first(), 'estimates': by.k_hat.agg(_spread),
+                          'median error': by.error.median(), 'mean error': by.error.mean(),
+                          'log error': by.log.mean(), 'inside': by.inside.mean(),
+                          'seconds': by.seconds.mean(), 'runs': by.size()}).reset_index()
+    parts = [table]
+    for method,g in table[table.set.isin(COUNTED)].groupby('method', sort=False):
+        parts.append(pd.DataFrame([dict(set=f'mean of {len(g)} sets', method=method, k='', estimates='',
+                                        **g[[*_DIGITS]].mean(), runs=g.runs.sum())]))
+    return pd.concat(parts, ignore_index=True).round(_DIGITS)
+
+# %% ../../nbs/bench/08_k.ipynb #34f06973
+def _usual_partitions(X, ks, seed):
     "Partitions by k, each from scikit-learn"
     Z = prepare_rows(X)
-    return {k: SpectralClustering(k, affinity='nearest_neighbors', n_neighbors=15, random_state=seed).fit_predict(Z) for k in ks}
+    return {k: spectral(Z, k, seed, 15) for k in ks}
 
-def _generous(X, ks, seed):
+def _faster_partitions(X, ks, seed):
     "Partitions by k, one decomposition for each, of one graph"
-    walk,start,found = _walk(prepare_rows(X))+sp.eye(len(X)),np.random.default_rng(seed).standard_normal(len(X)),{}
+    graph = _normalised_graph(prepare_rows(X))+sp.eye(len(X))
+    start,found = np.random.default_rng(seed).standard_normal(len(X)),{}
     for k in ks:
-        _,V = sp.linalg.eigsh(walk, k, which='LA', v0=start, tol=1e-4)
+        _,V = sp.linalg.eigsh(graph, k, which='LA', v0=start, tol=1e-4)
         found[k] = kmeans_labels(V/np.maximum(np.linalg.norm(V, axis=1, keepdims=True), 1e-12), k, 3, seed)
     return found
 
-# %% ../../nbs/bench/08_k.ipynb #1a719f06
 def _lengths(f, X, ks, seed):
     "Coding length by k of the partitions that `f` finds"
     Z = unit_rows(torch.from_numpy(prepare_rows(X)))
-    return {k: float(coding_length(Z, torch.from_numpy(labels).long())) for k,labels in f(X, ks, seed).items()}
+    return {k: float(coding_length(Z, torch.from_numpy(l).long())) for k,l in f(X, ks, seed).items()}
 
 def _our_curve(X, ks, n_dims, seed):
     "Coding length by k from eight looks"
@@ -204,42 +209,41 @@ def _our_curve(X, ks, n_dims, seed):
     pairs = look_pairs(looks)
     return {k: float(cross_length(looks, pairs, k, n_dims).mean()) for k in ks}
 
-# %% ../../nbs/bench/08_k.ipynb #34f06973
 def curve_times(X:np.ndarray,            # features `[n, d]`
                 ks=range(2, 61, 2),      # values of k to measure
                 seed:int=0               # of all ways
-               )->dict:                  # seconds of each way, how many times as fast ours is, and k of the least length
+               )->dict:                  # seconds of each way, how much faster ours is, k of least length
     "Time the curve of coding lengths: one decomposition per k, and ours"
     def timed(f, *args, **kwargs):
         start = time.process_time()
         return f(*args, **kwargs),time.process_time()-start
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        for f in _spectral,_generous: _lengths(f, X[:600], [2], seed)                # loads what is loaded late
+    with quiet_threads():
+        for f in (_usual_partitions, _faster_partitions): _lengths(f, X[:600], [2], seed)   # loads libraries
         e,whole = timed(estimate_k, X, k_max=max(ks), seed=seed)
-        ours,mine = timed(_our_curve, X, ks, e.n_dims, seed)
-        (generous,some),(usual,most) = (timed(_lengths, f, X, ks, seed) for f in (_generous, _spectral))
-    least = {f'{name}_k': min(c, key=c.get) for name,c in dict(usual=usual, generous=generous, curve=ours).items()}
-    return dict(n=len(X), d=X.shape[1], values=len(ks), usual=most, generous=some, curve=mine, estimate_k=whole, faster=most/mine, **least,
-                faster_than_generous=some/mine, estimate=e.k, code=_code(), n_dims=e.n_dims,
-                threads=torch.get_num_threads(), scp_nb=__version__)
+        found = dict(curve=timed(_our_curve, X, ks, e.n_dims, seed),
+                     generous=timed(_lengths, _faster_partitions, X, ks, seed),
+                     usual=timed(_lengths, _usual_partitions, X, ks, seed))
+    least = {f'{way}_k': min(lengths, key=lengths.get) for way,(lengths,_) in found.items()}
+    seconds = {way: s for way,(_,s) in found.items()}
+    return dict(n=len(X), d=X.shape[1], values=len(ks), **seconds, estimate_k=whole,
+                faster=seconds['usual']/seconds['curve'], **least,
+                faster_than_generous=seconds['generous']/seconds['curve'], estimate=e.k,
+                code=_code_digest(), n_dims=e.n_dims, threads=torch.get_num_threads(), scp_nb=__version__)
 
-# %% ../../nbs/bench/08_k.ipynb #abefc26f
-def _whole(file, seed=0):
-    "Estimate from a memory map; prints a line of JSON. Runs in a process of its own"
+# %% ../../nbs/bench/08_k.ipynb #4d8c4937
+def _estimate_file(X):
+    "Estimate from a memory map, and measure. Runs in a process of its own"
     start = time.perf_counter()
-    e = estimate_k(np.load(file, mmap_mode='r'), seed=seed)
-    print(json.dumps(dict(k_hat=e.k, low=e.interval[0], high=e.interval[1], rows_looked_at=e.n_rows, code=_code(),
-                          seconds=time.perf_counter()-start, mib=process_memory())))
+    e = estimate_k(X, seed=0)
+    return dict(k_hat=e.k, low=e.interval[0], high=e.interval[1], rows_looked_at=e.n_rows,
+                code=_code_digest(), seconds=time.perf_counter()-start, mib=process_memory())
 
-# %% ../../nbs/bench/08_k.ipynb #08e34b82
 def _write_union(file, n, k, d, seed=0):
     "Write a union of `k` subspaces as float16, each k-th row of the same cluster"
     X,rng = np.lib.format.open_memmap(file, 'w+', np.float16, (n, d)),np.random.default_rng(seed)
     for c in range(k): X[c::k] = _subspace(rng, len(range(c, n, k)), d, 5, .1)
     X.flush()
 
-# %% ../../nbs/bench/08_k.ipynb #4d8c4937
 def million(n:int=1_000_000,   # rows
             d:int=64,          # width; float16 on disk
             k:int=20           # clusters that are there
@@ -248,38 +252,36 @@ def million(n:int=1_000_000,   # rows
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder)/'X.npy'
         _write_union(file, n, k, d)
-        program = f'from scp_nb.bench.k import _whole; _whole({str(file)!r})'
-        done = subprocess.run([sys.executable, '-c', program], check=True, capture_output=True, text=True)
-    return dict(n=n, d=d, k=k, **json.loads(done.stdout.splitlines()[-1]), threads=torch.get_num_threads(), scp_nb=__version__)
+        found = run_apart('scp_nb.bench.k:_estimate_file', file)
+    return dict(n=n, d=d, k=k, **found, threads=torch.get_num_threads(), scp_nb=__version__)
 
 # %% ../../nbs/bench/08_k.ipynb #a023b94e
 _PARTS = 'runs', 'worth', 'curves', 'million'       # of `k.json`, each a list
 
-def _read(out):
+def _earlier_results(out):
     "What an earlier run wrote, as far as this version wrote it"
-    have = json.loads((out/'k.json').read_text(encoding='utf-8')) if (out/'k.json').is_file() else {}
-    return {part: [r for r in have.get(part, []) if r['scp_nb']==__version__ and r.get('code', _code())==_code()] for part in _PARTS}
+    have,code = read_results(out/'k.json'),_code_digest()
+    def is_ours(r): return r['scp_nb']==__version__ and r.get('code', code)==code
+    return {part: list(filter(is_ours, have.get(part, []))) for part in _PARTS}
 
 def _write(out, found):
     "Write `k.json` and `k.md` to the directory `out`"
-    parts = [f'"{p}": [\n'+',\n'.join(map(json.dumps, found[p]))+']' for p in _PARTS]
-    replace_file(out/'k.json', '{'+',\n'.join([f'"versions": {json.dumps(versions())}', *parts])+'}\n')    # a line per run
     tables = [k_table(found['runs'])] if found['runs'] else []
-    tables += [pd.DataFrame(found[p]).drop(columns=['scp_nb','code'], errors='ignore').round(3) for p in _PARTS[1:] if found[p]]
-    replace_file(out/'k.md', '\n'.join(markdown_table(t.astype(object).where(t.notna(), '')) for t in tables))
+    tables += [pd.DataFrame(found[p]).drop(columns=['scp_nb', 'code'], errors='ignore').round(3)
+               for p in _PARTS[1:] if found[p]]
+    write_results(out, 'k', found, '\n'.join(map(markdown_table, tables)))
 
 def _plan(sets, seeds, rival_seeds, only):
     "All (set, method, seed) to run, the quick ones first"
-    def times(s, m):
+    def runs(s, m):
         if m=='estimate_k': return seeds
-        return 1 if s in SHOWN or m in ('eigengap', 'HDBSCAN') and s not in _UNIONS and s!='mnist' else min(seeds, rival_seeds)
-    return [(s, m, seed) for m in K_METHODS for s in sets if not only or m in only for seed in range(times(s, m))]
+        draws_nothing = m in ('eigengap', 'HDBSCAN') and s not in _UNIONS and s!='mnist'
+        return 1 if s in SHOWN or draws_nothing else min(seeds, rival_seeds)
+    return [(s, m, seed) for m in only or K_METHODS for s in sets for seed in range(runs(s, m))]
 
-# %% ../../nbs/bench/08_k.ipynb #4a55b329
-def _checked(sets, only, say):
+def _available(sets, only, say):
     "Names of sets that can be had; a wrong name is an error, a missing file is told"
-    if wrong := [m for m in only or () if m not in K_METHODS]:
-        raise ValueError(f'no method {wrong[0]!r}. There are: {"; ".join(K_METHODS)}.')
+    check_names(only, K_METHODS, 'method')
     sets = list(sets or COUNTED+SHOWN)
     missing = {s for s in sets if s in _FILES and not _file(s).is_file()}
     for s in sets:
@@ -287,54 +289,60 @@ def _checked(sets, only, say):
         elif s not in COUNTED+SHOWN: load_set(s)
     return [s for s in sets if s not in missing]
 
-# %% ../../nbs/bench/08_k.ipynb #937fefc1
-def bench_k(out:Path,                # directory for `k.json` and `k.md`; what it holds of the same runs is kept
-            say=print,               # called with a line after each run
-            sets:list|None=None,     # names as in `k_set`; None: all there are
-            seeds:int=10,            # runs of `estimate_k` on each set
-            only:list|None=None,     # names in `K_METHODS`; None: all that are installed
-            rival_seeds:int=10,      # runs of each rival, where the seed changes anything
-            worth:bool=True,         # score `fit_head` at the estimate and at the number of classes, on the sets of `SHOWN`
-            times:bool=True,         # time the curve, and the file of a million rows
-            force:bool=False         # measure again what `out` holds
-           )->list:                  # one dict per run
-    "Estimate k by every method on every set, beside the truth"
-    out = Path(out)
-    sets = _checked(sets, only, say)
-    out.mkdir(parents=True, exist_ok=True)
-    found = {p: [] for p in _PARTS} if force else _read(out)
-    known = {(r['set'], r['method'], r['seed']) for r in found['runs']}
-    for name,method,seed in _plan(sets, seeds, rival_seeds, only):
-        if (name, method, seed) in known: continue
-        if any(importlib.util.find_spec(p) is None for p in _RIVALS.get(method, (0, ()))[1]): continue
-        found['runs'].append(r := _row(name, method, seed))
-        say(f"{name:14s}{method:16s}seed {seed}  k {r['k']:4d}  estimate {r['k_hat']:4d}  {_interval(r):12s}{r['seconds']:7.1f} s")
-        _write(out, found)
-    _finish(out, found, sets, worth, times, say)
-    return found['runs']
-
-# %% ../../nbs/bench/08_k.ipynb #baf6e43c
-def _interval(r): return f"{r['low']} to {r['high']}" if 'low' in r else ''
-
 # %% ../../nbs/bench/08_k.ipynb #8763264b
-def _finish(out, found, sets, worth, times, say):
-    "Measure what there is one of: scores at the estimate, and times"
+def _score_estimates(found, sets, say, write):
+    "Score fits at the estimate and at the number of classes, on the sets of `SHOWN`"
     first = {r['set']: r['k_hat'] for r in found['runs'] if r['method']=='estimate_k' and r['seed']==0}
-    for name in SHOWN if worth else ():
-        if name in sets and name in first and name not in {r['set'] for r in found['worth']}:
-            found['worth'] += _worth(name, first[name])
-            scores = (f"k {r['k']}: ACC {r['ACC']:.3f}, NMI {r['NMI']:.3f}" for r in found['worth'] if r['set']==name)
-            say(f"{name:14s}fit_head at {'; '.join(scores)}")
-            _write(out, found)
-    if not times: return
-    for name in 'subspaces20','mnist':
-        if name in {r['set'] for r in found['curves']} or name in _FILES and not _file(name).is_file(): continue
+    done = {r['set'] for r in found['worth']}
+    for name in SHOWN:
+        if name not in sets or name not in first or name in done: continue
+        found['worth'] += (rows := _scores_at(name, first[name]))
+        scores = '; '.join(f"k {r['k']}: ACC {r['ACC']:.3f}, NMI {r['NMI']:.3f}" for r in rows)
+        say(f"{name:14s}fit_head at {scores}")
+        write()
+
+def _time_estimates(found, say, write):
+    "Time the curve on two sets, and a file of a million rows"
+    done = {r['set'] for r in found['curves']}
+    for name in ('subspaces20', 'mnist'):
+        if name in done or name in _FILES and not _file(name).is_file(): continue
         X = k_set(name, most=15_000)[0] if name in _FILES else subspaces(20, 750, d=64)[0]
         found['curves'].append(r := dict(set=name, **curve_times(X)))
         say(f"{name:14s}curve of {r['values']} values, {len(X):,} rows: {r['usual']:.1f} s one by one, "
             f"{r['curve']:.1f} s ours, {r['faster']:.1f} × as fast")
-        _write(out, found)
-    if not found['million']:
-        found['million'].append(r := million())
-        say(f"{r['n']:,} rows of a file: k {r['k']}, estimate {r['k_hat']}, {r['seconds']:.0f} s, {r['mib']:.0f} MiB")
-        _write(out, found)
+        write()
+    if found['million']: return
+    found['million'].append(r := million())
+    say(f"{r['n']:,} rows of a file: k {r['k']}, estimate {r['k_hat']}, {r['seconds']:.0f} s, "
+        f"{r['mib']:.0f} MiB")
+    write()
+
+# %% ../../nbs/bench/08_k.ipynb #937fefc1
+def bench_k(out:Path,              # directory for `k.json` and `k.md`; what it holds of the same runs is kept
+            say=print,             # called with a line after each run
+            sets:list|None=None,   # names as in `k_set`; None: all there are
+            seeds:int=10,          # runs of `estimate_k` on each set
+            only:list|None=None,   # names in `K_METHODS`; None: all that are installed
+            rival_seeds:int=10,    # runs of each rival, where the seed changes anything
+            worth:bool=True,       # score fits at the estimate and at the number of classes
+            times:bool=True,       # time the curve, and the file of a million rows
+            force:bool=False       # measure again what `out` holds
+           )->list:                # one dict per run
+    "Estimate k by every method on every set, beside the truth"
+    out = Path(out)
+    sets = _available(sets, only, say)
+    out.mkdir(parents=True, exist_ok=True)
+    found = {p: [] for p in _PARTS} if force else _earlier_results(out)
+    def write(): _write(out, found)
+    known = {(r['set'], r['method'], r['seed']) for r in found['runs']}
+    for name,method,seed in _plan(sets, seeds, rival_seeds, only):
+        if (name, method, seed) in known: continue
+        if method in _RIVALS and why_not(_RIVALS[method][1], None, 0): continue
+        found['runs'].append(r := _run_method(name, method, seed))
+        interval = f"{r['low']} to {r['high']}" if 'low' in r else ''
+        say(f"{name:14s}{method:16s}seed {seed}  k {r['k']:4d}  estimate {r['k_hat']:4d}  "
+            f"{interval:12s}{r['seconds']:7.1f} s")
+        write()
+    if worth: _score_estimates(found, sets, say, write)
+    if times: _time_estimates(found, say, write)
+    return found['runs']

@@ -1,4 +1,4 @@
-"""One command for the tables that papers print: the same features for every method, several seeds, and nothing chosen by labels
+"""The tables that papers print: the same features for every method, several seeds, nothing chosen by labels
 
 Docs: https://scp-nb.github.io/scp_nb/bench/papers.html.md"""
 
@@ -8,72 +8,71 @@ Docs: https://scp-nb.github.io/scp_nb/bench/papers.html.md"""
 __all__ = ['HEADER', 'PAPER_SETS', 'paper_methods', 'bench_papers']
 
 # %% ../../nbs/bench/07_papers.ipynb #8c452a6c
-import hashlib, importlib, json, re, time, warnings
+import hashlib, shlex, time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
-import numpy as np, pandas as pd, torch
+import numpy as np, torch
 from fastcore.basics import patch
 from sklearn.cluster import KMeans
 from sklearn.preprocessing import normalize
-from ..extract.backbones import load_backbone
 from .. import __version__
-from .sets import SETS, SetInfo, get_set, offline_sets, cache_folder, set_key, shared_folder
+from ..extract.backbones import load_backbone
 from ..features import extract_features
 from ..pairs import ViewPairs, augment_drawing, augment_photo, view_features
 from ..train import fit_head
 from ..cpp import fit_cpp
+from ..estimate_k import estimate_k
 from ..evaluate import partition_scores, random_partition
-from .quality import process_memory, methods as _peers, replace_file, versions, why_not
-from .published import plot_papers, papers_table, results_card, mean_and_sd, file_slug
+from .common import (check_names, peers, process_memory, quiet_threads, read_results,
+                                 shared_folder, versions, why_not, write_results)
+from .sets import SETS, SetInfo, cache_folder, get_set, offline_sets, set_key
+from .published import plot_papers, results_card, mean_and_sd, file_slug
 
 # %% ../../nbs/bench/07_papers.ipynb #4410ee17
-def _new(c, X, S):
+def _labels_of(clusters, X, S):
     "Labels of the rows to score: those of the fit if it has seen these very rows, else predictions"
-    return c.labels if S is X else c.predict(S)
+    return clusters.labels if S is X else clusters.predict(S)
 
-def _scp(X, S, k, seed, views): return _new(fit_head(X, k, seed=seed), X, S)
-def _scp_views(X, S, k, seed, views): return _new(fit_head(X, k, pairs=ViewPairs(views), seed=seed), X, S)
-def _cpp(X, S, k, seed, views): return _new(fit_cpp(X, k, seed=seed), X, S)
+def _scp(X, S, k, seed, views): return _labels_of(fit_head(X, k, seed=seed), X, S)
+def _scp_views(X, S, k, seed, views):
+    return _labels_of(fit_head(X, k, pairs=ViewPairs(views), seed=seed), X, S)
+def _cpp(X, S, k, seed, views): return _labels_of(fit_cpp(X, k, seed=seed), X, S)
 def _kmeans(X, S, k, seed, views):
     Z = normalize(X)
     return KMeans(k, n_init=10, random_state=seed).fit(Z-Z.mean(0)).predict(normalize(S)-Z.mean(0))
 def _random(X, S, k, seed, views): return random_partition(sizes=np.bincount(np.arange(len(S))%k), seed=seed)
 
-_OURS = {'SCP, neighbours': _scp, 'SCP, views': _scp_views, 'SCP, k estimated': _scp, 'CPP': _cpp, 'k-means': _kmeans,
-         'random partition': _random}
+_OURS = {'SCP, neighbours': _scp, 'SCP, views': _scp_views, 'SCP, k estimated': _scp, 'CPP': _cpp,
+         'k-means': _kmeans, 'random partition': _random}
 
 # %% ../../nbs/bench/07_papers.ipynb #37e6e432
 def paper_methods(
-)->dict:      # name -> (does it learn on one split and predict on the other?, packages needed, rows at most, does it use the seed?)
+)->dict:   # name -> (does it learn on one split and predict on the other?, packages, rows at most, seeded?)
     "List the methods of this benchmark"
-    peers = {m: (False, *spec[1:]) for m,spec in _peers().items() if m not in ('SCP (fit_head)', 'k-means')}
     ours = {m: (m!='random partition', (), None, True) for m in _OURS}
-    return ours|peers
+    return ours | {m: (False, *spec[1:]) for m,spec in peers().items() if m not in ours}
 
-def _labels(method, X, S, k, seed, views):
+def _cluster(method, X, S, k, seed, views):
     "Cluster numbers of the rows `S`"
     if method in _OURS: return _OURS[method](X, S, k, seed, views)
-    return np.asarray(_peers()[method][0](S, k, seed))
+    return np.asarray(peers()[method][0](S, k, seed))
 
 # %% ../../nbs/bench/07_papers.ipynb #afbbe44c
-def _estimated(X, seed):
-    "k and its interval, or None where this version cannot estimate it"
-    try: f = importlib.import_module('scp_nb.estimate_k').estimate_k
-    except (ImportError, AttributeError): return None
-    est = f(X, seed=seed)
+def _estimate(X, seed):
+    "k and its interval"
+    est = estimate_k(X, seed=seed)
     return dict(k_hat=int(est.k), k_low=int(est.interval[0]), k_high=int(est.interval[1]))
 
 # %% ../../nbs/bench/07_papers.ipynb #cde7eeca
 @contextmanager
-def _costs(cost):
+def _measure_costs(cost):
     "Put seconds and the growth of the peak of memory, in MiB, into the dict `cost`"
     try: Path('/proc/self/clear_refs').write_text('5')
     except OSError: pass
     if torch.cuda.is_available(): torch.cuda.reset_peak_memory_stats()
-    before,threads,start = process_memory('VmRSS'),torch.get_num_threads(),time.perf_counter()
-    try: yield
-    finally: torch.set_num_threads(threads)
+    before,start = process_memory('VmRSS'),time.perf_counter()
+    with quiet_threads(): yield
     cost['seconds'] = round(time.perf_counter()-start, 3)
     if before is not None: cost['mib'] = round(max(0., process_memory('VmHWM')-before), 1)
     if torch.cuda.is_available(): cost['gpu_mib'] = round(torch.cuda.max_memory_allocated()/2**20, 1)
@@ -82,23 +81,23 @@ def _costs(cost):
 _MOBILENET = 'timm:mobilenetv1_100?pad_type=same&img_size=160', 'mobilenetv1_100.safetensors'
 
 def _mobilenet():
-    "The file of weights of `mobilenetv1`; None if there is none"
-    file = (shared_folder() or Path('-'))/'models'/_MOBILENET[1]
-    return file if file.is_file() else None
+    "The file of weights of `mobilenetv1`; need not exist"
+    return shared_folder()/'models'/_MOBILENET[1]
 
-def _backbone(name, device):
+def _load_named(name, device):
     "The backbone called `name`"
     if name=='mobilenetv1':
-        if not _mobilenet(): raise FileNotFoundError(f'the backbone "{name}" needs {_MOBILENET[1]} in the folder of shared data.')
+        if not _mobilenet().is_file():
+            raise FileNotFoundError(f'the backbone "{name}" needs {_MOBILENET[1]} in the folder of shared '
+                                    'data.')
         return load_backbone(_MOBILENET[0], _mobilenet(), device=device)
     spec,_,file = name.partition('@')
     return load_backbone(spec, file or None, device=device)
 
-# %% ../../nbs/bench/07_papers.ipynb #ad649294
-def _usual(info):
-    "Backbones for a set where none are named: those of the papers; for small sets those that need no download"
+def _default_backbones(info):
+    "Backbones for a set where none are named: the papers' ones, or those that need no download"
     if info.how not in ('pack', 'sklearn'): return ['open_clip:ViT-B-32/openai', 'open_clip:ViT-L-14/openai']
-    return ['mobilenetv1'] if info.views=='photo' and _mobilenet() else ['pixels']
+    return ['mobilenetv1'] if info.views=='photo' and _mobilenet().is_file() else ['pixels']
 
 # %% ../../nbs/bench/07_papers.ipynb #1a651846
 class _Set(NamedTuple):
@@ -111,11 +110,14 @@ def _describe(name):
     "Find out which set is called `name`"
     path = Path(name)
     if path.suffix=='.npz' and path.is_file():
-        return _Set(path.stem, SetInfo(path.stem, None, dict(all=0), 'all', 'all', 'features', 'a file'), name)
-    if path.is_dir(): return _Set(path.name, SetInfo(path.name, None, dict(all=0), 'all', 'all', 'folder', 'a folder'), name)
+        return _Set(path.stem, SetInfo(path.stem, None, dict(all=0), 'all', 'all', 'features', 'a file'),
+                    name)
+    if path.is_dir():
+        return _Set(path.name, SetInfo(path.name, None, dict(all=0), 'all', 'all', 'folder', 'a folder'),
+                    name)
     return _Set(set_key(name), SETS[set_key(name)], name)
 
-def _given(name):
+def _features_of_file(name):
     "Learning and scoring features of an `.npz` file, with the labels of the latter"
     with np.load(name, allow_pickle=False) as z:
         if not {'features', 'labels'}<=set(z.files):
@@ -125,18 +127,17 @@ def _given(name):
     if len(np.unique(split))<2: return X,X,y
     return X[split==0],X[split==1],y[split==1]
 
-# %% ../../nbs/bench/07_papers.ipynb #2a0fd8c3
-def _some(n, limit):
+def _drawn_rows(n, limit):
     "Rows to keep of `n`, in order"
     return np.arange(n) if not limit or n<=limit else np.sort(np.random.default_rng(0).permutation(n)[:limit])
 
-# %% ../../nbs/bench/07_papers.ipynb #90a13f82
+# %% ../../nbs/bench/07_papers.ipynb #715e7b7f
 class _Arrays:
     "Features of one set and backbone: to learn from, to score on, labels of the latter, views when asked for"
     def __init__(self, of:_Set, backbone, folder, limit=None, n_views=4, root=None, device=None):
-        self.info,self.folder,self.slug,self.limit,self.n_views = of.info,folder,file_slug(of.key, backbone),limit,n_views
-        self.extractions = []
-        if of.info.how=='features': self.X,self.S,self.y = _given(of.name)
+        self.info,self.limit,self.n_views,self.extractions = of.info,limit,n_views,[]
+        self.stem = str(folder/file_slug(of.key, backbone))         # of the names of directories of features
+        if of.info.how=='features': self.X,self.S,self.y = _features_of_file(of.name)
         else: self._read(of.name, backbone, root, device)
         self.digest = hashlib.sha256(self.X.tobytes()+self.S.tobytes()).hexdigest()[:16]
         self.k = None if self.y is None else len(np.unique(self.y))
@@ -144,68 +145,72 @@ class _Arrays:
     def _read(self, name, backbone, root, device):
         "Pictures and their features"
         learn,score = self.info.fit,self.info.score
-        pictures = {s: get_set(name, None if self.info.how=='folder' else s, root) for s in dict.fromkeys((learn, score))}
-        self.images = {s: p.subset(_some(len(p), self.limit)) for s,p in pictures.items()}
-        self.backbone = _backbone(backbone, device)
+        pictures = {s: get_set(name, None if self.info.how=='folder' else s, root)
+                    for s in dict.fromkeys((learn, score))}
+        self.images = {s: p.subset(_drawn_rows(len(p), self.limit)) for s,p in pictures.items()}
+        self.backbone = _load_named(backbone, device)
         found = {s: self._extract(s) for s in self.images}
         self.X,self.y = found[learn].numpy(),found[score].labels
         self.S = self.X if learn==score else found[score].numpy()
 
-# %% ../../nbs/bench/07_papers.ipynb #715e7b7f
 @patch
 def _extract(self:_Arrays, split):
     "Features of a split, made or found"
-    f = extract_features(self.images[split], self.backbone, out=self.folder/f'{self.slug}-{split}{self.limit or ""}', progress=False)
+    f = extract_features(self.images[split], self.backbone, out=f'{self.stem}-{split}{self.limit or ""}',
+                         progress=False)
     cost = {k: f.meta[k] for k in ('seconds', 'images_per_second')}
-    self.extractions.append(dict(split=split, n=len(f), d=f.shape[1], skipped=len(f.skipped), device=f.meta['device'], cost=cost))
+    self.extractions.append(dict(split=split, n=len(f), d=f.shape[1], skipped=len(f.skipped),
+                                 device=f.meta['device'], cost=cost))
     return f
 
 @patch
 def views(self:_Arrays):
     "Features of views of the images to learn from, `[n, n_views, d]`"
-    out = self.folder/f'{self.slug}-{self.info.fit}{self.limit or ""}-views{self.n_views}'
+    learn = self.info.fit
     augment = augment_drawing if self.info.views=='drawing' else augment_photo
-    return view_features(self.images[self.info.fit], self.backbone, self.n_views, augment, out=out, progress=False)
+    return view_features(self.images[learn], self.backbone, self.n_views, augment, progress=False,
+                         out=f'{self.stem}-{learn}{self.limit or ""}-views{self.n_views}')
 
 # %% ../../nbs/bench/07_papers.ipynb #b8ddc189
 def _same_as(row, a):
     "Is `row` a run on these very arrays, by this version?"
-    return row['features']==a.digest and row.get('n_views', a.n_views)==a.n_views and row.get('scp_nb', __version__)==__version__
+    return (row['features']==a.digest and row.get('n_views', a.n_views)==a.n_views
+            and row.get('scp_nb', __version__)==__version__)
 
-def _one(a, method, seed):
-    "One run as a dict; None where k cannot be known"
-    learns,X,est,cost = paper_methods()[method][0],a.X,{},{}
+def _run_once(a, method, seed):
+    "One run as a dict"
+    learns,est,cost = paper_methods()[method][0],{},{}
     V = a.views() if method=='SCP, views' else None         # extraction is not the method's time
-    with _costs(cost), warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        if method=='SCP, k estimated': est = _estimated(X, seed)
-        if est is None: return None
+    with _measure_costs(cost):
+        if method=='SCP, k estimated': est = _estimate(a.X, seed)
         k = est.get('k_hat', a.k)
-        found = np.zeros(len(a.S), dtype=np.int64) if k==1 else _labels(method, X, a.S, k, seed, V)            # one group is an answer too
-    scores = {} if a.y is None else {s: round(v, 6) for s,v in partition_scores(a.y, found).items()}
+        if k==1: found = np.zeros(len(a.S), dtype=np.int64)         # one group is an answer too
+        else: found = _cluster(method, a.X, a.S, k, seed, V)
     if method=='SCP, views': est = dict(n_views=a.n_views)
-    return dict(method=method, seed=seed, learned_on=a.info.fit if learns else a.info.score, n_learn=len(X if learns else a.S),
-                n_score=len(a.S), d=a.S.shape[1], k=a.k, clusters=len(np.unique(found[found>=0])), noise=round(float((found<0).mean()), 6),
+    scores = {} if a.y is None else {s: round(v, 6) for s,v in partition_scores(a.y, found).items()}
+    return dict(method=method, seed=seed, learned_on=a.info.fit if learns else a.info.score,
+                n_learn=len(a.X if learns else a.S), n_score=len(a.S), d=a.S.shape[1], k=a.k,
+                clusters=len(np.unique(found[found>=0])), noise=round(float((found<0).mean()), 6),
                 **scores, **est, features=a.digest, scp_nb=__version__, cost=cost)
 
 # %% ../../nbs/bench/07_papers.ipynb #561020f7
-def _id(r): return r['set'],r['backbone'],r['method'],r['seed']
+def _run_id(r): return r['set'],r['backbone'],r['method'],r['seed']
 
-def _earlier(out, force):
+def _earlier_results(out, force):
     "What an earlier call wrote into `out`"
-    file = out/'papers.json'
-    ours = file.is_file() or (out/'features').is_dir()
-    if out.is_file() or out.is_dir() and any(out.iterdir()) and not ours:
+    found = read_results(out/'papers.json')
+    taken = out.is_file() or out.is_dir() and any(out.iterdir())
+    if taken and not found and not (out/'features').is_dir():
         raise FileExistsError(f'"{out.name}" holds something else. Give another directory.')
-    return json.loads(file.read_text(encoding='utf-8')) if file.is_file() and not force else dict(sets={}, runs=[], extractions=[])
+    return dict(sets={}, runs=[], extractions=[]) if force or not found else found
 
-# %% ../../nbs/bench/07_papers.ipynb #7add64a1
-class _Book:
+class _Results:
     "Everything found so far, in a directory"
     def __init__(self, out, settings, force):
-        self.out,self.old = out,_earlier(out, force)
-        self.new = dict(header=HEADER, settings=settings, versions=versions(), sets={}, extractions=[], runs=[], failed=[])
-        self.known = {_id(r): r for r in self.old['runs']}
+        self.out,self.old = out,_earlier_results(out, force)
+        self.new = dict(header=HEADER, settings=settings, versions=versions(), sets={}, extractions=[],
+                        runs=[], failed=[])
+        self.known = {_run_id(r): r for r in self.old['runs']}
         out.mkdir(parents=True, exist_ok=True)
 
     def add(self, what, **row):
@@ -214,60 +219,57 @@ class _Book:
         self.write()
 
     def write(self):
-        "Write `papers.json`"
-        replace_file(self.out/'papers.json', json.dumps(self.everything(), indent=1))
+        "Write `papers.json` and `papers.md`; gives what they hold"
+        found = self.everything()
+        write_results(self.out, 'papers', found, results_card(found))
+        return found
 
     def everything(self):
         "What is new, then what is older and of other sets, backbones, methods and seeds"
-        runs,made = {_id(r) for r in self.new['runs']},{(e['set'], e['backbone']) for e in self.new['extractions']}
-        return dict(self.new, sets=self.new['sets']|{k: s for k,s in self.old['sets'].items() if k not in self.new['sets']},
-                    runs=self.new['runs']+[r for i,r in self.known.items() if i not in runs],
-                    extractions=self.new['extractions']+[e for e in self.old['extractions'] if (e['set'], e['backbone']) not in made])
+        new,old = self.new,self.old
+        runs = {_run_id(r) for r in new['runs']}
+        made = {(e['set'], e['backbone']) for e in new['extractions']}
+        kept = [e for e in old['extractions'] if (e['set'], e['backbone']) not in made]
+        return dict(new, sets=new['sets'] | {k: s for k,s in old['sets'].items() if k not in new['sets']},
+                    runs=new['runs']+[r for i,r in self.known.items() if i not in runs],
+                    extractions=new['extractions']+kept)
 
 # %% ../../nbs/bench/07_papers.ipynb #8c78ce50
-HEADER = ('Labels were read for scores alone: no method, setting, epoch, head or seed was chosen by them, and every method has one '
-          'setting for all sets. k is the number of classes, but for "SCP, k estimated". Methods that can place new images learned on the '
-          'split named under "learned on"; those that cannot clustered the scored images themselves. ACC, NMI and ARI in percent, '
-          'mean ± standard deviation over seeds, on all scored images; outliers count as wrong. A random partition has even sizes and '
-          'never saw an image.')
+HEADER = ('Labels were read for scores alone: no method, setting, epoch, head or seed was chosen by them, '
+          'and every method has one setting for all sets. k is the number of classes, but for "SCP, k '
+          'estimated". Methods that can place new images learned on the split named under "learned on"; '
+          'those that cannot clustered the scored images themselves. ACC, NMI and ARI in percent, mean ± '
+          'standard deviation over seeds, on all scored images; outliers count as wrong. A random partition '
+          'has even sizes and never saw an image.')
 
-def _public(e, out, root):
+def _short_error(e, out, root):
     "An error's message on one line, without folders of this machine"
     text = ' '.join(str(e).split()) or type(e).__name__
-    for path,name in ((out.absolute(), 'OUT'), (out, 'OUT'), (cache_folder(root), 'CACHE'), (Path.home(), '~')):
+    for path,name in ((out.absolute(), 'OUT'), (out, 'OUT'), (cache_folder(root), 'CACHE'),
+                      (Path.home(), '~')):
         text = text.replace(str(path), name)
     return text
 
-# %% ../../nbs/bench/07_papers.ipynb #9d6e1448
-def _excuse(a, method):
+def _left_out(a, method):
     "Why a method cannot run on these arrays, or None"
     _,needs,most,_ = paper_methods()[method]
     if method=='SCP, views' and a.info.how=='features': return 'views need pictures'
     if a.y is None and method!='SCP, k estimated': return 'no labels tell k'
     return why_not(needs, most, len(a.S))
 
-def _runs(book, a, what, method, seeds):
-    "The runs of a method, those that are known taken over, and why it stopped, or None"
+def _run_seeds(results, a, what, method, seeds):
+    "All runs of a method on one set and backbone, and why it stopped, or None; what is known is taken over"
     rows = []
+    if why := _left_out(a, method): return rows,why
     for seed in range(seeds if paper_methods()[method][3] else 1):
-        row = book.known.get((what['set'], what['backbone'], method, seed))
+        row = results.known.get((what['set'], what['backbone'], method, seed))
         if not (row and _same_as(row, a)):
-            try: row = _one(a, method, seed)
-            except Exception as e: return rows,f'{type(e).__name__}: {_public(e, book.out, None)}'     # each peer fails in its own way
-            if row is None: return rows,'k cannot be estimated by this version'
-        rows.append(what|row)
-        book.add('runs', **rows[-1])
+            try: row = _run_once(a, method, seed)
+            except Exception as e:                       # each peer fails in its own way
+                return rows,f'{type(e).__name__}: {_short_error(e, results.out, None)}'
+        rows.append(what | row)
+        results.add('runs', **rows[-1])
     return rows,None
-
-# %% ../../nbs/bench/07_papers.ipynb #2c36bb31
-def _measure(book, a, what, method, seeds, say):
-    "All seeds of a method on one set and backbone"
-    why = _excuse(a, method)
-    if not why: rows,why = _runs(book, a, what, method, seeds)
-    if why: book.add('failed', **what, method=method, why=why)
-    if why: line = f'left out: {why}'
-    else: line = f'ACC {mean_and_sd([r.get("ACC") for r in rows]):12s} {np.mean([r["cost"]["seconds"] for r in rows]):7.1f} s'
-    say(f'{what["set"]:14s} {file_slug(what["backbone"])[:26]:26s} {method:18s} {line}')
 
 # %% ../../nbs/bench/07_papers.ipynb #49b99db8
 PAPER_SETS = 'cifar10 cifar20 stl10 imagenet10 imagenetdogs dtd ucf101 cifar100 tinyimagenet imagenet'.split()
@@ -276,53 +278,62 @@ def _command(sets, backbones, methods, seeds, quick, limit, n_views):
     "The command that runs this again"
     told = dict(sets=','.join(Path(s).name if Path(s).exists() else s for s in sets or ()),
                 backbones=','.join(file_slug(b) if '@' in b else b for b in backbones or ()),
-                methods=';'.join(methods or ()), seeds=seeds, limit=limit, views=None if n_views==4 else n_views)
-    words = [f"--{k} '{v}'" if re.search(r'[^\w.:,/-]', str(v)) else f'--{k} {v}' for k,v in told.items() if v]
+                methods=';'.join(methods or ()), seeds=seeds, limit=limit,
+                views=None if n_views==4 else n_views)
+    words = [f'--{option} {shlex.quote(str(v))}' for option,v in told.items() if v]
     return ' '.join(['scp_bench papers', *words, *(['--quick'] if quick else []), '--out DIR'])
 
-# %% ../../nbs/bench/07_papers.ipynb #c0a93d74
-def _on_one(book, of:_Set, backbone, methods, seeds, say, **where):
+def _measure_set(results, of:_Set, backbone, methods, seeds, say, **where):
     "Everything on one set and backbone; what is in its way is written down"
     info,what = of.info,dict(set=of.key, backbone=backbone)
-    try: a = _Arrays(of, backbone, book.out/'features', **where)
-    except Exception as e:                                # whatever is in the way of one set must not cost the others
-        why = _public(e, book.out, where['root'])
-        book.add('failed', **what, why=why)
-        return say(f'{of.key:14s} {file_slug(backbone)[:26]:26s} left out: {why}')
-    book.new['sets'][of.key] = dict(name=info.name, k=a.k, source=info.source, note=info.note,
-                                    learn=f'{info.fit} ({len(a.X):,} images)', score=f'{info.score} ({len(a.S):,} images)')
-    for e in a.extractions: book.add('extractions', **what, **e)
-    for method in methods: _measure(book, a, what, method, seeds, say)
+    name = f'{of.key:14s} {file_slug(backbone)[:26]:26s}'
+    try: a = _Arrays(of, backbone, results.out/'features', **where)
+    except Exception as e:                # whatever is in the way of one set must not cost the others
+        why = _short_error(e, results.out, where['root'])
+        results.add('failed', **what, why=why)
+        return say(f'{name} left out: {why}')
+    results.new['sets'][of.key] = dict(name=info.name, k=a.k, source=info.source, note=info.note,
+                                       learn=f'{info.fit} ({len(a.X):,} images)',
+                                       score=f'{info.score} ({len(a.S):,} images)')
+    for e in a.extractions: results.add('extractions', **what, **e)
+    for method in methods:
+        rows,why = _run_seeds(results, a, what, method, seeds)
+        if why:
+            results.add('failed', **what, method=method, why=why)
+            say(f'{name} {method:18s} left out: {why}')
+        else:
+            ACC,seconds = mean_and_sd([r.get('ACC') for r in rows]),[r['cost']['seconds'] for r in rows]
+            say(f'{name} {method:18s} ACC {ACC:12s} {np.mean(seconds):7.1f} s')
 
 # %% ../../nbs/bench/07_papers.ipynb #4f95f08e
-def bench_papers(out:Path,                    # directory for `papers.json`, `.md` and `.png` and features; goes on with what it holds
-                 say=print,                   # called with a line after each method
-                 sets:list|None=None,         # names of `list_sets`, folders, or .npz files of features; None: the papers' sets
-                 backbones:list|None=None,    # specs of `load_backbone`, "SPEC@FILE" or "mobilenetv1"; None: CLIP ViT-B/32 and ViT-L/14
-                 methods:list|None=None,      # names of `paper_methods`; None: all that are installed
-                 seeds:int|None=None,         # runs of each method; None: 5
-                 quick:bool=False,            # small sets that need no download, 300 images of each split, 2 seeds, 2 views
-                 limit:int|None=None,         # images of each split at most, drawn once; None: all, as published
-                 n_views:int=4,               # views of each image, for "SCP, views"
-                 root=None,                   # folder to keep downloads in, as in `get_set`
-                 device=None,                 # see `default_device`
-                 force:bool=False             # forget the runs that `out` holds
-                )->dict:                      # what `papers.json` holds
+def bench_papers(
+    out:Path,                   # directory for results and features; goes on with what it holds
+    say=print,                  # called with a line after each method
+    sets:list|None=None,        # names of `list_sets`, folders, or .npz files; None: the papers'
+    backbones:list|None=None,   # specs, "SPEC@FILE" or "mobilenetv1"; None: CLIP ViT-B/32, ViT-L/14
+    methods:list|None=None,     # names of `paper_methods`; None: all that are installed
+    seeds:int|None=None,        # runs of each method; None: 5
+    quick:bool=False,           # sets without download, 300 images of each split, 2 seeds, 2 views
+    limit:int|None=None,        # images of each split at most, drawn once; None: all, as published
+    n_views:int=4,              # views of each image, for "SCP, views"
+    root=None,                  # folder to keep downloads in, as in `get_set`
+    device=None,                # see `default_device`
+    force:bool=False            # forget the runs that `out` holds
+)->dict:                        # what `papers.json` holds
     "Measure clustering methods on the papers' sets as the papers should have"
-    if wrong := set(methods or ())-set(paper_methods()):
-        raise ValueError(f'no method "{wrong.pop()}". There are: {"; ".join(paper_methods())}.')
+    check_names(methods, paper_methods(), 'method')
     if seeds is not None and seeds<1: raise ValueError(f'seeds must be 1 or more; got {seeds}.')
     out,command = Path(out),_command(sets, backbones, methods, seeds, quick, limit, n_views)
-    seeds,limit,n_views = (seeds or 2, limit or 300, 2) if quick else (seeds or 5, limit, n_views)
+    if quick: seeds,limit,n_views = seeds or 2,limit or 300,2
+    seeds = seeds or 5
     # a wrong name is told before hours of work
     known = {n: _describe(n) for n in sets or (offline_sets() if quick else PAPER_SETS)}.values()
-    book = _Book(out, dict(command=command, seeds=seeds, limit=limit, n_views=n_views), force)
+    results = _Results(out, dict(command=command, seeds=seeds, limit=limit, n_views=n_views), force)
+    where = dict(limit=limit, n_views=n_views, root=root, device=device)
     for of in known:
-        for backbone in ['features'] if of.info.how=='features' else backbones or _usual(of.info):
-            _on_one(book, of, backbone, methods or list(paper_methods()), seeds, say, limit=limit, n_views=n_views, root=root,
-                    device=device)
-    book.write()
-    found = book.everything()
-    replace_file(out/'papers.md', results_card(found))
+        named = ['features'] if of.info.how=='features' else backbones or _default_backbones(of.info)
+        for backbone in named:
+            _measure_set(results, of, backbone, methods or list(paper_methods()), seeds, say, **where)
+    found = results.write()
     plot_papers(found).savefig(out/'papers.png')
     return found

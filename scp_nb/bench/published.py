@@ -10,44 +10,53 @@ __all__ = ['published', 'file_slug', 'mean_and_sd', 'papers_table', 'results_car
 # %% ../../nbs/bench/06_published.ipynb #66ca95c5
 import re
 import numpy as np, pandas as pd
-from .sets import SETS
 from ..evaluate import CellFigure
-from .quality import markdown_table
+from .common import markdown_table
 
 # %% ../../nbs/bench/06_published.ipynb #24099a2e
-_SCAN,_TEMI = 'README of SCAN (ECCV 2020)', 'hyper.ai and paperswithcode, 2303.17896'
-_TURTLE,_DSC = 'paperswithcode and wizwand, 2406.07236', 'hyper.ai, PRO-DSC (ICLR 2025)'
-_TAC,_MLC = 'hyper.ai and wizwand, 2310.11989', 'full text of the MLC paper'
-_GRAD,_ICCE,_DROW = 'wizwand, GradNorm (ICCV 2025)', 'opening of arXiv 2511.16213', 'README of DROWCULA, 2509.07184'
+_DSC,_TAC = 'hyper.ai, PRO-DSC (ICLR 2025)','hyper.ai and wizwand, 2310.11989'
+_TEMI,_TURTLE = 'hyper.ai and paperswithcode, 2303.17896','paperswithcode and wizwand, 2406.07236'
 _METHODS = [   # method, features, source, then set: ACC NMI ARI
-    ('SCAN', 'ResNet, trained', _SCAN, dict(cifar10='88.3 79.7 77.2', cifar20='50.7 48.6 33.3', stl10='80.9 69.8 64.6',
-                                            imagenet='39.9 72.0 27.5')),
-    ('MLC', 'ResNet-18, MoCoV2', _MLC, dict(cifar10='92.2 85.5 -', cifar20='58.3 59.6 -')),
+    ('SCAN', 'ResNet, trained', 'README of SCAN (ECCV 2020)',
+     dict(cifar10='88.3 79.7 77.2', cifar20='50.7 48.6 33.3', stl10='80.9 69.8 64.6',
+          imagenet='39.9 72.0 27.5')),
+    ('MLC', 'ResNet-18, MoCoV2', 'full text of the MLC paper',
+     dict(cifar10='92.2 85.5 -', cifar20='58.3 59.6 -')),
     ('TEMI', 'CLIP ViT-L', _TEMI, dict(cifar10='96.9 92.6 93.2', cifar100='73.7 79.9 61.2')),
-    ('TEMI', 'DINO ViT-B', _TEMI, dict(cifar10='94.5 88.6 88.5', cifar100='67.1 76.9 53.3', imagenet='58.0 81.4 45.9')),
+    ('TEMI', 'DINO ViT-B', _TEMI,
+     dict(cifar10='94.5 88.6 88.5', cifar100='67.1 76.9 53.3', imagenet='58.0 81.4 45.9')),
     ('TEMI', 'MSN ViT-L', _TEMI, dict(imagenet='61.6 82.5 48.4')),
-    ('TURTLE', 'CLIP ViT-L + DINOv2', _TURTLE, dict(cifar10='99.5 98.5 98.9', cifar100='89.1 - -', imagenet='72.9 - -')),
-    ('PRO-DSC', 'CLIP ViT-L/14', _DSC, dict(cifar10='97.2 92.8 -', cifar100='77.3 82.4 -', imagenetdogs='84.0 81.2 -',
-                                            imagenet='65.0 83.4 -', tinyimagenet='69.8 80.5 -')),
-    ('TAC (WordNet)', 'CLIP ViT-B/32', _TAC, dict(cifar10='91.9 83.3 83.1', cifar20='60.7 61.1 44.8', stl10='98.2 - -',
-                                                  ucf101='68.7 82.3 -', dtd='50.1 62.1 34.4', imagenet10='99.2 98.5 98.3',
-                                                  imagenet='58.2 79.9 43.5')),
-    ('GradNorm (WordNet)', '?', _GRAD, dict(cifar10='- 82.6 -', cifar20='- 61.3 -', stl10='98.3 - -', imagenet10='- 98.7 -', dtd='- 63.1 -',
-                                            imagenetdogs='- 81.0 -', imagenet='- 79.2 -', ucf101='- 82.5 -')),
-    ('ICCE', '?', _ICCE, dict(cifar10='99.3 - -', cifar100='89.0 - -', imagenet='70.4 - -')),
-    ('UMAP + k-means, on train', 'DINOv2-giant', _DROW, dict(cifar10='99.1 - -', cifar100='80.4 - -', tinyimagenet='77.5 - -')),
+    ('TURTLE', 'CLIP ViT-L + DINOv2', _TURTLE,
+     dict(cifar10='99.5 98.5 98.9', cifar100='89.1 - -', imagenet='72.9 - -')),
+    ('PRO-DSC', 'CLIP ViT-L/14', _DSC,
+     dict(cifar10='97.2 92.8 -', cifar100='77.3 82.4 -', imagenetdogs='84.0 81.2 -', imagenet='65.0 83.4 -',
+          tinyimagenet='69.8 80.5 -')),
+    ('TAC (WordNet)', 'CLIP ViT-B/32', _TAC,
+     dict(cifar10='91.9 83.3 83.1', cifar20='60.7 61.1 44.8', stl10='98.2 - -', ucf101='68.7 82.3 -',
+          dtd='50.1 62.1 34.4', imagenet10='99.2 98.5 98.3', imagenet='58.2 79.9 43.5')),
+    ('GradNorm (WordNet)', '?', 'wizwand, GradNorm (ICCV 2025)',
+     dict(cifar10='- 82.6 -', cifar20='- 61.3 -', stl10='98.3 - -', imagenet10='- 98.7 -', dtd='- 63.1 -',
+          imagenetdogs='- 81.0 -', imagenet='- 79.2 -', ucf101='- 82.5 -')),
+    ('ICCE', '?', 'opening of arXiv 2511.16213',
+     dict(cifar10='99.3 - -', cifar100='89.0 - -', imagenet='70.4 - -')),
+    ('UMAP + k-means, on train', 'DINOv2-giant', 'README of DROWCULA, 2509.07184',
+     dict(cifar10='99.1 - -', cifar100='80.4 - -', tinyimagenet='77.5 - -')),
     ('GFC', '?', 'openreview AorEBT2QLl', dict(imagenet='73.4 - -')),
     ('CPP', 'CLIP ViT-L/14', 'abstract of arXiv 2306.05272', dict(imagenet='66 - -')),
-    ('SCP', 'CLIP', 'alphaXiv, 2502.04226v1', dict(cifar10='93.2 - -')),
-]
+    ('SCP', 'CLIP', 'alphaXiv, 2502.04226v1', dict(cifar10='93.2 - -'))]
 
 # %% ../../nbs/bench/06_published.ipynb #fa74f32d
+_SCORES = 'ACC', 'NMI', 'ARI'
+
 def published(key:str      # a key of `SETS`
              )->list:      # dicts with set, method, features, ACC, NMI, ARI (percent or None) and source
     "Give the numbers in print for a set, with their source"
-    scores = [(m, f, src, found[key].split()) for m,f,src,found in _METHODS if key in found]
-    return [dict(set=key, method=m, features=f, **{n: None if v=='-' else float(v) for n,v in zip(('ACC', 'NMI', 'ARI'), s)}, source=src)
-            for m,f,src,s in scores]
+    rows = []
+    for method,features,source,found in _METHODS:
+        if key not in found: continue
+        scores = {s: None if v=='-' else float(v) for s,v in zip(_SCORES, found[key].split())}
+        rows.append(dict(set=key, method=method, features=features, **scores, source=source))
+    return rows
 
 # %% ../../nbs/bench/06_published.ipynb #d7fe72b6
 def file_slug(*names:str   # such as a set and a backbone; what follows an "@" is left out
@@ -55,73 +64,75 @@ def file_slug(*names:str   # such as a set and a backbone; what follows an "@" i
     "Make one name of several that a file can have"
     return '-'.join(re.sub(r'[^A-Za-z0-9.]+', '_', n.partition('@')[0]) for n in names)
 
-def mean_and_sd(v:list   # scores, 0 to 1; None where one is not known
-               )->str:   # in percent, such as "91.2 ± 0.4"; the value alone for one; "-" where nothing is known
+def mean_and_sd(
+    v:list   # scores, 0 to 1; None where one is not known
+)->str:      # in percent, such as "91.2 ± 0.4"; the value alone for one; "-" where nothing is known
     "Write the mean and standard deviation of scores"
-    v = np.array([np.nan if x is None else x for x in v], dtype=float)*100
-    return '-' if not len(v) or np.isnan(v).all() else f'{v.mean():.1f} ± {v.std():.1f}' if len(v)>1 else f'{v[0]:.1f}'
-
-# %% ../../nbs/bench/06_published.ipynb #a6c64377
-def _measured(b, m, g):
-    "One row of the table: the runs `g` of one backbone and method"
-    cost = pd.DataFrame(g.cost.tolist())
-    scores = {s: mean_and_sd(g[s]) if s in g else '-' for s in ('ACC', 'NMI', 'ARI')}
-    k = g.k_hat.mean() if m=='SCP, k estimated' else g.clusters.mean()
-    return dict(method=m, features=file_slug(b), **{'learned on': g.learned_on.iloc[0]}, **scores, clusters=f'{k:.1f}'.removesuffix('.0'),
-                s=f'{cost.seconds.mean():.1f}', MiB=f'{cost.mib.mean():.0f}' if 'mib' in cost else '-', runs=str(len(g)),
-                source='measured')
-
-def _absent(found, key, shown):
-    "A row for the estimated k where it could not be estimated"
-    return [dict(method=r['method'], features=file_slug(r['backbone']), source=r['why']) for r in found['failed']
-            if r['set']==key and r.get('method')=='SCP, k estimated' and file_slug(r['backbone']) in shown]
+    v = pd.Series(v, dtype=float)*100
+    if v.isna().all(): return '-'
+    return f'{v.mean():.1f} ± {v.std(ddof=0):.1f}' if len(v)>1 else f'{v[0]:.1f}'
 
 # %% ../../nbs/bench/06_published.ipynb #2d5cbaad
-def papers_table(found:dict,      # what `papers.json` holds
-                 key:str          # one of its sets
-                )->pd.DataFrame:  # one row per backbone and method, then the published ones
+def _measured_row(backbone, method, runs):
+    "One row of the table: the runs of one backbone and method"
+    cost = pd.DataFrame(runs.cost.tolist())
+    k = runs.k_hat.mean() if method=='SCP, k estimated' else runs.clusters.mean()
+    return dict(method=method, features=file_slug(backbone), **{'learned on': runs.learned_on.iloc[0]},
+                **{s: mean_and_sd(runs[s].tolist()) if s in runs else '-' for s in _SCORES},
+                clusters=f'{k:.1f}'.removesuffix('.0'), s=f'{cost.seconds.mean():.1f}',
+                MiB=f'{cost.mib.mean():.0f}' if 'mib' in cost else '-', runs=str(len(runs)),
+                source='measured')
+
+def papers_table(found:dict,       # what `papers.json` holds
+                 key:str           # one of its sets
+                )->pd.DataFrame:   # one row per backbone and method, then the published ones
     "Make the table of one set"
-    frame = pd.DataFrame([r for r in found['runs'] if r['set']==key])
-    rows = [_measured(b, m, g) for (b,m),g in frame.groupby(['backbone', 'method'], sort=False)] if len(frame) else []
-    rows.sort(key=lambda r: -float(r['ACC'].split()[0]) if r['ACC']!='-' else 0)
-    rows += _absent(found, key, {r['features'] for r in rows})
-    for r in published(key): rows.append(dict(r, **{s: '-' if r[s] is None else f'{r[s]:.1f}' for s in ('ACC', 'NMI', 'ARI')}))
-    columns = ['method', 'features', 'learned on', 'ACC', 'NMI', 'ARI', 'clusters', 's', 'MiB', 'runs', 'source']
+    runs = pd.DataFrame([r for r in found['runs'] if r['set']==key])
+    rows = []
+    if len(runs):
+        rows = [_measured_row(b, m, g) for (b,m),g in runs.groupby(['backbone', 'method'], sort=False)]
+        rows.sort(key=lambda r: -float(r['ACC'].split()[0]) if r['ACC']!='-' else 0)
+    for r in published(key):
+        rows.append(r | {s: '-' if r[s] is None else f'{r[s]:.1f}' for s in _SCORES})
+    columns = ['method', 'features', 'learned on', *_SCORES, 'clusters', 's', 'MiB', 'runs', 'source']
     return pd.DataFrame(rows, columns=columns).fillna('-')
 
-# %% ../../nbs/bench/06_published.ipynb #8d4b02a0
-def _part(title, rows):
+# %% ../../nbs/bench/06_published.ipynb #d3aa6433
+def _section(title, rows):
     "A heading with a table; nothing if there are no rows"
-    return f'## {title}\n\n{markdown_table(pd.DataFrame(rows))}' if rows else ''
+    return f'## {title}\n\n{markdown_table(rows)}' if rows else ''
 
-def _set_part(found, key):
-    "The part of the card about one set"
+def _set_section(found, key):
+    "The section of the card about one set"
     s = found['sets'][key]
     k = f'k = {s["k"]:,}' if s['k'] else 'no classes'
     note = f' Note: {s["note"]}.' if s['note'] else ''
-    return (f'## {s["name"]}\n\nLearned on {s["learn"]}, scored on {s["score"]}, {k}. Source: {s["source"]}.{note}\n\n'
-            f'{markdown_table(papers_table(found, key))}')
+    return (f'## {s["name"]}\n\nLearned on {s["learn"]}, scored on {s["score"]}, {k}. Source: '
+            f'{s["source"]}.{note}\n\n{markdown_table(papers_table(found, key))}')
 
-# %% ../../nbs/bench/06_published.ipynb #d3aa6433
 def results_card(found:dict     # what `papers.json` holds
                 )->str:         # Markdown
     "Write down what was run on what, with which versions, and how to run it again"
-    head = (f'# Results of the papers\' benchmark\n\n{found["header"]}\n\nPublished numbers are copied from the source named and were not '
-            'measured here; how their settings and epochs were chosen, those sources do not say.\n')
+    head = (f"# Results of the papers' benchmark\n\n{found['header']}\n\nPublished numbers are copied from "
+            'the source named and were not measured here; how their settings and epochs were chosen, those '
+            'sources do not say.\n')
     if limit := found['settings'].get('limit'):
-        head += f'\nAt most {limit:,} images of each split were taken: not comparable with published numbers.\n'
-    failed = [dict(set=r['set'], backbone=file_slug(r['backbone']), method=r.get('method') or '-', why=r['why']) for r in found['failed']]
-    made = [dict(set=e['set'], split=e['split'], features=file_slug(e['backbone']), images=f'{e["n"]:,}', width=e['d'],
-                 skipped=e['skipped'], device=e['device'], s=f'{e["cost"]["seconds"]:.0f}',
+        head += (f'\nAt most {limit:,} images of each split were taken: not comparable with published '
+                 'numbers.\n')
+    failed = [dict(set=r['set'], backbone=file_slug(r['backbone']), method=r.get('method') or '-',
+                   why=r['why']) for r in found['failed']]
+    made = [dict(set=e['set'], split=e['split'], features=file_slug(e['backbone']), images=f'{e["n"]:,}',
+                 width=e['d'], skipped=e['skipped'], device=e['device'], s=f'{e["cost"]["seconds"]:.0f}',
                  **{'images/s': f'{e["cost"]["images_per_second"]:.0f}'})
             for e in found['extractions']]
     versions = ', '.join(f'{k} {v}' for k,v in found['versions'].items())
     again = f'## Run it again\n\n    {found["settings"]["command"]}\n\nWith {versions}.'
-    parts = [head, *(_set_part(found, key) for key in found['sets']), _part('Left out', failed), _part('Extraction', made), again]
-    return '\n'.join(p for p in parts if p)+'\n'
+    parts = [head, *(_set_section(found, key) for key in found['sets']), _section('Left out', failed),
+             _section('Extraction', made), again]
+    return '\n'.join(filter(None, parts))+'\n'
 
-# %% ../../nbs/bench/06_published.ipynb #788c8cef
-def _panel(ax, found, key):
+# %% ../../nbs/bench/06_published.ipynb #81294259
+def _draw_set(ax, found, key):
     "Draw the panel of one set"
     frame = pd.DataFrame([r for r in found['runs'] if r['set']==key])
     blind = frame.ACC[frame.method=='random partition'].mean()*100
@@ -135,17 +146,20 @@ def _panel(ax, found, key):
     names = [*g.index, *(f'{r["method"]} · {r["features"]}, published' for r in printed)]
     ax.set_yticks(np.arange(len(names)), names, fontsize=7)
     about = found['sets'][key]
-    ax.set(xlim=(0, 100), ylim=(-.8, len(names)-.2), title=f'{about["name"]}: {about["score"]}', xlabel='ACC, percent')
+    ax.set(xlim=(0, 100), ylim=(-.8, len(names)-.2), title=f'{about["name"]}: {about["score"]}',
+           xlabel='ACC, percent')
     ax.grid(axis='x', alpha=.3)
 
-# %% ../../nbs/bench/06_published.ipynb #81294259
 def plot_papers(found:dict     # what `papers.json` holds
                )->CellFigure:  # one panel per set
     "Draw ACC by set and method"
     keys = [k for k in found['sets'] if any(r['set']==k and 'ACC' in r for r in found['runs'])]
-    rows = [len({(r['method'], r['backbone']) for r in found['runs'] if r['set']==k})+len(published(k)) for k in keys]
-    fig = CellFigure(figsize=(8, max(2, sum(.9+.19*r for r in rows))), dpi=110, layout='constrained')
+    heights = []
+    for key in keys:
+        measured = {(r['method'], r['backbone']) for r in found['runs'] if r['set']==key}
+        heights.append(.9+.19*(len(measured)+len(published(key))))
+    fig = CellFigure(figsize=(8, max(2, sum(heights))), dpi=110, layout='constrained')
     if keys:
-        axes = fig.subplots(len(keys), 1, height_ratios=[.9+.19*r for r in rows], squeeze=False)[:,0]
-        for ax,key in zip(axes, keys): _panel(ax, found, key)
+        axes = fig.subplots(len(keys), 1, height_ratios=heights, squeeze=False)[:,0]
+        for ax,key in zip(axes, keys): _draw_set(ax, found, key)
     return fig

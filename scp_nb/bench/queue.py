@@ -8,7 +8,7 @@ Docs: https://scp-nb.github.io/scp_nb/bench/queue.html.md"""
 __all__ = ['job_file', 'run_job', 'broad_worker', 'bench_broad']
 
 # %% ../../nbs/bench/10_queue.ipynb #c3445282
-import json, os, subprocess, sys, time, warnings
+import json, os, subprocess, sys, time
 from collections import deque
 from functools import lru_cache
 from pathlib import Path
@@ -17,11 +17,12 @@ from threading import Thread
 import numpy as np, pandas as pd, torch
 from ..cluster.clusters import Clusters
 from ..evaluate import partition_scores
-from .quality import calibration, markdown_table, replace_file, versions, why_not
-from .broad import (STRANGERS, TASKS, broad_methods, broad_summary, in_order, load_task, read_broad,
-                                stranger_auroc, task_family, task_file)
+from .common import (THREAD_VARIABLES, check_names, evoc, markdown_table, quiet_threads,
+                                 replace_file, versions, why_not, write_results)
+from .broad import (QUICK, STRANGERS, TASKS, broad_methods, broad_summary, calibration,
+                                check_files, in_order, load_task, stranger_auroc, task_family, task_sizes)
 
-# %% ../../nbs/bench/10_queue.ipynb #f4dbe455
+# %% ../../nbs/bench/10_queue.ipynb #b30ac8c0
 def _timed(f, *args):
     "What `f` gives, and its seconds of processor time: other programs on the machine do not count"
     start = time.process_time()
@@ -34,21 +35,17 @@ def _compile(needs):
     if 'umap' in needs:
         from umap import UMAP
         UMAP(n_epochs=5, random_state=0, n_jobs=1, force_approximation_algorithm=True).fit(X)
-    if 'evoc' in needs:
-        from evoc import EVoC
-        EVoC(approx_n_clusters=5, random_state=0).fit_predict(X)
+    if 'evoc' in needs: evoc(X, 5, 0)
 
-# %% ../../nbs/bench/10_queue.ipynb #320dd965
 def _scores(found, y):
     "One result as plain numbers"
     labels = np.asarray(getattr(found, 'labels', found))
-    n_found,noise = len(np.unique(labels[labels>=0])),float((labels<0).mean())
-    row = dict(partition_scores(y, labels), clusters=n_found, noise=noise)
-    if isinstance(found, Clusters): row['empty'] = found.n_clusters-row['clusters']
-    return dict(row, **calibration(found, y))
+    n_found = len(np.unique(labels[labels>=0]))
+    row = dict(partition_scores(y, labels), clusters=n_found, noise=float((labels<0).mean()))
+    if isinstance(found, Clusters): row['empty'] = found.n_clusters-n_found
+    return row | calibration(found, y)
 
-# %% ../../nbs/bench/10_queue.ipynb #39802124
-def _measure(job, data):
+def _run_group(job, data):
     "The rows of a job, one per method of its group"
     (X,y),group,seed = load_task(job['task'], data),broad_methods(True)[job['group']],job['seed']
     k,rows = int(y.max())+1,[]
@@ -63,7 +60,6 @@ def _measure(job, data):
         rows[0]['strangers'] = stranger_auroc(job['task'], data, seed)
     return rows
 
-# %% ../../nbs/bench/10_queue.ipynb #b30ac8c0
 def job_file(out:Path,     # directory of the suite
              job:dict      # with task, group and seed
             )->Path:       # in `out/runs`
@@ -77,9 +73,8 @@ def run_job(job:dict,                # with task, group and seed
             data:str|Path|None       # folder of the files in `SETS`
            )->dict:                  # the job with `rows`, or with `error`
     "Do a job and write down what came out, be it an error"
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        try: found = dict(job, rows=_measure(job, data))
+    with quiet_threads():
+        try: found = dict(job, rows=_run_group(job, data))
         except Exception as e: found = dict(job, error=' '.join(f'{type(e).__name__}: {e}'.split()))
     replace_file(job_file(out, job), json.dumps(found))
     return found
@@ -97,45 +92,45 @@ def broad_worker(out:str,     # directory of the suite
 # %% ../../nbs/bench/10_queue.ipynb #6bca9b71
 _WORKER = 'import sys; from scp_nb.bench.queue import broad_worker; broad_worker(*sys.argv[1:])'
 
-def _start_worker(out, data, slot):
+def _start_worker(out, data, number):
     "A process with one thread and no graphics card, out of reach of Ctrl-C: we end it ourselves"
-    threads = {f'{n}_NUM_THREADS': '1' for n in ('OMP', 'MKL', 'OPENBLAS', 'NUMBA')}
     folder = '' if data is None else str(Path(data).resolve())
-    call = [sys.executable, '-c', _WORKER, str(out.resolve()), folder]
-    with open(out/'runs'/f'worker{slot}.log', 'w', encoding='utf-8') as log:
-        return subprocess.Popen(call, text=True, start_new_session=True, stderr=log,
-                                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                env=dict(os.environ, CUDA_VISIBLE_DEVICES='', **threads))
+    env = dict(os.environ, CUDA_VISIBLE_DEVICES='', **dict.fromkeys(THREAD_VARIABLES, '1'))
+    with open(out/'runs'/f'worker{number}.log', 'w', encoding='utf-8') as log:
+        return subprocess.Popen([sys.executable, '-c', _WORKER, str(out.resolve()), folder], text=True,
+                                start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                stderr=log, env=env)
 
-# %% ../../nbs/bench/10_queue.ipynb #78f7383b
-class _Slots:
+class _Workers:
     "Worker processes that share the jobs waiting; `told` gets each finished job"
     def __init__(self, out, data, jobs):
         self.out,self.data,self.waiting,self.told = out,data,deque(jobs),Queue()
-        self.workers,self.over = {},False
+        self.processes,self.over = {},False
 
-    def ask(self, slot, job):
+    def ask(self, number, job):
         "The answer of a worker; None if it died"
-        if slot not in self.workers: self.workers[slot] = _start_worker(self.out, self.data, slot)
+        if number not in self.processes:
+            self.processes[number] = _start_worker(self.out, self.data, number)
+        process = self.processes[number]
         try:
-            self.workers[slot].stdin.write(json.dumps(job)+'\n')
-            self.workers[slot].stdin.flush()
+            process.stdin.write(json.dumps(job)+'\n')
+            process.stdin.flush()
         except OSError: return None
-        line = self.workers[slot].stdout.readline()
+        line = process.stdout.readline()
         return json.loads(line) if line else None
 
-    def serve(self, slot):
+    def serve(self, number):
         "Give jobs to one worker until none is left"
         try:
             while self.waiting and not self.over:
-                found = self.ask(slot, job := self.waiting.popleft())
+                found = self.ask(number, job := self.waiting.popleft())
                 if self.over: return
                 if found is None:
-                    code = self.workers.pop(slot).wait()
-                    found = dict(job, error=f'the worker ended with code {code}; see runs/worker{slot}.log')
+                    code = self.processes.pop(number).wait()
+                    found = dict(job, error=f'the worker ended with code {code}; see runs/worker{number}.log')
                     replace_file(job_file(self.out, job), json.dumps(found))
                 self.told.put(found)
-        except IndexError: pass                        # another slot took the last job
+        except IndexError: pass                        # another worker took the last job
         except Exception as e: self.told.put(e)        # as of a full disk: whoever waits must hear of it
 
 # %% ../../nbs/bench/10_queue.ipynb #7056dfee
@@ -145,24 +140,24 @@ def _line(found):
     if 'error' in found: return f'{what}  failed: {found["error"]}'
     return what+''.join(f'   ACC {r["ACC"]:.3f} {r["seconds"]:6.1f} s' for r in found['rows'])
 
-# %% ../../nbs/bench/10_queue.ipynb #25a563dd
-def _run_jobs(slots, n, say):
+def _run_jobs(workers, n, say):
     "Start `n` workers and tell what they finish; end them in any case. With none, do the jobs here"
-    total,threads = len(slots.waiting),torch.get_num_threads()
+    total = len(workers.waiting)
     if not n:
-        for job in slots.waiting: slots.told.put(run_job(job, slots.out, slots.data))
-        torch.set_num_threads(threads)
-    for i in range(min(n, total)): Thread(target=slots.serve, args=(i,), daemon=True).start()
+        for job in workers.waiting: workers.told.put(run_job(job, workers.out, workers.data))
+    for i in range(min(n, total)): Thread(target=workers.serve, args=(i,), daemon=True).start()
     try:
         for i in range(total):
-            found = slots.told.get()
+            found = workers.told.get()
             if isinstance(found, Exception): raise found
             if say: say(f'{i+1:5d}/{total}  {_line(found)}')
     finally:
-        slots.over = True
-        for w in list(slots.workers.values()): w.kill(); w.wait()
+        workers.over = True
+        for process in list(workers.processes.values()):
+            process.kill()
+            process.wait()
 
-# %% ../../nbs/bench/10_queue.ipynb #352d8aa5
+# %% ../../nbs/bench/10_queue.ipynb #df83c4a4
 _COLUMNS = ('task family method seed n d k ACC NMI ARI seconds clusters noise '
             'ECE prior empty strangers error').split()
 
@@ -179,87 +174,76 @@ def _collect(out):
     keys = runs.assign(_t=runs.task.map(lambda t: place.get(t, len(place))), _m=runs.method.map(order))
     return runs.loc[keys.sort_values(['_t', 'task', '_m', 'seed']).index].reset_index(drop=True)
 
-# %% ../../nbs/bench/10_queue.ipynb #df83c4a4
-def _markdown_of(found):
-    "The tables of a summary, one after the other"
+def _summary_tables(found):
+    "The tables of a summary as Markdown, one after the other"
     parts = []
     for name in 'headline methods families common tasks NMI ARI margins priors strangers time failed'.split():
         table = found.get(name)
         if table is None or not len(table): continue
         table = table.round(3) if name in ('headline', 'failed') else table.round(3).reset_index()
-        parts.append(f'## {name}\n\n{markdown_table(table.astype(object).where(table.notna(), ""))}')
+        parts.append(f'## {name}\n\n{markdown_table(table)}')
     return '\n'.join(parts)
 
-# %% ../../nbs/bench/10_queue.ipynb #92709220
-def _write_broad(out, runs):
-    "`broad.json`, a line per run, and `broad.md`"
-    lines = runs.round(4).convert_dtypes().astype(object).where(runs.notna(), None).values.tolist()
-    text = ',\n'.join(json.dumps(line, ensure_ascii=False) for line in lines)
-    head = f'"versions": {json.dumps(dict(versions(), threads=1))},\n"columns": {json.dumps(_COLUMNS)}'
-    replace_file(out/'broad.json', f'{{{head},\n"runs": [\n{text}\n]}}\n')
-    replace_file(out/'broad.md', _markdown_of(broad_summary(runs)))
+def broad_text(found:dict    # from `bench_broad`
+              )->str:        # some lines
+    "Write the main tables of a summary as plain text"
+    names = [name for name in ('headline', 'methods', 'families') if name in found]
+    return '\n'.join(f'\n{found[name].round(3).to_string(index=name!="headline")}' for name in names)+'\n'
 
-# %% ../../nbs/bench/10_queue.ipynb #95050147
-def _groups_of(names, priors=True):
+def _write_broad(out, runs):
+    "Write `broad.json`, a line per run, and `broad.md`; gives the summary"
+    lines = runs.round(4).convert_dtypes().astype(object).where(runs.notna(), None).values.tolist()
+    found = broad_summary(runs)
+    write_results(out, 'broad', dict(versions=dict(versions(), threads=1), columns=_COLUMNS, runs=lines),
+                  _summary_tables(found))
+    return found
+
+# %% ../../nbs/bench/10_queue.ipynb #8d14bf0e
+def _groups_of(names):
     "Groups that hold these methods, or an error"
-    every = broad_methods(priors)
-    listed = {name: g for g,group in every.items() for name in (g, *group.methods)}
-    if wrong := [n for n in names if n not in listed]:
-        methods = [m for group in every.values() for m in group.methods]
-        raise ValueError(f'no method "{wrong[0]}". There are: {"; ".join(methods)}.')
-    return {g: every[g] for g in every if g in {listed[n] for n in names}}
+    every = broad_methods(True)
+    check_names([n for n in names if n not in every], [m for g in every.values() for m in g.methods],
+                'method')
+    return {name: g for name,g in every.items() if {name, *g.methods} & set(names)}
 
 def _is_done(out, job):
     "Is there a result, and not an error?"
     file = job_file(out, job)
     return file.is_file() and 'rows' in json.loads(file.read_text(encoding='utf-8'))
 
-# %% ../../nbs/bench/10_queue.ipynb #c86b5491
-def _check_data(tasks, data):
-    "An error where files are missing"
-    wanted = sorted({task_file(t) for t in tasks}-{''})
-    missing = [f for f in wanted if data is None or not (Path(data)/f).is_file()]
-    if not missing: return
-    where = f'"{data}" lacks {len(missing)} of {len(wanted)} files'
-    if data is None: where = 'no folder of data was given'
-    elif not Path(data).is_dir(): where = f'no folder "{data}"'
-    raise FileNotFoundError(f'{where}. Give --data DIR with {", ".join(missing)}.')
-
-# %% ../../nbs/bench/10_queue.ipynb #90175aa5
 def _jobs_of(tasks, groups, seeds, data, say):
     "What there is to do, small tasks first"
-    sizes = {t: (len(y), int(y.max())+1) for t in dict.fromkeys(tasks) for _,y in [load_task(t, data)]}
     for name,g in groups.items():
         if say and (why := why_not(g.needs, None, 0)): say(f'{name} is left out: {why}')
-    def runs(g, n, k): return not why_not(g.needs, g.most_rows, n) and k<=(g.most_clusters or k)
-    return [dict(task=t, group=name, seed=seed) for t in sorted(sizes, key=sizes.get) for seed in range(seeds)
-            for name,g in groups.items() if (g.seeded or seed==0) and runs(g, *sizes[t])]
+    def can_run(g, n, k): return not why_not(g.needs, g.most_rows, n) and k<=(g.most_clusters or k)
+    return [dict(task=task, group=name, seed=seed)
+            for task,size in task_sizes(tasks, data).items() for seed in range(seeds)
+            for name,g in groups.items() if (g.seeded or seed==0) and can_run(g, *size)]
 
-# %% ../../nbs/bench/10_queue.ipynb #8d14bf0e
 def bench_broad(out:Path,                  # directory; what it holds of an earlier run is kept
                 data:str|Path|None=None,   # folder of the files in `SETS`; the digits need none
                 say=print,                 # called with a line after each job; None is silent
                 tasks:list|None=None,      # names as in `TASKS`; None runs all of them
-                seeds:int=5,               # runs of each method that depends on a seed; others run once
+                seeds:int|None=None,       # runs of each method that depends on a seed; None: 5
                 only:list|None=None,       # names of methods; None runs all that are installed
                 priors:bool=False,         # also run `fit_head` with either prior
                 jobs:int=2,                # workers, each with one thread; 0 works in this process
-                redo:list=()               # methods whose files are dropped first, among those asked for
+                redo:list=(),              # methods whose files are dropped first, among those asked for
+                quick:bool=False           # a few minutes: small tasks of every kind, one seed
                )->dict:                    # the summary of all that `out` holds, see `broad_summary`
     "Compare clustering methods on many tasks, and write it down"
-    out,tasks = Path(out),list(tasks or TASKS)
+    if quick: tasks,seeds = tasks or QUICK,seeds or 1
+    out,tasks,seeds = Path(out),tasks or TASKS,5 if seeds is None else seeds
     if seeds<1 or jobs<0: raise ValueError(f'give 1 seed or more, and 0 jobs or more; got {seeds}, {jobs}.')
     groups = _groups_of(only) if only else broad_methods()
-    if priors: groups |= {g: broad_methods(True)[g] for g in ('fit_head, uniform', 'fit_head, learned')}
+    if priors: groups |= _groups_of(['fit_head, uniform', 'fit_head, learned'])
     again = _groups_of(redo)
-    _check_data(tasks, data)
+    check_files(tasks, data)
     asked = _jobs_of(tasks, groups, seeds, data, say)
     (out/'runs').mkdir(parents=True, exist_ok=True)
     for job in asked:
         if job['group'] in again: job_file(out, job).unlink(missing_ok=True)
     left = [j for j in asked if not _is_done(out, j)]
     if say: say(f'{len(asked)} jobs, {len(asked)-len(left)} of them done before')
-    _run_jobs(_Slots(out, data, left), jobs, say)
-    runs = _collect(out)
-    _write_broad(out, runs)
-    return broad_summary(runs)
+    _run_jobs(_Workers(out, data, left), jobs, say)
+    return _write_broad(out, _collect(out))

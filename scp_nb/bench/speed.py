@@ -1,4 +1,4 @@
-"""Training beside matrix products, neighbours beside faiss, fits beside UMAP and beside a busy process, five million rows
+"""Training beside matrix products, neighbours beside faiss, fits beside UMAP, and five million rows
 
 Docs: https://scp-nb.github.io/scp_nb/bench/speed.html.md"""
 
@@ -9,11 +9,11 @@ __all__ = ['training_speed', 'neighbor_speed', 'clip_like', 'time_beside_umap', 
            'large_speed', 'many_clusters', 'gpu_speed', 'bench_speed']
 
 # %% ../../nbs/bench/04_speed.ipynb #383a3563
-import importlib.util, json, os, subprocess, sys, tempfile, time, warnings
+import os, subprocess, sys, threading, time
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
-import numpy as np, pandas as pd, torch
-from sklearn.cluster import KMeans
+import numpy as np, torch
 from ..cluster.neighbors import knn
 from ..features import unit_rows
 from ..head import ClusterHead, scp_loss
@@ -21,19 +21,21 @@ from ..cluster.step import loss_and_grad
 from ..train import fit_head
 from ..cpp import fit_cpp
 from ..estimate_k import estimate_k
-from .quality import markdown_table, prepare_rows, replace_file, versions
+from .common import (check_names, kmeans, markdown_table, process_memory, quiet_threads,
+                                 read_results, run_apart, umap_rows, versions, write_results)
+from .sets import load_set
 
 # %% ../../nbs/bench/04_speed.ipynb #36597af2
-def _clock(f):
+def _time(f):
     "Seconds of one call, and what it gave"
     start = time.perf_counter()
     found = f()
     return time.perf_counter()-start,found
 
-def _seconds(f, least=.3, rounds=5):
+def _best_seconds(f, least=.3, rounds=5):
     "Shortest mean time of `f` over some rounds of at least `least` seconds in all"
     f()
-    times = max(1, int(least/rounds/max(1e-9, _clock(f)[0])))
+    times = max(1, int(least/rounds/max(1e-9, _time(f)[0])))
     best = float('inf')
     for _ in range(rounds):
         start = time.perf_counter()
@@ -55,13 +57,12 @@ def _products(h, d, hidden, k, m, dtype=torch.float32):
             g2@w2.transpose(1, 2)
     return run,2*m*h*(2*d*(hidden or k)+(3*hidden*k if hidden else 0))
 
-# %% ../../nbs/bench/04_speed.ipynb #bc252b46
+# %% ../../nbs/bench/04_speed.ipynb #6827b838
 _SHAPES = {'search: 32 heads on 30 dimensions, 512 pairs': (32, 30, 32, 10, 512),
            'kept head: 256 dimensions, 256 hidden, 512 pairs': (1, 256, 256, 10, 512),
            '16 linear heads on 512 dimensions, 512 pairs': (16, 512, None, 10, 512),
            '16 linear heads on 512 dimensions, 2,048 pairs': (16, 512, None, 10, 2048)}
 
-# %% ../../nbs/bench/04_speed.ipynb #6ac2bfe4
 def _step(h, d, hidden, k, pairs, automatic=False):
     "One step of training as a function to call"
     head,X = ClusterHead(d, k, h, hidden),torch.randn(20000, d)
@@ -76,20 +77,21 @@ def _step(h, d, hidden, k, pairs, automatic=False):
         opt.step()
     return by_autograd if automatic else by_hand
 
-# %% ../../nbs/bench/04_speed.ipynb #6827b838
-def training_speed(shapes:dict=_SHAPES    # what -> heads, dimensions, hidden units, clusters, pairs
-                  )->list[dict]:          # one row each; `share` of the speed of plain products, `by_autograd` times as long by autograd
+def training_speed(shapes:dict=_SHAPES   # what -> heads, dimensions, hidden units, clusters, pairs
+                  )->list[dict]:         # one row each; what its columns mean is told with the table
     "Compare training steps with plain matrix products of the same shapes"
     rows = []
     for what,(h,d,hidden,k,pairs) in shapes.items():
         plain,operations = _products(h, d, hidden, k, 2*pairs)
         half,_ = _products(h, d, hidden, k, 2*pairs, torch.bfloat16)
-        seconds,bare = _seconds(_step(h, d, hidden, k, pairs)),_seconds(plain)
-        rows.append(dict(what=what, share=bare/seconds, by_autograd=_seconds(_step(h, d, hidden, k, pairs, True))/seconds,
-                         milliseconds=1000*seconds, gigaflops=operations/seconds/1e9, bfloat16_products=_seconds(half)/bare))
+        seconds,bare = _best_seconds(_step(h, d, hidden, k, pairs)),_best_seconds(plain)
+        rows.append(dict(what=what, share=bare/seconds,
+                         by_autograd=_best_seconds(_step(h, d, hidden, k, pairs, True))/seconds,
+                         milliseconds=1000*seconds, gigaflops=operations/seconds/1e9,
+                         bfloat16_products=_best_seconds(half)/bare))
     return rows
 
-# %% ../../nbs/bench/04_speed.ipynb #b7701e36
+# %% ../../nbs/bench/04_speed.ipynb #fdd0b372
 def _faiss(U, k):
     import faiss
     faiss.omp_set_num_threads(torch.get_num_threads())
@@ -101,40 +103,45 @@ def _sklearn(U, k):
     from sklearn.neighbors import NearestNeighbors
     return 1-NearestNeighbors(n_neighbors=k+1, algorithm='brute').fit(U).kneighbors()[0][:,:k+1]**2/2
 
-def _approximate(X, k, ours):
-    seconds,near = _clock(lambda: knn(X, k, method='faiss'))
-    return dict(what='knn(method="faiss")', times=seconds/ours, seconds=seconds, same=None, recall=near.recall)
-
-# %% ../../nbs/bench/04_speed.ipynb #7788d0ba
-def _same(found, similarity):
-    "Share of neighbours as near as those found by another search, ties aside; it counts the row itself, if it does, as the first"
+def _share_found(found, similarity):
+    "Share of neighbours as near as those found by another search, ties aside"
     theirs = np.sort(similarity, 1)[:,::-1]
-    theirs = theirs[:,1:] if theirs[:,0].mean()>.9999 else theirs[:,:-1]
+    finds_itself = theirs[:,0].mean()>.9999                 # some count the row as its own first neighbour
+    theirs = theirs[:,1:] if finds_itself else theirs[:,:-1]
     return float((np.abs(theirs-found.numpy())<1e-5).mean())
 
-# %% ../../nbs/bench/04_speed.ipynb #fdd0b372
-def neighbor_speed(n:int=50_000, d:int=512, k:int=15   # rows, dimensions, neighbours
-                  )->list[dict]:                       # one row per way; `times` as long as `knn`, `same` share of neighbours, `recall`
+def neighbor_speed(
+    n:int=50_000,   # rows
+    d:int=512,      # dimensions
+    k:int=15        # neighbours
+)->list[dict]:      # one row per way; `times` as long as `knn`, `same` share of neighbours, `recall`
     "Compare `knn` with faiss and scikit-learn on random rows"
     X = torch.randn(n, d, generator=torch.Generator().manual_seed(0))
     knn(X[:3000], k, device='cpu')                     # decides on the precision, once
-    (ours,near),U = _clock(lambda: knn(X, k, device='cpu')),unit_rows(X).numpy()
-    rows = [dict(what='knn', times=1., seconds=ours, same=1., recall=1.)]
-    for what,needs,f in (('faiss IndexFlatIP','faiss',_faiss), ('scikit-learn brute','sklearn',_sklearn)):
-        if importlib.util.find_spec(needs) is None: continue
-        seconds,theirs = _clock(lambda: f(U, k))
-        rows.append(dict(what=what, times=seconds/ours, seconds=seconds, same=_same(near.similarity, theirs), recall=1.))
-    if importlib.util.find_spec('faiss') is not None: rows.append(_approximate(X, k, ours))
+    (ours,near),U = _time(lambda: knn(X, k, device='cpu')),unit_rows(X).numpy()
+    def row(what, seconds, same, recall):
+        return dict(what=what, times=seconds/ours, seconds=seconds, same=same, recall=recall)
+    rows = [row('knn', ours, 1., 1.)]
+    has_faiss = find_spec('faiss') is not None
+    ways = [('faiss IndexFlatIP', _faiss)] if has_faiss else []
+    for what,search in [*ways, ('scikit-learn brute', _sklearn)]:
+        seconds,theirs = _time(lambda: search(U, k))
+        rows.append(row(what, seconds, _share_found(near.similarity, theirs), 1.))
+    if has_faiss:
+        seconds,near = _time(lambda: knn(X, k, method='faiss'))
+        rows.append(row('knn(method="faiss")', seconds, None, near.recall))
     return rows
 
 # %% ../../nbs/bench/04_speed.ipynb #58bf2193
-def clip_like(n:int,         # rows
-              k:int,         # classes
-              d:int=512,     # dimensions
-              seed:int=0     # of the classes and of the rows
-             )->tuple[np.ndarray, np.ndarray]:   # float32 `[n, d]`, rows of length 1, and class of each row, int64
+def clip_like(
+    n:int,                          # rows
+    k:int,                          # classes
+    d:int=512,                      # dimensions
+    seed:int=0                      # of the classes and of the rows
+)->tuple[np.ndarray, np.ndarray]:   # float32 `[n, d]`, rows of length 1, and class of each row, int64
     "Draw rows that are shaped as CLIP's features are"
-    rng,rank,between = np.random.default_rng(seed),min(32, d),.35     # share of the variance that is between classes
+    # share of the variance that is between classes
+    rng,rank,between = np.random.default_rng(seed),min(32, d),.35
     spread = np.arange(1, d+1, dtype=np.float32)**-.5                  # variance falls as one over the rank
     spread /= np.linalg.norm(spread)
     means = rng.standard_normal((k, rank), dtype=np.float32)*spread[:rank]
@@ -146,77 +153,45 @@ def clip_like(n:int,         # rows
     X = X@np.linalg.qr(rng.standard_normal((d, d), dtype=np.float32))[0]
     return X/np.linalg.norm(X, axis=1, keepdims=True),y
 
-# %% ../../nbs/bench/04_speed.ipynb #acf8dc36
+# %% ../../nbs/bench/04_speed.ipynb #a13d6296
 def _umap_kmeans(X, k, threads):
     "Clusters by k-means in ten coordinates of UMAP"
-    from umap import UMAP
-    seed = 0 if threads==1 else None
-    reduce = UMAP(n_components=10, n_neighbors=15, min_dist=0., random_state=seed, n_jobs=threads)
-    return KMeans(k, n_init=10, random_state=0).fit_predict(reduce.fit_transform(prepare_rows(X)))
+    return kmeans(umap_rows(X, 0 if threads==1 else None, 10, threads), k, 0)
 
-# %% ../../nbs/bench/04_speed.ipynb #a13d6296
-def time_beside_umap(X:np.ndarray,     # features `[n, d]`, 100 rows or more
-                     k:int,            # clusters
-                     threads:int=1     # threads of both
-                    )->dict:           # `ratio` of seconds, `fit_head` over `umap_kmeans`: above 1, `fit_head` is slower
+def time_beside_umap(X:np.ndarray,    # features `[n, d]`, 100 rows or more
+                     k:int,           # clusters
+                     threads:int=1    # threads of both
+                    )->dict:          # `ratio` of seconds, `fit_head` over `umap_kmeans`
     "Time `fit_head`, and UMAP with k-means, in this process"
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')                               # UMAP warns of its seed
-        _umap_kmeans(X[:4200], 3, threads)                            # from 4,096 rows on it searches otherwise
-        torch.set_num_threads(threads)                                # UMAP's compiler changes it
-        knn(X[:3000], 15, device='cpu')                               # decides on the precision, once
+    X = np.array(X)
+    with quiet_threads():
+        _umap_kmeans(X[:4200], 3, threads)                 # from 4,096 rows on it searches otherwise
+        torch.set_num_threads(threads)                     # UMAP's compiler changes it
+        knn(X[:3000], 15, device='cpu')                    # decides on the precision, once
         fit_head(X[:500], 3, device='cpu')
-        ours,_ = _clock(lambda: fit_head(X, k, device='cpu'))
-        theirs,_ = _clock(lambda: _umap_kmeans(X, k, threads))
-    torch.set_num_threads(threads)
+        ours,_ = _time(lambda: fit_head(X, k, device='cpu'))
+        theirs,_ = _time(lambda: _umap_kmeans(X, k, threads))
     return dict(ratio=ours/theirs, fit_head=ours, umap_kmeans=theirs)
 
-# %% ../../nbs/bench/04_speed.ipynb #3e753704
-_THREADS = 'OMP_NUM_THREADS', 'NUMBA_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS'
-
-def _apart(program, *args, threads=None):
-    "What a program prints last, as JSON; it runs in a process of its own"
-    env = None if threads is None else dict(os.environ, **{name:str(threads) for name in _THREADS})
-    command = [sys.executable, '-W', 'ignore', '-c', program, *map(str, args)]
-    done = subprocess.run(command, capture_output=True, text=True, env=env)
-    if done.returncode:
-        why = (done.stderr.strip().splitlines() or [f'exit status {done.returncode}'])[-1]
-        raise RuntimeError(f'the program that measures failed, with {" ".join(command[5:])}: {why}')
-    return json.loads(done.stdout.splitlines()[-1])
-
-# %% ../../nbs/bench/04_speed.ipynb #221af545
-@contextmanager
-def _saved(X):
-    "A file of these rows, for as long as it is needed"
-    with tempfile.TemporaryDirectory() as folder:
-        np.save(Path(folder)/'rows.npy', X)
-        yield Path(folder)/'rows.npy'
-
-_BESIDE = tuple((n, k) for n in (1_000, 5_000, 20_000, 60_000) for k in (10, 100))
-_BESIDE_PROGRAM = '''
-import json, sys
-import numpy as np
-from scp_nb.bench.speed import time_beside_umap
-print(json.dumps(time_beside_umap(np.load(sys.argv[1]), *map(int, sys.argv[2:]))))
-'''
-
 # %% ../../nbs/bench/04_speed.ipynb #835ef5e4
-def beside_umap(sizes:tuple=_BESIDE,       # pairs of rows and clusters, for `clip_like`
-                threads:tuple=(1, 2),      # numbers of threads
-                d:int=512,                 # dimensions
-                X:np.ndarray|None=None,    # features of one's own in place of these
-                k:int=10                   # clusters in them
-               ):                          # yields a row per size and number of threads as soon as it is measured
+_BESIDE = tuple((n, k) for n in (1_000, 5_000, 20_000, 60_000) for k in (10, 100))
+
+def beside_umap(sizes:tuple=_BESIDE,      # pairs of rows and clusters, for `clip_like`
+                threads:tuple=(1, 2),     # numbers of threads
+                d:int=512,                # dimensions
+                X:np.ndarray|None=None,   # features of one's own in place of these
+                k:int=10                  # clusters in them
+               ):                         # yields a row per size and number of threads, once it is measured
     "Compare `fit_head` with UMAP and k-means"
-    if importlib.util.find_spec('umap') is None: return
+    if find_spec('umap') is None: return
     for n,k in sizes if X is None else ((len(X), k),):
         rows = clip_like(n, k, d)[0] if X is None else X
-        with _saved(rows) as file:
-            for t in threads:
-                what = f'{n:,} × {rows.shape[1]}, k = {k}, {t} thread{"s" if t>1 else ""}'
-                yield dict(what=what, n=n, k=k, threads=t, **_apart(_BESIDE_PROGRAM, file, k, t, threads=t))
+        for t in threads:
+            what = f'{n:,} × {rows.shape[1]}, k = {k}, {t} thread{"s" if t>1 else ""}'
+            found = run_apart('scp_nb.bench.speed:time_beside_umap', rows, k, t, threads=t)
+            yield dict(what=what, n=n, k=k, threads=t, **found)
 
-# %% ../../nbs/bench/04_speed.ipynb #93454725
+# %% ../../nbs/bench/04_speed.ipynb #ef29ff0b
 # it ends with the process that started it, however that ends
 _SPIN = '''
 import os
@@ -226,7 +201,6 @@ print(flush=True)
 while os.getppid()==parent: pass
 '''
 
-# %% ../../nbs/bench/04_speed.ipynb #335a2ed2
 @contextmanager
 def _busy_core():
     "Another process at full load on one core"
@@ -238,34 +212,28 @@ def _busy_core():
         spin.kill()
         spin.communicate()
 
-# %% ../../nbs/bench/04_speed.ipynb #ef29ff0b
 def time_busy(what:str,          # "fit_head", "estimate_k" or "fit_cpp"
               X:np.ndarray,      # features `[n, d]`
               k:int=10,          # clusters, for those that are told
               rounds:int=3       # times to measure each, by turns
              )->dict:            # `times` as long, seconds when `quiet` and `beside` a busy process; medians
     "Time a fit in this process, with and without another one that holds a core"
+    X = np.array(X)
     f = dict(fit_head=lambda X: fit_head(X, k, device='cpu'), estimate_k=estimate_k,
              fit_cpp=lambda X: fit_cpp(X, k, device='cpu'))[what]
     knn(X[:3000], 15, device='cpu')                   # decides on the precision, once
     f(X[:500])
     quiet,beside = [],[]
     for _ in range(rounds):
-        quiet.append(_clock(lambda: f(X))[0])
-        with _busy_core(): beside.append(_clock(lambda: f(X))[0])
+        quiet.append(_time(lambda: f(X))[0])
+        with _busy_core(): beside.append(_time(lambda: f(X))[0])
     quiet,beside = float(np.median(quiet)),float(np.median(beside))
     return dict(times=beside/quiet, quiet=quiet, beside=beside)
 
-# %% ../../nbs/bench/04_speed.ipynb #ccb850cd
 _CALLS = ('fit_head', 5_000, 10), ('fit_head', 5_000, 50), ('estimate_k', 2_000, 10), ('fit_cpp', 2_000, 10)
 # threads stay on the cores of the one that starts them, and libraries start some when they are loaded
-_BUSY_PROGRAM = '''
-import json, os, sys
-if hasattr(os, 'sched_setaffinity'): os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-2:])
-import numpy as np
-from scp_nb.bench.speed import time_busy
-print(json.dumps(time_busy(sys.argv[1], np.load(sys.argv[2]), *map(int, sys.argv[3:]))))
-'''
+_ON_TWO_CORES = ('import os; hasattr(os, "sched_setaffinity") and '
+                 'os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-2:])')
 
 # %% ../../nbs/bench/04_speed.ipynb #acc7623c
 def beside_busy(calls:tuple=_CALLS,    # what to call, rows, clusters
@@ -275,51 +243,48 @@ def beside_busy(calls:tuple=_CALLS,    # what to call, rows, clusters
                ):                      # yields a row for each as soon as it is measured
     "Compare fits on two cores with the same beside a process that holds one of them"
     for name,n,k in calls:
-        with _saved(clip_like(n, k, d)[0]) as file:
-            found = _apart(_BUSY_PROGRAM, name, file, k, rounds, threads=threads)
+        found = run_apart('scp_nb.bench.speed:time_busy', name, clip_like(n, k, d)[0], k, rounds,
+                          threads=threads, first=_ON_TWO_CORES)
         told = '' if name=='estimate_k' else f', k = {k}'
         yield dict(what=f'{name}, {n:,} × {d}{told}', n=n, k=k, **found)
 
-# %% ../../nbs/bench/04_speed.ipynb #03af2b19
-_PROGRAM = '''
-import json, sys, threading, time
-import numpy as np
-from scp_nb.train import fit_head
-def now():
-    try: return {l.split(':')[0]: int(l.split()[1])/1024 for l in open('/proc/self/status') if l.startswith(('RssAnon', 'VmRSS'))}
-    except OSError: return dict(VmRSS=float('nan'), RssAnon=float('nan'))
-before,most = now(),now()
-def watch():
-    while True:
-        for k,v in now().items(): most[k] = max(most[k], v)
-        time.sleep(.02)
-threading.Thread(target=watch, daemon=True).start()
-start = time.perf_counter()
-c = fit_head(np.load(sys.argv[1], mmap_mode='r'), int(sys.argv[2]), device='cpu')
-seconds = time.perf_counter()-start
-print(json.dumps(dict(seconds=seconds, peak_MiB=most['VmRSS'], allocated_MiB=most['RssAnon'], imports_MiB=before['VmRSS'], rows=len(c))))
-'''
+# %% ../../nbs/bench/04_speed.ipynb #b49d36c5
+def _time_file(X, k):
+    "Fit a memory map and watch its memory. Runs in a process of its own"
+    kinds = 'VmRSS', 'RssAnon'
+    def now(): return {what: process_memory(what) or float('nan') for what in kinds}
+    before,most = now(),now()
+    def watch():
+        while True:
+            for what,v in now().items(): most[what] = max(most[what], v)
+            time.sleep(.02)
+    threading.Thread(target=watch, daemon=True).start()
+    seconds,c = _time(lambda: fit_head(X, k, device='cpu'))
+    return dict(seconds=seconds, peak_MiB=most['VmRSS'], allocated_MiB=most['RssAnon'],
+                imports_MiB=before['VmRSS'], rows=len(c))
 
 def _write_rows(file, n, d, block=100_000):
     "A file of `n` rows in ten clouds"
     rng = np.random.default_rng(0)
-    centres,out = .6*rng.standard_normal((10, d), dtype=np.float32),np.lib.format.open_memmap(file, 'w+', np.float32, (n, d))
+    centres = .6*rng.standard_normal((10, d), dtype=np.float32)
+    out = np.lib.format.open_memmap(file, 'w+', np.float32, (n, d))
     for i in range(0, n, block):
         m = min(block, n-i)
         out[i:i+m] = rng.standard_normal((m, d), dtype=np.float32)+centres[rng.integers(10, size=m)]
     out.flush()
 
-# %% ../../nbs/bench/04_speed.ipynb #b49d36c5
-def large_speed(folder:Path,                       # where the files may lie: 4 bytes per number, removed at the end
-                sizes:tuple=(1_000_000, 5_000_000), d:int=128    # rows, dimensions
-               )->list[dict]:                      # one row per size; `times` as long as the first
+def large_speed(
+    folder:Path,                          # where the files may lie: 4 bytes per number, removed at the end
+    sizes:tuple=(1_000_000, 5_000_000),   # rows
+    d:int=128                             # dimensions
+)->list[dict]:                            # one row per size; `times` as long as the first
     "Fit memory maps of growing size"
     rows = []
     for n in sizes:
         file = Path(folder)/f'rows-{n}.npy'
         try:
             _write_rows(file, n, d)
-            rows.append(dict(what=f'{n:,} × {d}', **_apart(_PROGRAM, file, 10)))
+            rows.append(dict(what=f'{n:,} × {d}', **run_apart('scp_nb.bench.speed:_time_file', file, 10)))
         finally: file.unlink(missing_ok=True)
         rows[-1]['times'] = rows[-1]['seconds']/rows[0]['seconds']
     return rows
@@ -330,12 +295,14 @@ def many_clusters(n:int=50_000,    # rows
                   d:int=512        # dimensions
                  )->list[dict]:    # one row: seconds, and memory at the highest
     "Fit many clusters in a process of its own"
-    with _saved(clip_like(n, k, d)[0]) as file:
-        return [dict(what=f'{n:,} × {d}, k = {k:,}', n=n, k=k, **_apart(_PROGRAM, file, k))]
+    found = run_apart('scp_nb.bench.speed:_time_file', clip_like(n, k, d)[0], k)
+    return [dict(what=f'{n:,} × {d}, k = {k:,}', n=n, k=k, **found)]
 
 # %% ../../nbs/bench/04_speed.ipynb #d5f81b8b
-def gpu_speed(n:int=50_000, d:int=512, heads:int=16      # rows, dimensions, searching heads
-             )->list[dict]:                              # one row; empty without CUDA
+def gpu_speed(n:int=50_000,    # rows
+              d:int=512,       # dimensions
+              heads:int=16     # searching heads
+             )->list[dict]:    # one row; empty without CUDA
     "Time `fit_head` on the GPU and see what it spends its time on"
     if not torch.cuda.is_available(): return []
     X = torch.randn(n, d, generator=torch.Generator().manual_seed(0)).numpy()
@@ -343,61 +310,55 @@ def gpu_speed(n:int=50_000, d:int=512, heads:int=16      # rows, dimensions, sea
     start = time.perf_counter()
     clusters = fit_head(X, 10, n_heads=heads, device='cuda')
     torch.cuda.synchronize()
-    return [dict(what=f'fit_head on {torch.cuda.get_device_name()}', seconds=time.perf_counter()-start, rows=len(clusters))]
-
-# %% ../../nbs/bench/04_speed.ipynb #70099b1f
-_TITLES = dict(training='Training steps: `share` of the speed of float32 products of the same shapes; automatic differentiation takes '
-                        '`by_autograd` times as long; the products alone take `bfloat16_products` times as long in bfloat16',
-               neighbors='The 15 nearest neighbours of all rows: `times` as long as `knn`', gpu='On a GPU',
-               busy='Two threads on two cores: `times` as long when another process holds one of them',
-               large='Memory maps: `times` as long as the first',
-               umap='A whole fit: `ratio` of seconds, `fit_head` over UMAP + k-means; below 1, `fit_head` is faster',
-               many='Many clusters')
-
-# %% ../../nbs/bench/04_speed.ipynb #e64c274b
-_NEEDS = dict(gpu='CUDA', umap='umap-learn')
-
-def _table(rows):
-    "Rows as Markdown"
-    def show(v): return f'{v:,.3g}' if isinstance(v, float) else '' if v is None else str(v)
-    return markdown_table(pd.DataFrame([{c:show(v) for c,v in r.items()} for r in rows]))
-
-def _write_speed(out, found, made_with):
-    "Write `speed.json`, a line per row, and `speed.md` to the directory `out`"
-    parts = [f'"{p}": [\n'+',\n'.join(map(json.dumps, rows))+']' for p,rows in found.items()]
-    replace_file(out/'speed.json', '{'+',\n'.join([f'"versions": {json.dumps(made_with)}', *parts])+'}\n')
-    tables = [f'{_TITLES[p]}\n\n{_table(rows)}' for p,rows in found.items() if rows]
-    replace_file(out/'speed.md', '\n'.join(tables))
+    return [dict(what=f'fit_head on {torch.cuda.get_device_name()}', seconds=time.perf_counter()-start,
+                 rows=len(clusters))]
 
 # %% ../../nbs/bench/04_speed.ipynb #238afa9e
-def bench_speed(out:Path,                # directory for `speed.json` and `speed.md`; must exist
-                X:np.ndarray|None=None,  # features to fit beside UMAP; None makes `clip_like` ones of several sizes
-                k:int=10,                # clusters in them
-                say=print,               # called with a line after each row
-                n:int=50_000,            # rows for the neighbours
-                sizes:tuple=(1_000_000, 5_000_000),   # rows of the memory maps
-                beside:tuple=_BESIDE,    # pairs of rows and clusters to fit beside UMAP
-                busy:tuple=_CALLS,       # what to call beside a busy process, rows, clusters
-                many:tuple=(50_000, 1_000),   # rows, and how many clusters
-                only:list|None=None      # parts to measure; `out` keeps what it holds of others; None measures all
-               )->dict:                  # part -> rows
+_TITLES = dict(
+    training='Training steps: `share` of the speed of float32 products of the same shapes; automatic '
+             'differentiation takes `by_autograd` times as long; the products alone take '
+             '`bfloat16_products` times as long in bfloat16',
+    neighbors='The 15 nearest neighbours of all rows: `times` as long as `knn`',
+    gpu='On a GPU',
+    busy='Two threads on two cores: `times` as long when another process holds one of them',
+    large='Memory maps: `times` as long as the first',
+    umap='A whole fit: `ratio` of seconds, `fit_head` over UMAP + k-means; below 1, `fit_head` is faster',
+    many='Many clusters')
+_NEEDS = dict(gpu='CUDA', umap='umap-learn')
+
+def _speed_tables(found):
+    "Title and table of each part, as Markdown"
+    def text(v): return f'{v:,.3g}' if isinstance(v, float) else v
+    return '\n'.join(f'{_TITLES[p]}\n\n{markdown_table([{c: text(v) for c,v in r.items()} for r in rows])}'
+                     for p,rows in found.items() if rows)
+
+def bench_speed(out:Path,              # directory for `speed.json` and `speed.md`; must exist
+                say=print,             # called with a line after each row
+                sets:list|None=None,   # one name as in `load_set`, to fit beside UMAP; None: `clip_like` rows
+                n:int=50_000,          # rows for the neighbours
+                sizes:tuple=(1_000_000, 5_000_000),  # rows of the memory maps
+                beside:tuple=_BESIDE,  # pairs of rows and clusters to fit beside UMAP
+                busy:tuple=_CALLS,     # what to call beside a busy process, rows, clusters
+                many:tuple=(50_000, 1_000),  # rows, and how many clusters
+                only:list|None=None    # parts to measure; `out` keeps what it holds of others; None: all
+               )->dict:                # part -> rows
     "Measure all of this, cheap parts first, and write each row down at once"
     out = Path(out)
+    X,y = load_set(sets[0]) if sets else (None, ())
     parts = dict(training=training_speed, neighbors=lambda: neighbor_speed(n), gpu=gpu_speed,
                  busy=lambda: beside_busy(busy), large=lambda: large_speed(out, sizes),
-                 umap=lambda: beside_umap(beside, X=X, k=k), many=lambda: many_clusters(*many))
-    if wrong := set(only or ())-set(parts):
-        raise ValueError(f'no part {wrong.pop()!r}. There are: {"; ".join(parts)}.')
-    file = out/'speed.json'
-    found = json.loads(file.read_text(encoding='utf-8')) if only and file.is_file() else {}
+                 umap=lambda: beside_umap(beside, X=X, k=len(set(y))), many=lambda: many_clusters(*many))
+    check_names(only, parts, 'part')
+    found = read_results(out/'speed.json') if only else {}
     made_with = found.pop('versions', {})
+    def write(): write_results(out, 'speed', dict(versions=made_with, **found), _speed_tables(found))
     for name in only or parts:
         found[name],made_with[name] = [],dict(versions(), cores=os.cpu_count())
         for r in parts[name]():
             found[name].append(r)
             numbers = '  '.join(f'{c} {v:.3g}' for c,v in r.items() if isinstance(v, float))
             say(f'{name:10s}{r["what"]:51s}{numbers}')
-            _write_speed(out, found, made_with)
+            write()
         if not found[name] and name in _NEEDS: say(f'{name:10s}left out: {_NEEDS[name]} is not here')
-        _write_speed(out, found, made_with)
+        write()
     return found

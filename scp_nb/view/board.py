@@ -1,4 +1,4 @@
-"""What a live view shows, as pieces of HTML: a sample of the images on a map, sizes, and pictures of chosen clusters
+"""What a live view shows, as pieces of HTML: images on a map, sizes, and pictures of chosen clusters
 
 Docs: https://scp-nb.github.io/scp_nb/view/board.html.md"""
 
@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np, torch
 from fastcore.basics import patch
 from scipy.optimize import linear_sum_assignment
-from ..features import Features, as_features
+from ..features import Features, as_features, unit_rows
 from ..cluster.clusters import Clusters
 from ..evaluate import format_score
 from .pick import Pick, Thumbnails, pick_images
@@ -25,18 +25,20 @@ from .panels import SoftMap, Stamps, curve_svg, gallery_html, map_svg, sizes_svg
 class Board:
     "Show a sample of images as pieces of HTML"
     def __init__(self,
-        features:Features|np.ndarray|torch.Tensor,   # what is clustered, `[n, d]`
-        images=None,              # the images, in any form `as_images` takes; default those of the features; without, there are no pictures
-        which:list|None=None,     # clusters whose pictures to show; default the first six
-        n:int=800,                # images on the map; more cost time
-        n_images:int=10,          # pictures per cluster
+        features:Features|np.ndarray|torch.Tensor,  # what is clustered, `[n, d]`
+        images=None,                  # the images, as `as_images` takes them; None: those of the features
+        which:list|None=None,         # clusters whose pictures to show; None: the first six
+        n:int=800,                    # images on the map; more cost time
+        n_images:int=10,              # pictures per cluster
         points:MapPoints|None=None,   # fixed places from `map_points` instead of a map that moves
-        clock=time.perf_counter   # gives the time in seconds
+        clock=time.perf_counter       # gives the time in seconds
     ):
-        self.features,self.which,self.n,self.n_images,self.points = as_features(features),which,n,n_images,points
+        self.features,self.stamps = as_features(features),None
+        self.which,self.n,self.n_images,self.points = which,n,n_images,points
         images = self.features.images if images is None else images
-        thumbs = None if images is None else Thumbnails(SimpleNamespace(names=self.features.names), images, 64)
-        self.stamps = thumbs and Stamps(thumbs, 48, clock)
+        if images is not None:
+            named = SimpleNamespace(names=self.features.names)
+            self.stamps = Stamps(Thumbnails(named, images, 64), 48, clock)
         self.html,self.lock,self.clusters = {},threading.RLock(),None
         self._choose(np.arange(len(self.features)))
         self._begin(0)
@@ -50,15 +52,16 @@ def _choose(self:Board, among):
     at = np.sort(np.random.default_rng(0).choice(len(among), min(self.n, len(among)), replace=False))
     if self.points is not None: at = np.flatnonzero(np.isin(among, self.points.rows))
     self.among,self.at,self.rows = among,at,among[at]
-    X = torch.nn.functional.normalize(torch.from_numpy(np.asarray(self.features.X[self.rows], np.float32)), dim=1)
+    X = unit_rows(torch.from_numpy(np.asarray(self.features.X[self.rows], np.float32)))
     X = X-X.mean(0)
     P = (X@torch.linalg.eigh(X.T@X)[1][:,-2:]).numpy()[:,::-1]
-    self.plane = np.pad(P, ((0,0), (0, 2-P.shape[1])))
+    self.plane = np.pad(P, ((0,0), (0, 2-P.shape[1])))         # of features of width 1
 
 @patch
 def _begin(self:Board, k):
     "An empty board for `k` clusters"
-    self.k,self.probs,self.pictured,self.layout = k,None,-math.inf,SoftMap(self.plane, k) if k else None
+    self.k,self.probs,self.pictured = k,None,-math.inf
+    self.layout = SoftMap(self.plane, k) if k else None
     self.chosen = set(range(min(k, 6))) if self.which is None else {int(c) for c in self.which if -1<=c<k}
 
 @patch
@@ -70,12 +73,14 @@ def _put(self:Board, name, text):
 
 # %% ../../nbs/view/05_board.ipynb #67948df2
 @patch
-def _labels(self:Board): return self.probs.argmax(1) if self.clusters is None else self.clusters.labels[self.rows]
+def _labels(self:Board):
+    return self.probs.argmax(1) if self.clusters is None else self.clusters.labels[self.rows]
 
 @patch
 def _places(self:Board):
     "Places of the sample, and a sentence on how to read them"
-    if self.points is None: return self.layout.place(self.probs),'At a number: sure of it. Between numbers, and pale: undecided.'
+    if self.points is None:
+        return self.layout.place(self.probs),'At a number: sure of it. Between numbers, and pale: undecided.'
     xy = self.points.xy[np.searchsorted(self.points.rows, self.rows)]
     xy = xy-(xy.max(0)+xy.min(0))/2
     return 1.1*xy/max(float(np.abs(xy).max()), 1e-9),'Places are fixed; colours follow the head.'
@@ -84,15 +89,18 @@ def _places(self:Board):
 def _draw_map(self:Board):
     labels,p = self._labels(),self.probs
     xy,how = self._places()
-    surest = {int(c): np.flatnonzero(labels==c)[p[labels==c, c].argmax()] for c in np.unique(labels[labels>=0])}
-    faces = {c: self.stamps(int(self.rows[i])) for c,i in surest.items()} if self.stamps and self.k<=20 else {}
+    faces = {}
+    for c in np.unique(labels[labels>=0]) if self.stamps and self.k<=20 else ():
+        surest = np.flatnonzero(labels==c)[p[labels==c, c].argmax()]
+        faces[int(c)] = self.stamps(int(self.rows[surest]))
     m,n = len(self.rows),len(self.features)
     title = f'{m:,} of {n:,} images' if m<n else f'all {n:,} images'
-    self._put('map', f'<div class="scpl-h">{title}</div>{map_svg(xy, labels, p.max(1), self.k, faces)}<div class="scpl-cap">{how}</div>')
+    self._put('map', f'<div class="scpl-h">{title}</div>{map_svg(xy, labels, p.max(1), self.k, faces)}'
+                     f'<div class="scpl-cap">{how}</div>')
 
-# %% ../../nbs/view/05_board.ipynb #3e36bcce
+# %% ../../nbs/view/05_board.ipynb #3723709a
 @patch
-def _current(self:Board, c, m):
+def _pick_now(self:Board, c, m):
     "A `Pick` of `m` images for cluster `c`"
     if self.clusters is not None: return pick_images(self.clusters, m, which=[c])[0]
     mine = np.flatnonzero(self._labels()==c)
@@ -105,7 +113,7 @@ def _draw_cards(self:Board):
     "Pictures of the chosen clusters; whether all of them could be read in time"
     cards,one,waiting = [],len(self.chosen)==1,False
     for c in sorted(self.chosen, key=lambda c: (c<0, c))[:24]:
-        p = self._current(c, self.n_images*(4 if one else 1))
+        p = self._pick_now(c, self.n_images*(4 if one else 1))
         rows = [int(r) for r in (*p.central, *p.doubtful)] if self.stamps else []
         found = [self.stamps(r) for r in rows]
         waiting = waiting or None in found
@@ -113,23 +121,25 @@ def _draw_cards(self:Board):
     self._put('cards', f'<div class="scpl-grid{" scpl-one" if one else ""}">{"".join(cards)}</div>')
     return not waiting
 
-# %% ../../nbs/view/05_board.ipynb #3723709a
-LOSS_TERMS = dict(loss='loss', confidence='confidence', balance='balance', rate='rate', parts='parts', apart='pairs apart')
+LOSS_TERMS = dict(loss='loss', confidence='confidence', balance='balance', rate='rate', parts='parts',
+                  apart='pairs apart')
 
 @patch
 def _draw_side(self:Board, terms):
     "Curves of the `terms` (name -> values), and sizes"
-    def row(name, v): return f'<div class="scpl-term"><span>{LOSS_TERMS[name]}</span>{curve_svg(v)}<b>{format_score(v[-1], 3)}</b></div>'
-    rows = ''.join(row(*t) for t in terms.items())
+    rows = ''.join(f'<div class="scpl-term"><span>{LOSS_TERMS[name]}</span>{curve_svg(v)}'
+                   f'<b>{format_score(v[-1], 3)}</b></div>' for name,v in terms.items())
     if self.clusters is not None: sizes = self.clusters.sizes
     else: sizes = np.bincount(self._labels(), minlength=self.k)*len(self.features)/len(self.rows)
     curves = f'<div><div class="scpl-h">terms of the loss</div>{rows}</div>' if rows else ''
-    self._put('side', f'<div class="scpl-side">{curves}<div><div class="scpl-h">images per cluster</div>{sizes_svg(sizes)}</div></div>')
+    self._put('side', f'<div class="scpl-side">{curves}<div><div class="scpl-h">images per cluster</div>'
+                      f'{sizes_svg(sizes)}</div></div>')
 
 # %% ../../nbs/view/05_board.ipynb #103daa3c
-def match_columns(old:np.ndarray,   # probabilities before, `[m, k]`
-                  new:np.ndarray    # of the same rows now, `[m, k]`
-                 )->np.ndarray:     # for each column of `old` the one of `new` that follows it, each used once, int `[k]`
+def match_columns(
+    old:np.ndarray,   # probabilities before, `[m, k]`
+    new:np.ndarray    # of the same rows now, `[m, k]`
+)->np.ndarray:        # for each column of `old` the one of `new` that follows it, each used once, int `[k]`
     "Match the clusters of two looks at the same rows, one to one"
     return linear_sum_assignment(-(old.T@new))[1]
 
@@ -140,7 +150,8 @@ def finish(self:Board,
 ):
     "Show clusters: they keep their places on the map and take on their numbers"
     if len(clusters)!=len(self.features):
-        raise ValueError(f'these are clusters of {len(clusters):,} images; the view is of {len(self.features):,}.')
+        raise ValueError(f'these are clusters of {len(clusters):,} images; the view is of '
+                         f'{len(self.features):,}.')
     p = clusters.probs[self.rows]
     if self.layout is None or clusters.n_clusters!=self.k:
         before,self.k,self.layout = self.chosen,clusters.n_clusters,SoftMap(self.plane, clusters.n_clusters)
@@ -149,16 +160,17 @@ def finish(self:Board,
     self.clusters,self.probs = clusters,p
     for _ in range(8): self.layout.place(p)      # they arrive
     if self.stamps: self.stamps.allow(2)
-    self._draw_map(); self._draw_cards()
+    self._draw_map()
+    self._draw_cards()
 
 # %% ../../nbs/view/05_board.ipynb #750c7851
 @patch
 def _page(self:Board):
     "All pieces as HTML"
-    h = {**dict.fromkeys(('head', 'map', 'side', 'cards'), ''), **self.html}
-    two = f'<div class="scpl-two"><div>{h["map"]}</div><div>{h["side"]}</div></div>' if h['map'] else h['side']
+    head,chart,side,cards = (self.html.get(name, '') for name in ('head', 'map', 'side', 'cards'))
+    two = f'<div class="scpl-two"><div>{chart}</div><div>{side}</div></div>' if chart else side
     gap = '<div class="scpl-gap"></div>'
-    return f'{style_sheet}<div class="scpl">{h["head"]}{gap}{two}{gap}{h["cards"]}</div>'
+    return f'{style_sheet}<div class="scpl">{head}{gap}{two}{gap}{cards}</div>'
 
 # %% ../../nbs/view/05_board.ipynb #b96de6b5
 @patch
@@ -168,8 +180,9 @@ def snapshot(self:Board,
     "Write what is to be seen now as a page that needs nothing else"
     with self.lock: body = self._page()
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    page = ('<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-            '<title>scp_nb live</title><style>:root{color-scheme:light dark}body{margin:24px auto;max-width:1040px;padding:0 16px}'
-            f'</style></head><body>{body}</body></html>')
-    Path(path).write_text(page, encoding='utf-8')
+    Path(path).write_text('<!doctype html><html lang="en"><head><meta charset="utf-8">'
+                          '<meta name="viewport" content="width=device-width"><title>scp_nb live</title>'
+                          '<style>:root{color-scheme:light dark}'
+                          'body{margin:24px auto;max-width:1040px;padding:0 16px}</style></head>'
+                          f'<body>{body}</body></html>', encoding='utf-8')
     return Path(path)

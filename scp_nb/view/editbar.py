@@ -23,33 +23,34 @@ class EditBar:
         changed,               # called with the new `Clusters` after every edit
         features=None          # what was clustered, for splitting; None: that of the clusters
     ):
-        self.clusters,self.chosen,self.changed,self.features,self.before = clusters,chosen,changed,features,[]
+        self.clusters,self.features,self.before = clusters,features,[]
+        self.chosen,self.changed = chosen,changed
         def button(text, do, tip):
             b = W.Button(description=text, tooltip=tip, layout=W.Layout(width='auto'))
-            b.on_click(lambda _: self._try(do))
+            b.on_click(lambda _: self._apply(do))
             return b
         self.merge = button('Merge', self._merge, 'make one of two chosen clusters')
         self.split = button('Split', self._split, 'make two of one chosen cluster')
         self.name = W.Text(placeholder='a name', layout=W.Layout(width='130px'))
         self.rename = button('Rename', self._rename, 'give the chosen cluster this name')
         self.below = W.BoundedFloatText(.5, min=0, max=1, step=.05, layout=W.Layout(width='66px'))
-        self.aside = button('Set aside', self._aside, 'mark images of the chosen clusters under this confidence as outliers')
+        self.aside = button('Set aside', self._set_aside,
+                            'mark images of the chosen clusters under this confidence as outliers')
         self.undo = button('Undo', self._undo, 'take the last edit back')
         self.says = W.HTML(layout=W.Layout(margin='0 0 0 8px'))
-        self.box = W.Box([self.merge, self.split, self.name, self.rename, self.below, self.aside, self.undo, self.says],
-                         layout=W.Layout(flex_flow='row wrap', align_items='center'))
+        self.box = W.Box([self.merge, self.split, self.name, self.rename, self.below, self.aside, self.undo,
+                          self.says], layout=W.Layout(flex_flow='row wrap', align_items='center'))
         self._update()
 
-
+    def _update(self, text=''):
+        "Say what was done"
+        self.undo.disabled = not self.before
+        self.says.value = f'<span style="opacity:.75">{html.escape(text)}</span>'
 
 # %% ../../nbs/view/04_editbar.ipynb #ee5a1a32
 @patch
-def _update(self:EditBar, text=''):
-    self.undo.disabled = not self.before
-    self.says.value = f'<span style="opacity:.75">{html.escape(text)}</span>'
-
-@patch
-def _try(self:EditBar, do):
+def _apply(self:EditBar, do):
+    "Make an edit, or say why it cannot be made"
     try: new,text = do()
     except ValueError as e: return self._update(str(e))
     if do!=self._undo: self.before.append(self.clusters)
@@ -57,15 +58,14 @@ def _try(self:EditBar, do):
     self.changed(new)
     self._update(text)
 
-# %% ../../nbs/view/04_editbar.ipynb #b63e9aac
 @patch
 def _pick(self:EditBar, n, verb):
     "The chosen clusters, which have to be `n`"
-    c = sorted(c for c in self.chosen() if c>=0)
-    if len(c)!=n: raise ValueError(f'Choose {"one cluster" if n==1 else "two clusters"} to {verb}; {len(c)} are chosen.')
-    return c
+    chosen = sorted(c for c in self.chosen() if c>=0)
+    if len(chosen)==n: return chosen
+    wanted = 'one cluster' if n==1 else 'two clusters'
+    raise ValueError(f'Choose {wanted} to {verb}; {len(chosen)} are chosen.')
 
-# %% ../../nbs/view/04_editbar.ipynb #6c584dd7
 @patch
 def _merge(self:EditBar):
     a,b = self._pick(2, 'merge')
@@ -74,24 +74,23 @@ def _merge(self:EditBar):
 @patch
 def _split(self:EditBar):
     c, = self._pick(1, 'split')
-    return self.clusters.split(c, self.features),f'Split {c}; its smaller half is cluster {self.clusters.n_clusters}.'
+    new = self.clusters.split(c, self.features)
+    return new,f'Split {c}; its smaller half is cluster {self.clusters.n_clusters}.'
 
 @patch
 def _rename(self:EditBar):
     c, = self._pick(1, 'name')
     name = self.name.value.strip()
-    return self.clusters.rename(c, name),f'Cluster {c} is {name}.' if name else f'Cluster {c} has no name now.'
+    return self.clusters.rename(c, name),f'Cluster {c} ' + (f'is {name}.' if name else 'has no name now.')
 
-# %% ../../nbs/view/04_editbar.ipynb #5dc93bd2
 @patch
-def _aside(self:EditBar):
-    rows = np.isin(self.clusters.labels, [c for c in self.chosen() if c>=0]) & (self.clusters.confidence<self.below.value)
-    if self.below.value==1: rows |= np.isin(self.clusters.labels, [c for c in self.chosen() if c>=0])
+def _set_aside(self:EditBar):
+    rows,limit = np.isin(self.clusters.labels, [c for c in self.chosen() if c>=0]),self.below.value
+    if limit<1: rows &= self.clusters.confidence<limit            # 1 takes those that are quite sure, too
     n = int(rows.sum())
-    if not n: raise ValueError(f'No image of the chosen clusters has a confidence under {self.below.value:g}.')
+    if not n: raise ValueError(f'No image of the chosen clusters has a confidence under {limit:g}.')
     return self.clusters.set_aside(rows),f'Set {n:,} image{"s"*(n>1)} aside.'
 
-# %% ../../nbs/view/04_editbar.ipynb #a172d415
 @patch
 def _undo(self:EditBar):
     if not self.before: raise ValueError('Nothing to take back.')

@@ -17,19 +17,23 @@ from fastcore.basics import patch
 class Budget:
     "Tell when to draw, so that drawing takes a small share of the time"
     def __init__(self,
-        every:float=.2,            # seconds between two drawings, at least
-        share:float=.03,           # of all time since `begin` that drawings may take; pauses count for neither
-        clock=time.perf_counter    # gives the time in seconds
+        every:float=.2,           # seconds between two drawings, at least
+        share:float=.03,          # of all time since `begin` that drawings may take; pauses count for neither
+        clock=time.perf_counter   # gives the time in seconds
     ):
         self.every,self.most,self.clock = every,share,clock
         self.begin()
 
     def begin(self):
         "Start to count"
-        self.start,self.last,self.spent,self.cost,self.idle,self.drawn = self.clock(),-math.inf,0.,0.,0.,0
+        self.start,self.last = self.clock(),-math.inf
+        self.spent = self.cost = self.idle = 0.
+        self.drawn = 0
 
-    elapsed = property(lambda self: self.clock()-self.start-self.idle, doc='Seconds since `begin`, without pauses')
-    share = property(lambda self: self.spent/max(self.elapsed, 1e-9), doc='Share of the time that drawing took')
+    elapsed = property(lambda self: self.clock()-self.start-self.idle,
+                       doc='Seconds since `begin`, without pauses')
+    share = property(lambda self: self.spent/max(self.elapsed, 1e-9),
+                     doc='Share of the time that drawing took')
 
     def due(self)->bool:    # whether to draw now
         "Is it time for another one?"
@@ -49,9 +53,9 @@ def drawing(self:Budget):
 
 # %% ../../nbs/view/03_follow.ipynb #33f05e3e
 @torch.no_grad()
-def look_at_rows(run,                # what callbacks see of a fit
-                 rows:torch.Tensor   # row numbers, int64 `[m]`
-                )->tuple|None:       # 'probs' or 'codes', and float `[m, ...]`; None if the fit offers no look
+def look_at_rows(run,               # what callbacks see of a fit
+                 rows:torch.Tensor  # row numbers, int64 `[m]`
+                )->tuple|None:      # 'probs' or 'codes', and float `[m, ...]`; None if the fit offers no look
     "Ask what the head says about some rows now"
     look = getattr(run, 'look', None)
     return None if look is None else look(rows)

@@ -1,4 +1,4 @@
-"""The pieces of the live view, each a function from numbers to a picture: a map of assignments, sizes, curves, galleries
+"""The pieces of the live view, each a function from numbers to a picture: map, sizes, curves, galleries
 
 Docs: https://scp-nb.github.io/scp_nb/view/panels.html.md"""
 
@@ -8,12 +8,12 @@ Docs: https://scp-nb.github.io/scp_nb/view/panels.html.md"""
 __all__ = ['style_sheet', 'SoftMap', 'ink', 'map_svg', 'sizes_svg', 'curve_svg', 'Stamps', 'gallery_html']
 
 # %% ../../nbs/view/02_panels.ipynb #2e46b617
-import base64, html, io, math
+import base64, html, io, itertools, math
+from importlib.resources import files
 import numpy as np
 from fastcore.basics import patch
 from PIL import Image
 from scipy.optimize import linear_sum_assignment
-from ..evaluate import format_score
 from .pick import Thumbnails, cluster_style, tile
 from .pictures import MapPoints, number_places
 
@@ -26,11 +26,11 @@ def _seeds(k):
 
 # %% ../../nbs/view/02_panels.ipynb #da988c11
 class SoftMap:
-    "Place images by their probabilities: sure ones around the seed of their cluster, undecided ones between seeds"
+    "Place images by their probabilities: sure ones around a seed, undecided ones between seeds"
     def __init__(self,
-        plane:np.ndarray,       # first two principal components of the images, float `[m, 2]`
-        k:int,                  # clusters
-        hold:float=.3           # how strongly a cluster holds on to its seed; 0 lets clusters change places freely
+        plane:np.ndarray,  # first two principal components of the images, float `[m, 2]`
+        k:int,             # clusters
+        hold:float=.3      # how strongly a cluster holds on to its seed; 0 lets clusters change places freely
     ):
         self.plane = (plane-plane.mean(0))/np.maximum(plane.std(0), 1e-9)
         self.seeds,self.hold,self.at,self.now = _seeds(k),hold,None,np.zeros((k,2))
@@ -64,7 +64,7 @@ def place(self:SoftMap,
     radius = 1.15*np.sqrt(share[labels])[:,None]
     return probs@self.now + radius*np.tanh(.9*reach)*off/reach
 
-# %% ../../nbs/view/02_panels.ipynb #f2648e38
+# %% ../../nbs/view/02_panels.ipynb #13e29ed6
 _SVG = '<svg xmlns="http://www.w3.org/2000/svg"'
 _W,_H = 4400,3300                                     # the map's own units
 _SURE = (0, .5), (.5, .8), (.8, 1.01)                 # confidence of pale, middling and full dots
@@ -76,26 +76,26 @@ def _marks(xy, cluster, size):
     if style.marker=='o':
         d = ''.join(f'M{x} {y}h0' for x,y in xy.tolist())
         return f'<path d="{d}" stroke="{style.colour}" stroke-width="{size}" stroke-linecap="round"/>'
-    at = ''.join(f'<path d="{style.path}" transform="translate({x} {y})scale({size/9.5:.1f})"/>' for x,y in xy.tolist())
+    at = ''.join(f'<path d="{style.path}" transform="translate({x} {y})scale({size/9.5:.1f})"/>'
+                 for x,y in xy.tolist())
     return f'<g fill="{style.colour}" stroke="none">{at}</g>'
 
-# %% ../../nbs/view/02_panels.ipynb #f071cf93
 def _tag(x, y, cluster, k, picture=None):
     "A cluster's number on a plate of its colour, beside a picture if there is one"
     colour,text = cluster_style(cluster).colour,str(cluster)
     h = 165 if k<=40 else 95
     w = max(h, h*.28+len(text)*h*.58)
-    x,y = min(max(x, 300), _W-300),min(max(y, 300), _H-300)
-    out = ''
+    x,y,out = min(max(x, 300), _W-300),min(max(y, 300), _H-300),''
     if picture:
         s,crisp = 260,'pixelated' if 'image/png' in picture[:20] else 'auto'
-        out = (f'<rect x="{x-s/2-16:.0f}" y="{y-s/2-16:.0f}" width="{s+32}" height="{s+32}" rx="46" fill="{colour}"/>'
-               f'<image href="{picture}" x="{x-s/2:.0f}" y="{y-s/2:.0f}" width="{s}" height="{s}" style="image-rendering:{crisp}"/>')
         x,y = x-s/2,y-s/2
-    return out+(f'<rect x="{x-w/2:.0f}" y="{y-h/2:.0f}" width="{w:.0f}" height="{h}" rx="{h/2:.0f}" fill="{colour}" stroke="#fff" '
-                f'stroke-width="18"/><text x="{x:.0f}" y="{y+h*.25:.0f}" font-size="{h*.72:.0f}" fill="{ink(colour)}">{text}</text>')
+        out = (f'<rect x="{x-16:.0f}" y="{y-16:.0f}" width="{s+32}" height="{s+32}" rx="46" fill="{colour}"/>'
+               f'<image href="{picture}" x="{x:.0f}" y="{y:.0f}" width="{s}" height="{s}" '
+               f'style="image-rendering:{crisp}"/>')
+    return (f'{out}<rect x="{x-w/2:.0f}" y="{y-h/2:.0f}" width="{w:.0f}" height="{h}" rx="{h/2:.0f}" '
+            f'fill="{colour}" stroke="#fff" stroke-width="18"/>'
+            f'<text x="{x:.0f}" y="{y+h*.25:.0f}" font-size="{h*.72:.0f}" fill="{ink(colour)}">{text}</text>')
 
-# %% ../../nbs/view/02_panels.ipynb #13e29ed6
 def ink(colour:str   # '#rrggbb'
        )->str:       # '#fff' or '#16181c', whichever reads better on it
     "Choose the colour of text on `colour`"
@@ -111,37 +111,43 @@ def map_svg(xy:np.ndarray,              # places, `[m, 2]`
             reach:float=1.12            # what is to be seen: -reach to reach, up and down
            )->str:                      # an `<svg>` element
     "Draw a map: a dot per image, a tag per cluster where there is room"
-    at = np.clip(np.stack([_W/2+xy[:,0]*_W/2.2/reach, _H/2-xy[:,1]*_H/2.2/reach], 1), 40, [_W-40, _H-40]).round().astype(int)
+    at = np.array([_W/2, _H/2])+xy*[_W, -_H]/(2.2*reach)
+    at = np.clip(at, 40, [_W-40, _H-40]).round().astype(int)
     size = 78 if len(at)<=400 else 62 if len(at)<=1000 else 46
     dots = []
     for (low,high),alpha in zip(_SURE, _ALPHA):
         some = (confidence>=low) & (confidence<high)
         groups = ''.join(_marks(at[some & (labels==c)], c, size) for c in np.unique(labels[some]).tolist())
         dots.append(f'<g opacity="{alpha}">{groups}</g>')
-    tags = number_places(MapPoints(np.arange(len(at)), at.astype(float), ''), labels, gap=.05) if len(at) else {}
+    points = MapPoints(np.arange(len(at)), at.astype(float), '')
+    tags = number_places(points, labels, gap=.05) if len(at) else {}
     plates = ''.join(_tag(*map(int, p), c, k, pictures.get(c)) for c,p in tags.items())
     return (f'{_SVG} viewBox="0 0 {_W} {_H}" role="img" aria-label="map of {len(at)} images" '
-            f'font-family="system-ui,sans-serif" font-weight="700" text-anchor="middle" fill="none">{"".join(dots)}{plates}</svg>')
+            'font-family="system-ui,sans-serif" font-weight="700" text-anchor="middle" '
+            f'fill="none">{"".join(dots)}{plates}</svg>')
 
 # %% ../../nbs/view/02_panels.ipynb #4969f69c
-def sizes_svg(sizes:np.ndarray,     # images per cluster, `[k]`
-              chosen:set=frozenset()  # clusters to draw in full colour; none: all
-             )->str:                # an `<svg>` element
+def sizes_svg(sizes:np.ndarray,        # images per cluster, `[k]`
+              chosen:set=frozenset()   # clusters to draw in full colour; none: all
+             )->str:                   # an `<svg>` element
     "Draw one column per cluster, and a line at the mean"
-    k,top,W,H = len(sizes),max(float(np.max(sizes, initial=0)), 1e-9),1000,460
+    W,H,k = 1000,460,len(sizes)
+    top = max(float(np.max(sizes, initial=0)), 1e-9)
     step = W/max(k, 1)
     w,out = step*(.78 if k<=60 else .9),[]
     for c,s in enumerate(np.asarray(sizes).tolist()):
         h,x = max(3, 365*s/top),step*(c+.5)
         fade = ' opacity=".35"' if chosen and c not in chosen else ''
-        out.append(f'<rect x="{x-w/2:.1f}" y="{410-h:.1f}" width="{w:.1f}" height="{h:.1f}" rx="{min(8, w/4):.1f}" '
-                   f'fill="{cluster_style(c).colour}"{fade}/>')
+        out.append(f'<rect x="{x-w/2:.1f}" y="{410-h:.1f}" width="{w:.1f}" height="{h:.1f}" '
+                   f'rx="{min(8, w/4):.1f}" fill="{cluster_style(c).colour}"{fade}/>')
         if k<=16: out.append(f'<text x="{x:.1f}" y="{400-h:.1f}" opacity=".75">{s:,.0f}</text>')
         if k<=40 or c%20==0: out.append(f'<text x="{x:.1f}" y="446" opacity=".75">{c}</text>')
     mean = 410-365*float(np.mean(sizes))/top if k else 410
-    line = f'<path d="M0 {mean:.1f}H{W}" stroke="currentColor" stroke-width="2" stroke-dasharray="8 8" opacity=".4"/>'
-    return (f'{_SVG} viewBox="0 0 {W} {H}" role="img" aria-label="sizes of {k} clusters" font-size="{27 if k<=16 else 20}" '
-            f'font-family="system-ui,sans-serif" text-anchor="middle" fill="currentColor">{line}{"".join(out)}</svg>')
+    line = (f'<path d="M0 {mean:.1f}H{W}" stroke="currentColor" stroke-width="2" stroke-dasharray="8 8" '
+            'opacity=".4"/>')
+    return (f'{_SVG} viewBox="0 0 {W} {H}" role="img" aria-label="sizes of {k} clusters" '
+            f'font-size="{27 if k<=16 else 20}" font-family="system-ui,sans-serif" text-anchor="middle" '
+            f'fill="currentColor">{line}{"".join(out)}</svg>')
 
 # %% ../../nbs/view/02_panels.ipynb #faca68e8
 def curve_svg(values:list      # numbers in the order of time; the scale fits them
@@ -154,8 +160,8 @@ def curve_svg(values:list      # numbers in the order of time; the scale fits th
     y = np.clip(36-32*(v-low)/max(high-low, 1e-12), 2, 38)
     points = ' '.join(f'{x:.1f},{b:.1f}' for x,b in zip(np.linspace(2, 194, len(v)), y))
     return (f'{_SVG} viewBox="0 0 200 40" preserveAspectRatio="none">'
-            f'<polyline points="{points}" fill="none" stroke="currentColor" stroke-width="1.6" stroke-linejoin="round" opacity=".8" '
-            f'vector-effect="non-scaling-stroke"/></svg>')
+            f'<polyline points="{points}" fill="none" stroke="currentColor" stroke-width="1.6" '
+            f'stroke-linejoin="round" opacity=".8" vector-effect="non-scaling-stroke"/></svg>')
 
 # %% ../../nbs/view/02_panels.ipynb #a4148d88
 class Stamps:
@@ -164,7 +170,9 @@ class Stamps:
         thumbs:Thumbnails,     # where images come from
         px:int=48,             # width of a picture in pixels; tiny images stay as they are
         clock=None             # called without arguments for the time in seconds; None reads without a limit
-    ): self.thumbs,self.px,self.clock,self.kept,self.until,self.read = thumbs,px,clock,{},math.inf,0
+    ):
+        self.thumbs,self.px,self.clock = thumbs,px,clock
+        self.kept,self.until,self.read = {},math.inf,0
 
     missing = property(lambda self: len(self.thumbs.missing), doc='Images that could not be read')
 
@@ -181,55 +189,32 @@ class Stamps:
         if row not in self.kept:
             if self.clock and self.read and self.clock()>self.until: return None
             f,im = io.BytesIO(),self.thumbs[row]
-            png = im is not None and im.width<=32          # tiny ones as they are, to be blown up by the browser
+            # tiny ones as they are, to be blown up by the browser
+            png = im is not None and im.width<=32
             if png: im.save(f, 'PNG')
             else: Image.fromarray(tile(im, self.px)).save(f, 'JPEG', quality=80)
-            self.kept[row] = f'data:image/{"png" if png else "jpeg"};base64,{base64.b64encode(f.getvalue()).decode()}'
+            text = base64.b64encode(f.getvalue()).decode()
+            self.kept[row] = f'data:image/{"png" if png else "jpeg"};base64,{text}'
             self.read += 1
         return self.kept[row]
 
 # %% ../../nbs/view/02_panels.ipynb #63bc10a9
-def gallery_html(cluster:int,          # cluster number; -1 for outliers
-                 note:str,             # its size and confidence in words
-                 pictures:list,        # data URIs, best first; None for one that is still to come
-                 titles:list=(),       # tooltip of each
-                 caption:str|None=None # name of the cluster
-                )->str:                # a `<div>`
+def gallery_html(cluster:int,            # cluster number; -1 for outliers
+                 note:str,               # its size and confidence in words
+                 pictures:list,          # data URIs, best first; None for one that is still to come
+                 titles:list=(),         # tooltip of each
+                 caption:str|None=None   # name of the cluster
+                )->str:                  # a `<div>`
     "Show one cluster as a line of words and a strip of pictures"
-    style,name = cluster_style(cluster),html.escape(caption or '')
-    head = f'<b>{"cluster "+str(cluster) if cluster>=0 else "outliers"}</b>' + (f' <span class="scpl-name">{name}</span>' if name else '')
+    style = cluster_style(cluster)
+    name = f' <span class="scpl-name">{html.escape(caption)}</span>' if caption else ''
     strip = ''.join(f'<img src="{p}" title="{html.escape(t, quote=True)}" alt="">' if p else '<i></i>'
-                    for p,t in zip(pictures, [*titles, *['']*len(pictures)]))
-    mark = f'<svg viewBox="-6 -6 12 12" class="scpl-mark"><path d="{style.path}" fill="{style.colour}"/></svg>'
-    return (f'<div class="scpl-card"><div class="scpl-line">{mark}{head}<span class="scpl-note">{html.escape(note)}</span></div>'
+                    for p,t in itertools.zip_longest(pictures, titles, fillvalue=''))
+    return ('<div class="scpl-card"><div class="scpl-line"><svg viewBox="-6 -6 12 12" class="scpl-mark">'
+            f'<path d="{style.path}" fill="{style.colour}"/></svg>'
+            f'<b>{f"cluster {cluster}" if cluster>=0 else "outliers"}</b>{name}'
+            f'<span class="scpl-note">{html.escape(note)}</span></div>'
             f'<div class="scpl-strip">{strip}</div></div>')
 
 # %% ../../nbs/view/02_panels.ipynb #b7069336
-style_sheet = '''<style>
-.scpl{font:13px/1.45 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;color:var(--jp-ui-font-color1,inherit);max-width:1040px}
-.scpl *{box-sizing:border-box} .scpl svg{display:block;width:100%;height:auto}
-.scpl-head{display:flex;align-items:baseline;gap:10px;flex-wrap:wrap;font-variant-numeric:tabular-nums}
-.scpl-head b{font-size:17px;font-weight:650;letter-spacing:-.01em} .scpl-head span,.scpl-note,.scpl-cap{opacity:.68}
-.scpl-head .scpl-state{margin-left:auto;padding:1px 10px;border-radius:99px;font-size:12px;font-weight:600;opacity:1}
-.scpl-state{background:rgba(128,128,128,.18)}
-.scpl-running{background:#3d7fd9;color:#fff}.scpl-done{background:#2f8f4e;color:#fff}.scpl-failed{background:#c8353e;color:#fff}
-.scpl-paused,.scpl-stopping,.scpl-stopped{background:#c9a50a;color:#16181c}
-.scpl-bar{height:6px;border-radius:3px;background:rgba(128,128,128,.2);margin:8px 0 6px;overflow:hidden}
-.scpl-bar i{display:block;height:100%;border-radius:3px;background:#3d7fd9}
-.scpl-facts{display:flex;flex-wrap:wrap;gap:2px 18px;font-size:12px;opacity:.75;font-variant-numeric:tabular-nums}
-.scpl-h{font-size:11px;font-weight:650;letter-spacing:.06em;text-transform:uppercase;opacity:.6;margin:0 0 4px}
-.scpl-term{display:grid;grid-template-columns:92px 1fr 62px;gap:10px;align-items:center;font-variant-numeric:tabular-nums}
-.scpl-term svg{height:26px}.scpl-term b{text-align:right;font-weight:600}
-.scpl-side{display:flex;flex-direction:column;gap:14px}
-.scpl-cap{font-size:12px;margin-top:4px}
-.scpl-grid{margin-top:8px;display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,400px),1fr));gap:12px 26px}
-.scpl-line{display:flex;align-items:center;gap:7px;white-space:nowrap;overflow:hidden}
-.scpl-line .scpl-mark{width:13px;height:13px;flex:none}.scpl-name{overflow:hidden;text-overflow:ellipsis}
-.scpl-note{font-size:12px;margin-left:auto}
-.scpl-strip{display:grid;grid-template-columns:repeat(10,1fr);gap:4px;margin-top:5px}
-.scpl-strip img,.scpl-strip i{width:100%;aspect-ratio:1;object-fit:cover;border-radius:5px;margin:0;max-width:none}
-.scpl-strip img[src^="data:image/png"]{image-rendering:pixelated}
-.scpl-strip i{background:rgba(128,128,128,.16)}.scpl-one .scpl-strip{grid-template-columns:repeat(20,1fr)}.scpl-one{display:block}
-.scpl-two{display:flex;flex-wrap:wrap;gap:20px}.scpl-two>:first-child{flex:5 1 340px}.scpl-two>:last-child{flex:3 1 250px}
-.scpl-gap{height:14px}.scpl-error{color:#c8353e;white-space:pre-wrap}
-</style>'''
+style_sheet = f"<style>\n{files('scp_nb.view').joinpath('live.css').read_text(encoding='utf-8')}</style>"

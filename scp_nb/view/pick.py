@@ -17,23 +17,25 @@ from ..data import as_images
 from ..features import as_features
 from ..evaluate import format_score
 
-# %% ../../nbs/view/00_pick.ipynb #357906ea
-_COLOURS = ('#3d7fd9','#ef7d21','#38a35a','#d9434b','#8e63ce','#1fb5c9','#c9a50a','#e36fb4','#785a14','#a01e78',
-            '#beb4f0','#006e78','#5adc6e','#a07882','#007800','#faa0a0','#aac8a0','#6e5082','#968200','#a03232')
+# %% ../../nbs/view/00_pick.ipynb #8aaa6779
+_COLOURS = ('#3d7fd9 #ef7d21 #38a35a #d9434b #8e63ce #1fb5c9 #c9a50a #e36fb4 #785a14 #a01e78 '
+            '#beb4f0 #006e78 #5adc6e #a07882 #007800 #faa0a0 #aac8a0 #6e5082 #968200 #a03232').split()
 _SHAPES = {   # matplotlib's marker -> the same as an SVG path about the origin
-    'o': 'M-4,0a4,4 0 1 0 8,0a4,4 0 1 0 -8,0', 's': 'M-3.5-3.5h7v7h-7z', '^': 'M0-4.6L4.6,3.4H-4.6z', 'D': 'M0-4.8L4.8,0L0,4.8L-4.8,0z',
-    'v': 'M0,4.6L4.6-3.4H-4.6z', 'P': 'M-1.5-4.5h3v3h3v3h-3v3h-3v-3h-3v-3h3z',
+    'o': 'M-4,0a4,4 0 1 0 8,0a4,4 0 1 0 -8,0',
+    's': 'M-3.5-3.5h7v7h-7z',
+    '^': 'M0-4.6L4.6,3.4H-4.6z',
+    'D': 'M0-4.8L4.8,0L0,4.8L-4.8,0z',
+    'v': 'M0,4.6L4.6-3.4H-4.6z',
+    'P': 'M-1.5-4.5h3v3h3v3h-3v3h-3v-3h-3v-3h3z',
     '*': 'M0-5L1.2-1.6L4.8-1.5L1.9.6L2.9,4L0,2L-2.9,4L-1.9.6L-4.8-1.5L-1.2-1.6z',
     'X': 'M-2.5-4.6L0-2.1L2.5-4.6L4.6-2.5L2.1,0L4.6,2.5L2.5,4.6L0,2.1L-2.5,4.6L-4.6,2.5L-2.1,0L-4.6-2.5z'}
 
-# %% ../../nbs/view/00_pick.ipynb #8aaa6779
 class Style(NamedTuple):
     "How a cluster is marked in a picture"
     colour:str   # '#rrggbb', readable on white and on black
     marker:str   # matplotlib's letter for the shape
     path:str     # the same shape as an SVG path, about 9 units wide
 
-# %% ../../nbs/view/00_pick.ipynb #91df1286
 def cluster_style(cluster:int   # cluster number; -1 for outliers, which are grey crosses
                  )->Style:      # colour and shape
     "Colour and shape of a cluster, the same in every picture"
@@ -54,76 +56,82 @@ class Pick:
     @property
     def title(self)->str:   # 'cluster 3', 'cluster 3: red bicycle', or 'outliers'
         "What to call it"
-        name = self.caption if not self.caption or len(self.caption)<=40 else f'{self.caption[:39]}…'
-        return f'cluster {self.cluster}' + (f': {name}' if name else '') if self.cluster>=0 else 'outliers'
+        if self.cluster<0: return 'outliers'
+        name = self.caption or ''
+        if len(name)>40: name = f'{name[:39]}…'
+        return f'cluster {self.cluster}' + (f': {name}' if name else '')
 
     @property
     def note(self)->str:   # '182 images · confidence .93'
         "Its size and confidence in words"
         if not self.size: return 'no images'
-        return f"{self.size:,} image{'s' if self.size>1 else ''} · confidence {format_score(self.confidence, 2)}"
+        images = f"{self.size:,} image{'s' if self.size>1 else ''}"
+        return f'{images} · confidence {format_score(self.confidence, 2)}'
 
-# %% ../../nbs/view/00_pick.ipynb #16dec843
 def _by_centre(X, rows:np.ndarray)->np.ndarray:
     "`rows` of features `X` by cosine to the mean of their unit rows, highest first"
     Z = np.asarray(X[rows], np.float32)
     Z = Z/np.maximum(np.linalg.norm(Z, axis=1, keepdims=True), 1e-12)
     return rows[np.argsort(-(Z@Z.mean(0)), kind='stable')]
 
-# %% ../../nbs/view/00_pick.ipynb #d50166d1
-def _pick(clusters, cluster:int, n:int, n_doubtful:int, X)->Pick:
+# %% ../../nbs/view/00_pick.ipynb #bf2f3825
+def _pick_cluster(clusters, cluster:int, n:int, n_doubtful:int, X)->Pick:
     "Choose the images of one cluster"
     rows,conf = np.flatnonzero(np.asarray(clusters.labels)==cluster),np.asarray(clusters.confidence)
-    by_conf = rows[np.argsort(-conf[rows], kind='stable')]
-    order = by_conf if X is None or not len(rows) else _by_centre(X, rows)
+    by_confidence = rows[np.argsort(-conf[rows], kind='stable')]
+    order = by_confidence if X is None or not len(rows) else _by_centre(X, rows)
     central = order[:n-n_doubtful]
-    rest = by_conf[~np.isin(by_conf, central)]
+    rest = by_confidence[~np.isin(by_confidence, central)]
     captions = getattr(clusters, 'captions', None)
-    return Pick(cluster, len(rows), float(conf[rows].mean()) if len(rows) else float('nan'), central, rest[max(0, len(rest)-n_doubtful):],
-                captions[cluster] if captions and cluster>=0 else None)
+    return Pick(cluster, len(rows), float(conf[rows].mean()) if len(rows) else float('nan'), central,
+                rest[max(0, len(rest)-n_doubtful):], captions[cluster] if captions and cluster>=0 else None)
 
-# %% ../../nbs/view/00_pick.ipynb #bf2f3825
-def pick_images(clusters,                   # `Clusters`
-                n:int=12,                   # images per cluster, central and doubtful together
-                features=None,              # `Features` or array `[n, d]` in the same order; None takes confidence for centrality
-                n_doubtful:int|None=None,   # how many of `n` are the least certain; default a quarter
-                which:Sequence|None=None    # clusters to show, in this order (-1: outliers); default all, largest first, outliers last
-               )->list:                     # one `Pick` per cluster; small clusters show all they have, no image twice
+def pick_images(
+    clusters,                   # `Clusters`
+    n:int=12,                   # images per cluster, central and doubtful together
+    features=None,              # `Features` or array `[n, d]` in the same order; None: by confidence
+    n_doubtful:int|None=None,   # how many of `n` are the least certain; None: a quarter
+    which:Sequence|None=None    # clusters, in this order (-1: outliers); None: all, largest first
+)->list:                        # one `Pick` per cluster; no image twice
     "Choose for each cluster its most central and its least certain images"
     n_doubtful = n//4 if n_doubtful is None else n_doubtful
     if not 0<=n_doubtful<n:
-        raise ValueError(f"n={n} images with n_doubtful={n_doubtful} leaves no central image. Give an n of 1 or more, fewer doubtful.")
+        raise ValueError(f"n={n} images with n_doubtful={n_doubtful} leaves no central image. Give an n of 1 "
+                         "or more, fewer doubtful.")
     X = None if features is None else as_features(features).X
     if X is not None and len(X)!=len(clusters.labels):
         raise ValueError(f"{len(X):,} rows of features for {len(clusters.labels):,} clustered images. "
                          "Pass the features that were clustered.")
     sizes = np.asarray(clusters.sizes)
-    every = [*np.argsort(-sizes, kind='stable').tolist(), *([-1] if (np.asarray(clusters.labels)==-1).any() else [])]
-    for c in which or ():
+    if which is None:
+        which = np.argsort(-sizes, kind='stable').tolist()
+        if (np.asarray(clusters.labels)==-1).any(): which.append(-1)
+    for c in which:
         if not -1<=c<len(sizes):
-            raise ValueError(f"There is no cluster {c}. Clusters are numbered 0 to {len(sizes)-1}; -1 stands for outliers.")
-    return [_pick(clusters, int(c), n, n_doubtful, X) for c in (every if which is None else which)]
+            raise ValueError(f"There is no cluster {c}. Clusters are numbered 0 to {len(sizes)-1}; -1 stands "
+                             "for outliers.")
+    return [_pick_cluster(clusters, int(c), n, n_doubtful, X) for c in which]
 
-# %% ../../nbs/view/00_pick.ipynb #75ba81b4
+# %% ../../nbs/view/00_pick.ipynb #e0180d25
 def _image_rows(clusters, images)->Sequence:
     "For each clustered row its row in `images`: by name where names agree, else by position"
     a,b = list(clusters.names),list(images.names)
-    if a==b: return range(len(a))
     where = {name:i for i,name in enumerate(b)}
-    if len(where)==len(b) and all(name in where for name in a): return [where[name] for name in a]
+    if a!=b and len(where)==len(b) and where.keys()>=set(a): return [where[name] for name in a]
     if len(a)==len(b): return range(len(a))
     raise ValueError(f"{len(b):,} images for {len(a):,} clustered rows, and their names do not match. "
                      "Pass the images whose features were clustered.")
 
-# %% ../../nbs/view/00_pick.ipynb #e0180d25
 class Thumbnails:
     "Small square copies of the images that were clustered, each read once"
-    def __init__(self, clusters,      # `Clusters`; their names tell which image is which row
-                 images=None,         # the images, in any form that `as_images` takes; default `clusters.images`
-                 size:int=96          # width in pixels at most; smaller images are not enlarged
+    def __init__(self, clusters,   # `Clusters`; their names tell which image is which row
+                 images=None,      # the images, in any form that `as_images` takes; default `clusters.images`
+                 size:int=96       # width in pixels at most; smaller images are not enlarged
                 ):
         images = getattr(clusters, 'images', None) if images is None else images
-        if images is None: raise ValueError("These clusters do not know their images. Pass images=: a folder, an array, or Images.")
+        if images is None:
+            raise ValueError("These clusters do not know their images. Pass images=: a folder, an array, or "
+                             "Images.")
         self.images = as_images(images)
         self.rows,self.size,self.kept,self.missing = _image_rows(clusters, self.images),size,{},{}
 
@@ -152,7 +160,8 @@ def tile(im:Image.Image|None,   # a thumbnail, or None for one that is missing
     "A square of exactly `px`: tiny images in crisp blocks, missing ones grey with a cross"
     if im is None:
         im = Image.new('RGB', (px,px), '#e4e5e8')
-        ImageDraw.Draw(im).line([(px*.4,px*.4),(px*.6,px*.6),(px*.5,px*.5),(px*.6,px*.4),(px*.4,px*.6)], fill='#9aa0a8', width=2)
+        ImageDraw.Draw(im).line([(px*.4,px*.4),(px*.6,px*.6),(px*.5,px*.5),(px*.6,px*.4),(px*.4,px*.6)],
+                                fill='#9aa0a8', width=2)
     elif im.size!=(px,px):
         im = im.resize((px,px), Image.Resampling.NEAREST if 2*im.width<=px else Image.Resampling.LANCZOS)
     return np.asarray(im.convert('RGB'))

@@ -23,10 +23,10 @@ from ..features import as_features
 from ..evaluate import CellFigure, axes_or_new
 from .pick import Pick, Thumbnails, cluster_style, pick_images, tile
 
-# %% ../../nbs/view/01_pictures.ipynb #22b7e2ed
-_GAP,_SPLIT,_HEAD,_TOP = 4,22,26,24   # pixels: between tiles, before the doubtful ones, a row's title, the line above the first row
-
 # %% ../../nbs/view/01_pictures.ipynb #f6269293
+# pixels: between tiles, before the doubtful ones, a row's title, the line above the first row
+_GAP,_SPLIT,_HEAD,_TOP = 4,22,26,24
+
 def _place_row(canvas:np.ndarray, pick:Pick, thumbs:Thumbnails, y:int, n_central:int, px:int)->None:
     "Put the tiles of one cluster into the canvas, their top at `y`"
     for part,first,shift in ((pick.central, 0, 0), (pick.doubtful, n_central, _SPLIT-_GAP)):
@@ -34,12 +34,12 @@ def _place_row(canvas:np.ndarray, pick:Pick, thumbs:Thumbnails, y:int, n_central
             x = (first+j)*(px+_GAP)+shift
             canvas[y:y+px, x:x+px] = tile(thumbs[row], px)
 
-# %% ../../nbs/view/01_pictures.ipynb #cbd70eb3
+# %% ../../nbs/view/01_pictures.ipynb #f726086e
 def _gallery(thumbs:Thumbnails, picks:list, n:int, n_doubtful:int, px:int, more:int)->Figure:
     "Draw picks as rows of tiles, one canvas pixel per figure pixel"
     heights = [_HEAD+(px+14 if p.size else 0) for p in picks]
-    H,W = _TOP+sum(heights)+24,n*(px+_GAP)-_GAP+(_SPLIT-_GAP if n_doubtful else 0)
-    W = max(W, 330)
+    H = _TOP+sum(heights)+24
+    W = max(330, n*(px+_GAP)-_GAP+(_SPLIT-_GAP if n_doubtful else 0))
     canvas,tops = np.full((H,W,3), 255, np.uint8),_TOP+np.cumsum([0,*heights[:-1]])
     for p,y in zip(picks, tops): _place_row(canvas, p, thumbs, y+_HEAD, n-n_doubtful, px)
     fig = CellFigure(figsize=((W+24)/150, H/150), dpi=150, facecolor='w')
@@ -49,26 +49,30 @@ def _gallery(thumbs:Thumbnails, picks:list, n:int, n_doubtful:int, px:int, more:
     for p,y in zip(picks, tops):
         style = cluster_style(p.cluster)
         ax.plot(5, y+13, style.marker, c=style.colour, ms=4.5, clip_on=False)
-        title = ax.text(17, y+13, p.title.replace('$', r'\$'), fontsize=7.5, fontweight='bold', color='#1c1e21', va='center_baseline')
-        ax.annotate(p.note, (1, .5), xycoords=title, xytext=(5, 0), textcoords='offset points', fontsize=7.5, color='#5f656e', va='center')
-    note = dict(fontsize=6.5, color='#5f656e', va='center_baseline')
-    if n_doubtful and any(len(p.doubtful) for p in picks): ax.text(W, 11, 'least certain', ha='right', **note)
-    ax.text(0, 11, 'most central first', **note)
-    gone = f"{len(thumbs.missing)} image{'s' if len(thumbs.missing)>1 else ''} could not be read (grey)" if thumbs.missing else ''
-    foot = ' · '.join(filter(None, [f"and {more} more cluster{'s' if more>1 else ''}: choose with which=[...]" if more>0 else '', gone]))
-    ax.text(0, H-11, foot, **note)
+        title = ax.text(17, y+13, p.title.replace('$', r'\$'), fontsize=7.5, fontweight='bold',
+                        color='#1c1e21', va='center_baseline')
+        ax.annotate(p.note, (1, .5), xycoords=title, xytext=(5, 0), textcoords='offset points', fontsize=7.5,
+                    color='#5f656e', va='center')
+    small = dict(fontsize=6.5, color='#5f656e', va='center_baseline')
+    if n_doubtful and any(len(p.doubtful) for p in picks):
+        ax.text(W, 11, 'least certain', ha='right', **small)
+    ax.text(0, 11, 'most central first', **small)
+    foot,gone = [],len(thumbs.missing)
+    if more>0: foot.append(f"and {more} more cluster{'s' if more>1 else ''}: choose with which=[...]")
+    if gone: foot.append(f"{gone} image{'s' if gone>1 else ''} could not be read (grey)")
+    ax.text(0, H-11, ' · '.join(foot), **small)
     return fig
 
-# %% ../../nbs/view/01_pictures.ipynb #f726086e
-def show_clusters(clusters,                   # `Clusters`
-                  images=None,                # the images that were clustered: anything `as_images` takes; default `clusters.images`
-                  n_images:int=12,            # images per cluster
-                  which:Sequence|None=None,   # cluster numbers to show, in this order (-1: outliers); default all, largest first
-                  features=None,              # `Features` or array `[n, d]`: central is then close to the cluster's mean; None: confident
-                  n_doubtful:int|None=None,   # how many of `n_images` are the least certain; default a quarter
-                  max_clusters:int=20,        # rows at most; the last line says how many more there are
-                  size:int=64                 # width of an image in pixels; tiny ones are blown up in crisp blocks
-                 )->Figure:                   # a matplotlib figure; `.savefig(path)` keeps it
+def show_clusters(
+    clusters,                   # `Clusters`
+    images=None,                # the images, as `as_images` takes them; None: `clusters.images`
+    n_images:int=12,            # images per cluster
+    which:Sequence|None=None,   # clusters, in this order (-1: outliers); None: all, largest first
+    features=None,              # `Features` or array `[n, d]`: central is near the mean of these
+    n_doubtful:int|None=None,   # how many of `n_images` are the least certain; None: a quarter
+    max_clusters:int=20,        # rows at most; the last line says how many more there are
+    size:int=64                 # width of an image in pixels; tiny ones become crisp blocks
+)->Figure:                      # a matplotlib figure; `.savefig(path)` keeps it
     "Draw a gallery with one row per cluster: most central images first, least certain last"
     n_doubtful = n_images//4 if n_doubtful is None else n_doubtful
     picks = pick_images(clusters, n_images, features, n_doubtful, which)
@@ -83,31 +87,30 @@ class MapPoints:
     xy:np.ndarray     # their places, float32 `[m, 2]`, without unit
     method:str        # 'tsne', 'pca', what was used
 
-# %% ../../nbs/view/01_pictures.ipynb #9ecee29b
-def _sample(n_rows:int, n:int, seed:int)->np.ndarray:
-    "At most `n` of `n_rows` rows, ascending"
-    return np.arange(n_rows) if n_rows<=n else np.sort(np.random.default_rng(seed).choice(n_rows, n, replace=False))
-
 # %% ../../nbs/view/01_pictures.ipynb #e8f09837
-def map_points(features,            # `Features` or array `[n, d]`
-               n:int=2000,          # images on the map at most; a random sample of more, 2,000 take a few seconds
-               seed:int=0,          # of the sample and the map
-               method:str='tsne'    # 'tsne' keeps neighbours together, 'pca' is instant and keeps large distances; under 5 images: 'pca'
-              )->MapPoints:         # rows and places
+def map_points(features,           # `Features` or array `[n, d]`
+               n:int=2000,         # images on the map at most; a random sample of more, 2,000 take seconds
+               seed:int=0,         # of the sample and the map
+               method:str='tsne'   # 'tsne' keeps neighbours together, 'pca' is instant and keeps distances
+              )->MapPoints:        # rows and places; of under 5 images always by 'pca'
     "Place a sample of images in the plane"
     if method not in ('tsne','pca'): raise ValueError(f"method must be 'tsne' or 'pca'; got {method!r}.")
     if n<1: raise ValueError(f"n must be 1 or more images; got {n}.")
     X = as_features(features).X
-    rows = _sample(len(X), n, seed)
+    rows = np.arange(len(X))
+    if len(X)>n: rows = np.sort(np.random.default_rng(seed).choice(len(X), n, replace=False))
     Z = np.asarray(X[rows], np.float32)
     Z = Z-Z.mean(0)
     scale = float(np.abs(Z).max())
-    if len(Z)<2 or scale<1e-12: return MapPoints(rows, np.zeros((len(Z),2), np.float32), 'pca')   # one point, or all the same
+    # one point, or all the same
+    if len(Z)<2 or scale<1e-12: return MapPoints(rows, np.zeros((len(Z),2), np.float32), 'pca')
     P = PCA(min(50, *Z.shape), random_state=seed).fit_transform(Z/scale)
     xy = np.pad(P[:,:2], ((0,0), (0,max(0, 2-P.shape[1]))))
     if method=='pca' or len(Z)<5: return MapPoints(rows, xy.astype(np.float32), 'pca')
-    tsne = TSNE(init=(xy/xy[:,0].std()*1e-4).astype(np.float32), perplexity=min(30, (len(Z)-1)/3), max_iter=500, random_state=seed)
-    with threadpool_limits(1): xy = tsne.fit_transform(P)   # so few points gain little from threads, and lose much on a busy machine
+    tsne = TSNE(init=(xy/xy[:,0].std()*1e-4).astype(np.float32), perplexity=min(30, (len(Z)-1)/3),
+                max_iter=500, random_state=seed)
+    # so few points gain little from threads, and lose much on a busy machine
+    with threadpool_limits(1): xy = tsne.fit_transform(P)
     return MapPoints(rows, xy.astype(np.float32), 'tsne')
 
 # %% ../../nbs/view/01_pictures.ipynb #3759070d
@@ -137,16 +140,20 @@ def plot_map(features,                       # `Features` or array `[n, d]`, in 
     "Draw a map of a sample of images, coloured by cluster, each cluster's number at its median"
     points = map_points(features, n, seed, method) if points is None else points
     if points.rows.max()>=len(clusters.labels):
-        raise ValueError(f"The map has more rows than the {len(clusters.labels):,} clustered images. Pass the features of these.")
+        raise ValueError(f"The map has more rows than the {len(clusters.labels):,} clustered images. Pass "
+                         "the features of these.")
     ax,labels = axes_or_new(ax, (5.5,4)),np.asarray(clusters.labels)[points.rows]
     for c in np.unique(labels):
         style = cluster_style(int(c))
-        ax.scatter(*points.xy[labels==c].T, s=7 if len(labels)>500 else 16, c=style.colour, marker=style.marker, lw=0, alpha=.85)
+        ax.scatter(*points.xy[labels==c].T, s=7 if len(labels)>500 else 16, c=style.colour,
+                   marker=style.marker, lw=0, alpha=.85)
     edge = [patheffects.withStroke(linewidth=2.5, foreground='w')]
     for c,(x,y) in number_places(points, labels).items():
-        ax.text(x, y, str(c), ha='center', va='center', fontsize=9 if clusters.n_clusters<=40 else 6, fontweight='bold', path_effects=edge)
+        ax.text(x, y, str(c), ha='center', va='center', fontsize=9 if clusters.n_clusters<=40 else 6,
+                fontweight='bold', path_effects=edge)
     name = {'tsne':'t-SNE', 'pca':'principal component'}[points.method]
-    ax.set(xlabel=f'{name} 1', ylabel=f'{name} 2', xticks=[], yticks=[], title=f'{len(labels):,} of {len(clusters.labels):,} images')
+    ax.set(xlabel=f'{name} 1', ylabel=f'{name} 2', xticks=[], yticks=[],
+           title=f'{len(labels):,} of {len(clusters.labels):,} images')
     ax.set_aspect('equal', 'datalim')
     return ax
 
@@ -157,7 +164,8 @@ def write_picture(path:Path,    # file to write; missing folders are made
                  ):
     "Write a file through a temporary neighbour; one that is not ours is replaced only with `force`"
     if path.exists() and not force and not (path.is_file() and b'scp_nb' in path.read_bytes()[:2000]):
-        raise FileExistsError(f"{path} exists and was not written by scp_nb. Give another place, or force=True to replace it.")
+        raise FileExistsError(f"{path} exists and was not written by scp_nb. Give another place, or "
+                              "force=True to replace it.")
     path.parent.mkdir(parents=True, exist_ok=True)
     fd,tmp = tempfile.mkstemp(prefix=f'.{path.name}-', dir=path.parent)
     try:

@@ -22,30 +22,32 @@ from PIL import Image
 from ..features import as_features
 from ..evaluate import Scores, format_score
 from .pick import Pick, Thumbnails, cluster_style, pick_images
-from .pictures import MapPoints, map_points, plot_map, save_png, show_clusters, number_places, write_picture
+from .pictures import (MapPoints, map_points, number_places, plot_map, save_png, show_clusters,
+                                  write_picture)
 
 # %% ../../nbs/view/06_report.ipynb #304a1dc2
-_CARDS,_THUMBS,_DOUBTFUL,_BYTES = 200,1600,24,9_000_000   # at most: cards, thumbnails on cards, doubtful images, bytes of pictures
-_LISTED = 2_000_000                                       # at most: bytes of the list of file names that the search looks in
+# at most: cards, thumbnails on cards, doubtful images, bytes of pictures, bytes of names to search in
+_CARDS,_THUMBS,_DOUBTFUL = 200,1600,24
+_BYTES,_LISTED = 9_000_000,2_000_000
 
-# %% ../../nbs/view/06_report.ipynb #198f9b29
 def _layout(n_cards:int, n_images:int)->tuple:
-    "Images per card, how many of them are doubtful, and the width of a thumbnail in pixels, for whole rows of six"
-    n,doubtful = next(((n, d) for n,d in ((21,6), (12,3)) if n<=n_images and n*n_cards<=_THUMBS), (8,2))
+    "Images per card, how many are doubtful, and the width of a thumbnail in pixels, for whole rows of six"
+    n,doubtful = 8,2
+    for more,part in ((12,3), (21,6)):
+        if more<=n_images and more*n_cards<=_THUMBS: n,doubtful = more,part
     if n_images<8: n,doubtful = n_images,n_images//4
     return n,doubtful,192 if n*n_cards+_DOUBTFUL<=700 else 128
 
 # %% ../../nbs/view/06_report.ipynb #0de7a2c1
 def _data_uri(im:Image.Image, most:int)->str:
     "`im` inside a page: PNG for tiny images, else JPEG of the best quality that fits `most` bytes"
-    f = io.BytesIO()
-    if im.width<=32: im.save(f, 'PNG', optimize=True)
-    else:
-        for quality in (85, 70, 50, 30, 10):
-            f = io.BytesIO()
-            im.convert('RGB').save(f, 'JPEG', quality=quality, optimize=True)
-            if f.tell()<=most: break
-    return f"data:image/{'png' if im.width<=32 else 'jpeg'};base64,{base64.b64encode(f.getvalue()).decode()}"
+    f,kind = io.BytesIO(),'png' if im.width<=32 else 'jpeg'
+    if kind=='png': im.save(f, 'PNG', optimize=True)
+    for quality in (85, 70, 50, 30, 10) if kind=='jpeg' else ():
+        f = io.BytesIO()
+        im.convert('RGB').save(f, 'JPEG', quality=quality, optimize=True)
+        if f.tell()<=most: break
+    return f'data:image/{kind};base64,{base64.b64encode(f.getvalue()).decode()}'
 
 # %% ../../nbs/view/06_report.ipynb #06241c47
 class _Pages:
@@ -58,16 +60,18 @@ class _Pages:
         "One thumbnail: name, tooltip, picture (None if it is missing)"
         if row not in self.done:
             im,name = self.thumbs[row],self.thumbs.name(row)
-            self.done[row] = dict(name=name, title=f'{name} · confidence {format_score(float(self.conf[row]), 2)}',
-                                  src=None if im is None else _data_uri(im, self.most), px=im is not None and im.width<=32)
+            title = f'{name} · confidence {format_score(float(self.conf[row]), 2)}'
+            self.done[row] = dict(name=name, title=title, px=im is not None and im.width<=32,
+                                  src=None if im is None else _data_uri(im, self.most))
         return self.done[row]
 
     def mark(self, c:int)->dict:
         "Anchor, number, caption, title, colour and shape of cluster `c`"
         captions = getattr(self.clusters, 'captions', None)
         label = captions[c] if captions and c>=0 else None
-        title = 'Outliers' if c<0 else f'Cluster {c}: {label}' if label else f'Cluster {c}'
-        return dict(cluster_style(c)._asdict(), anchor=f'c{c}' if c>=0 else 'outliers', number=c, label=label, title=title)
+        title = 'Outliers' if c<0 else f'Cluster {c}' + (f': {label}' if label else '')
+        return dict(cluster_style(c)._asdict(), anchor=f'c{c}' if c>=0 else 'outliers', number=c, label=label,
+                    title=title)
 
     def guess(self, c:int, p:float)->dict:
         "Cluster `c` with its probability as text and as the length of a bar"
@@ -85,16 +89,19 @@ class _Pages:
 def _card(pages:_Pages, p:Pick, largest:int)->dict:
     "One cluster: what its card and its line in the list of sizes show"
     sure = f'confidence {format_score(p.confidence, 2)}' if p.size else 'empty'
-    return dict(pages.mark(p.cluster), size=f'{p.size:,}', bar=round(100*p.size/max(largest,1), 1), note=p.note, sure=sure,
-                share=f'{p.size/pages.n:.1%} of all', meter=round(100*p.confidence, 1) if p.size else 0, near=pages.near(p.cluster),
-                hero=len(p.central)>=9, central=[pages.thumb(r) for r in p.central], doubtful=[pages.thumb(r) for r in p.doubtful])
+    return dict(pages.mark(p.cluster), size=f'{p.size:,}', bar=round(100*p.size/max(largest,1), 1),
+                note=p.note, sure=sure, share=f'{p.size/pages.n:.1%} of all',
+                meter=round(100*p.confidence, 1) if p.size else 0, near=pages.near(p.cluster),
+                hero=len(p.central)>=9, central=[pages.thumb(r) for r in p.central],
+                doubtful=[pages.thumb(r) for r in p.doubtful])
 
 def _doubtful(pages:_Pages, n:int)->list:
     "The `n` images of lowest confidence, each with its two most probable clusters"
     found = []
     for r in np.argsort(pages.conf, kind='stable')[:n]:
         p = np.asarray(pages.clusters.probs[r])
-        found.append(dict(thumb=pages.thumb(r), guesses=[pages.guess(int(c), float(p[c])) for c in np.argsort(-p, kind='stable')[:2]]))
+        best = np.argsort(-p, kind='stable')[:2].tolist()
+        found.append(dict(thumb=pages.thumb(r), guesses=[pages.guess(c, float(p[c])) for c in best]))
     return found
 
 # %% ../../nbs/view/06_report.ipynb #79c6902c
@@ -104,17 +111,19 @@ def _svg_map(points:MapPoints, pages:_Pages, width:int=1000, margin:int=24)->dic
     low,span = xy.min(0),np.ptp(xy, 0)
     scale = (width-2*margin)/max(span[0], span[1]*1.1, 1e-9)
     height = int(np.clip(span[1]*scale, 240, 920))+2*margin
-    place = lambda p: np.round((p-low-span/2)*scale+[width/2, height/2], 1).tolist()
+    def place(p): return np.round((p-low-span/2)*scale+[width/2, height/2], 1).tolist()
     where = number_places(MapPoints(points.rows, xy, points.method), labels)
     groups = []
     for c in np.unique(labels).tolist():
-        m = pages.mark(c) | dict(at=place(where[c]) if c in where else None)
-        groups.append(dict(m, points=[(*place(p), pages.thumbs.name(r)) for r,p in zip(points.rows[labels==c], xy[labels==c])]))
-    shown = f"{len(labels):,} of {pages.n:,} images" if len(labels)<pages.n else f"All {pages.n:,} images" if pages.n>1 else "The one image"
+        dots = [(*place(p), pages.thumbs.name(r)) for r,p in zip(points.rows[labels==c], xy[labels==c])]
+        groups.append(dict(pages.mark(c), at=place(where[c]) if c in where else None, points=dots))
+    shown = f'All {pages.n:,} images' if pages.n>1 else 'The one image'
+    if len(labels)<pages.n: shown = f'{len(labels):,} of {pages.n:,} images'
     how = {'tsne':'t-SNE', 'pca':'principal components'}[points.method]
-    caption = f"{shown}, placed by {how} of their features. Near means alike. Point at a mark for its name, press it for its cluster."
-    return dict(height=height, groups=groups, shown=f'{len(labels):,}', caption=caption, scale=1.0 if len(labels)>800 else 1.7,
-                font=26 if pages.clusters.n_clusters<=40 else 17)
+    caption = (f'{shown}, placed by {how} of their features. Near means alike. Point at a mark for its name, '
+               'press it for its cluster.')
+    return dict(height=height, groups=groups, shown=f'{len(labels):,}', caption=caption,
+                scale=1.0 if len(labels)>800 else 1.7, font=26 if pages.clusters.n_clusters<=40 else 17)
 
 # %% ../../nbs/view/06_report.ipynb #e259cd8d
 def _names(pages:_Pages, most:int=_LISTED)->tuple:
@@ -136,14 +145,13 @@ def _curve_table(k_estimate)->pd.DataFrame:
     curve = getattr(k_estimate, 'curve', None)
     if curve is None: return pd.DataFrame(dict(k=[], bits=[]))
     table = pd.DataFrame(curve)
-    if 'k' not in table and table.index.name=='k': table = table.reset_index()
+    if table.index.name=='k': table = table.reset_index()
     if not {'k','bits'} <= set(table):
-        raise ValueError(f"k_estimate.curve needs columns k and bits; it has {', '.join(map(str, table.columns))}. "
+        raise ValueError(f"k_estimate.curve needs columns k and bits; it has {', '.join(map(str, table))}. "
                          "Pass what estimate_k gave, or rename its columns.")
     table = table[['k','bits']].astype(float)
     return table[np.isfinite(table).all(axis=1)].sort_values('k')
 
-# %% ../../nbs/view/06_report.ipynb #14524024
 def _k_words(k_estimate, n_clusters:int)->str:
     "What the estimate says, in a sentence or two"
     span = getattr(k_estimate, 'interval', None)
@@ -151,28 +159,30 @@ def _k_words(k_estimate, n_clusters:int)->str:
     differs = '' if k_estimate.k==n_clusters else f' This report has {n_clusters:,}.'
     return f'The estimate is {k_estimate.k:,}{between}.{differs}'
 
-# %% ../../nbs/view/06_report.ipynb #2559e1ea
 def _k_curve(k_estimate, n_clusters:int)->dict|None:
     "The curve in the units of a picture of 560 × 270, with ticks, the estimate and its interval"
     if k_estimate is None: return None
     if not hasattr(k_estimate, 'k'):
-        raise TypeError(f'k_estimate must have .k, .interval and .curve; got {type(k_estimate).__name__}. Pass what estimate_k gave.')
-    table,words = _curve_table(k_estimate),_k_words(k_estimate, n_clusters)
-    if len(table)<2: return dict(words=words, line=None, estimate=f'{k_estimate.k:,}')
-    words += ' The curve is the coding length: the bits per image that it takes to write down the features, cut into k clusters.'
+        raise TypeError(f'k_estimate must have .k, .interval and .curve; got {type(k_estimate).__name__}. '
+                        'Pass what estimate_k gave.')
+    table = _curve_table(k_estimate)
+    found = dict(words=_k_words(k_estimate, n_clusters), line=None, estimate=f'{k_estimate.k:,}')
+    if len(table)<2: return found
     k,bits = table.k.to_numpy(),table.bits.to_numpy()
     wide = k[0]>0 and k[-1]>=16*k[0]                      # many octaves: equal steps are equal ratios
     scale = np.log if wide else np.asarray
+    left,width = scale(k[0]),max(scale(k[-1])-scale(k[0]), 1e-12)
     low,high = bits.min(),max(bits.max(), bits.min()+1e-9*max(1, abs(bits.min())))
-    x = lambda v: round(float(62+490*(scale(np.clip(v, k[0], k[-1]))-scale(k[0]))/max(scale(k[-1])-scale(k[0]), 1e-12)), 1)
-    y = lambda v: round(float(222-184*(v-low)/(high-low)), 1)
-    inside = lambda ticks, a, b: [t for t in ticks if a<=t<=b]
-    x_ticks = inside((LogLocator(subs=(1,2,5)) if wide else MaxNLocator(7, integer=True)).tick_values(k[0], k[-1]), k[0], k[-1])
-    y_ticks = inside(MaxNLocator(4).tick_values(low, high), low, high)
-    span = getattr(k_estimate, 'interval', None)
-    at = float(k_estimate.k)
-    return dict(words=words, line=' '.join(f'{x(a)},{y(b)}' for a,b in zip(k, bits)), estimate=f'{k_estimate.k:,}',
-                x=[(x(t), f'{t:,.0f}') for t in x_ticks], y=[(y(t), EngFormatter(sep='')(t)) for t in y_ticks],
+    def x(v): return round(float(62+490*(scale(np.clip(v, k[0], k[-1]))-left)/width), 1)
+    def y(v): return round(float(222-184*(v-low)/(high-low)), 1)
+    def ticks(locator, a, b): return [t for t in locator.tick_values(a, b) if a<=t<=b]
+    by_k = LogLocator(subs=(1,2,5)) if wide else MaxNLocator(7, integer=True)
+    span,at = getattr(k_estimate, 'interval', None),float(k_estimate.k)
+    found['words'] += (' The curve is the coding length: the bits per image that it takes to write down the '
+                       'features, cut into k clusters.')
+    return dict(found, line=' '.join(f'{x(a)},{y(b)}' for a,b in zip(k, bits)),
+                x=[(x(t), f'{t:,.0f}') for t in ticks(by_k, k[0], k[-1])],
+                y=[(y(t), EngFormatter(sep='')(t)) for t in ticks(MaxNLocator(4), low, high)],
                 span=None if span is None else (x(span[0]), max(2, x(span[1])-x(span[0]))),
                 best=(x(at), y(np.interp(at, k, bits))) if k[0]<=at<=k[-1] else None)
 
@@ -180,103 +190,117 @@ def _k_curve(k_estimate, n_clusters:int)->dict|None:
 def _facts(pages:_Pages, scores:Scores|None, curve:dict|None=None)->list:
     "The large numbers under the title"
     c,n = pages.clusters,pages.n
-    found = [('image' if n==1 else 'images', f'{n:,}'), ('cluster' if c.n_clusters==1 else 'clusters', f'{c.n_clusters:,}')]
-    if curve: found.append(('clusters estimated', curve['estimate']))
-    found += [('mean confidence', format_score(float(pages.conf.mean()), 2)),
-              ('under .50 confidence', f'{float((pages.conf<.5).mean()):.1%}')]
-    out = int((np.asarray(c.labels)<0).sum())
-    if out: found.append(('outliers', f'{out:,}'))
-    if scores is not None: found.append((f"ACC (blind {format_score(scores.blind['ACC'][0], 2)})", format_score(scores.values['ACC'], 2)))
-    return found
+    found = {'image' if n==1 else 'images': f'{n:,}',
+             'cluster' if c.n_clusters==1 else 'clusters': f'{c.n_clusters:,}'}
+    if curve: found['clusters estimated'] = curve['estimate']
+    found |= {'mean confidence': format_score(float(pages.conf.mean()), 2),
+              'under .50 confidence': f'{float((pages.conf<.5).mean()):.1%}'}
+    if n_out := int((np.asarray(c.labels)<0).sum()): found['outliers'] = f'{n_out:,}'
+    if scores is not None:
+        blind = format_score(scores.blind['ACC'][0], 2)
+        found[f'ACC (blind {blind})'] = format_score(scores.values['ACC'], 2)
+    return list(found.items())
 
-# %% ../../nbs/view/06_report.ipynb #ecdbb91b
 def _known(clusters, features)->dict:
     "What clusters and features tell of their making"
     fit,seen = dict(getattr(clusters, 'config', None) or {}),dict(getattr(features, 'meta', None) or {})
-    times = [f'{v:.1f} s for {what}' for v,what in ((seen.get('seconds'),'features'), (fit.get('seconds'),'training')) if v is not None]
-    return dict(backbone=seen.get('spec') or fit.get('backbone'), method=fit.get('method'), device=fit.get('device') or seen.get('device'),
-                seed=fit.get('seed'), time=', '.join(times) or None)
+    times = [f'{d["seconds"]:.1f} s for {what}' for d,what in ((seen, 'features'), (fit, 'training'))
+             if d.get('seconds') is not None]
+    return dict(backbone=seen.get('spec') or fit.get('backbone'), method=fit.get('method'),
+                device=fit.get('device') or seen.get('device'), seed=fit.get('seed'),
+                time=', '.join(times) or None)
 
-def _how_made(provenance:Mapping|None, known:Mapping|None=None)->list:
-    "What was said about the making, what is known of it, then date and versions; lists and nested values as text"
-    words = lambda v: ', '.join(f'{a} {b}' for a,b in v.items()) if isinstance(v, Mapping) else v
-    said = {k: words(v) for k,v in (provenance or {}).items() if v is not None}
-    skip = {*(provenance or {}), *(['time'] if 'seconds' in said else [])}
-    flat = said | {k:v for k,v in (known or {}).items() if v is not None and k not in skip}
-    flat.setdefault('made', datetime.now().astimezone().strftime('%Y-%m-%d %H:%M %Z'))
+def _how_made(provenance:Mapping|None, known:Mapping)->list:
+    "What was said about the making, what is known of it, then date and versions, as text"
+    said = dict(provenance or {})
+    if said.get('seconds') is not None: said.setdefault('time')
     packages = [f'{p} {metadata.version(p)}' for p in ('scp_nb', 'torch', 'numpy', 'scikit-learn')]
-    flat.setdefault('versions', ', '.join([f'Python {platform.python_version()}', *packages]))
-    return [(str(k).replace('_', ' '), f'{v:,.1f}' if isinstance(v, float) else str(v)) for k,v in flat.items()]
+    rest = dict(known, made=datetime.now().astimezone().strftime('%Y-%m-%d %H:%M %Z'),
+                versions=', '.join([f'Python {platform.python_version()}', *packages]))
+    def text(v):
+        if isinstance(v, Mapping): return ', '.join(f'{a} {b}' for a,b in v.items())
+        return f'{v:,.1f}' if isinstance(v, float) else str(v)
+    return [(str(k).replace('_', ' '), text(v)) for k,v in (said | {**rest, **said}).items() if v is not None]
 
 # %% ../../nbs/view/06_report.ipynb #bf8358ca
-def _again(features, head:str)->str:
+def _code_to_reuse(features, head:str)->str:
     "Lines of Python that load the head and sort new images"
     meta = getattr(features, 'meta', {})
     spec,file = str(meta.get('spec') or ''),dict(meta.get('backbone') or {}).get('checkpoint')
-    ours = spec and not spec.startswith('module:')
-    lines = ['# start Python in the folder of this report', 'from scp_nb.train import Clusters']
-    if ours: lines += ['from scp_nb.features import Features, extract_features']
-    lines += ['', f'clusters = Clusters.load({head!r})']
-    if ours: lines += [f'backbone = Features.load("features").backbone({f"checkpoint={file!r}" if file else ""})',
-                       'new = extract_features("more_photos", backbone)']
-    else: lines += ['new = ...   # features [m, d] of more images, from the same model']
-    lines += ['', 'clusters.predict(new)         # cluster of each image', 'clusters.predict_proba(new)   # how sure it is']
-    return '\n'.join(lines)
+    imports,new = '','new = ...   # features [m, d] of more images, from the same model\n'
+    if spec and not spec.startswith('module:'):
+        imports = 'from scp_nb.features import Features, extract_features\n'
+        new = (f'backbone = Features.load("features").backbone({f"checkpoint={file!r}" if file else ""})\n'
+               'new = extract_features("more_photos", backbone)\n')
+    return ('# start Python in the folder of this report\nfrom scp_nb.train import Clusters\n'
+            f'{imports}\nclusters = Clusters.load({head!r})\n{new}\n'
+            'clusters.predict(new)         # cluster of each image\n'
+            'clusters.predict_proba(new)   # how sure it is')
 
-# %% ../../nbs/view/06_report.ipynb #0f231a65
 def _lists(skipped:Mapping, missing:Mapping, most:int=200)->list:
     "Files that could not be used, with reasons, as (title, items, number left out)"
-    named = (('skipped when the images were read', skipped), ('could not be read any more for this report', missing))
-    return [(f"{len(d):,} file{'s' if len(d)>1 else ''} {what}", list(d.items())[:most], max(0, len(d)-most)) for what,d in named if d]
+    named = (('skipped when the images were read', skipped),
+             ('could not be read any more for this report', missing))
+    return [(f"{len(d):,} file{'s' if len(d)>1 else ''} {what}", list(d.items())[:most], max(0, len(d)-most))
+            for what,d in named if d]
 
 # %% ../../nbs/view/06_report.ipynb #b9a8750e
 def _static()->dict:
     "Style and script of the page, and the digest that lets this script run"
-    read = lambda name: files('scp_nb.view').joinpath(name).read_text(encoding='utf-8')
+    def read(name): return files('scp_nb.view').joinpath(name).read_text(encoding='utf-8')
     script = '\n'+read('report.js')
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return dict(style=Markup(read('report.css')), script=Markup(script), script_hash=Markup(f'sha256-{digest}'))
+    return dict(style=Markup(read('report.css')), script=Markup(script),
+                script_hash=Markup(f'sha256-{digest}'))
 
-# %% ../../nbs/view/06_report.ipynb #3bab99e1
-def _parts(pages:_Pages, picks:list, features, points:MapPoints|None, scores:Scores|None, curve:dict|None)->dict:
+def _parts(pages:_Pages, picks:list, features, points:MapPoints|None, scores:Scores|None,
+           curve:dict|None)->dict:
     "What the template shows of the clusters"
     names,left_out = _names(pages)
     largest = max(p.size for p in picks)      # the outliers may be more than any cluster
-    cards,doubtful = [_card(pages, p, largest) for p in picks[:_CARDS]],_doubtful(pages, min(_DOUBTFUL, pages.n))
-    images = pages.thumbs.images
-    skipped = {**getattr(features, 'skipped', {}), **{k:v for k,v in images.skipped.items() if k not in pages.thumbs.missing}}
-    return dict(
-        facts=_facts(pages, scores, curve), cards=cards, more=len(picks)-len(cards), doubtful=doubtful, names=Markup(names),
-        unlisted=f'Names of {pages.n-left_out:,} of {pages.n:,} images are searched; all are in assignments.csv.' if left_out else '',
-        map=None if points is None else _svg_map(points, pages), curve=curve,
-        central_means='most central images (nearest to the mean of their features)' if features is not None else 'most confident images',
-        unsure=f'{int((pages.conf<.5).sum()):,} of {pages.n:,}',
-        scores=None if scores is None else dict(rows=scores.rows(), draws=scores.draws, counts=scores._counts()),
-        lists=_lists(skipped, pages.thumbs.missing))
+    cards,missing = [_card(pages, p, largest) for p in picks[:_CARDS]],pages.thumbs.missing
+    skipped = dict(getattr(features, 'skipped', {}))
+    skipped |= {k:v for k,v in pages.thumbs.images.skipped.items() if k not in missing}
+    found = dict(facts=_facts(pages, scores, curve), cards=cards, more=len(picks)-len(cards),
+                 doubtful=_doubtful(pages, min(_DOUBTFUL, pages.n)), names=Markup(names), curve=curve,
+                 unsure=f'{int((pages.conf<.5).sum()):,} of {pages.n:,}', lists=_lists(skipped, missing),
+                 central_means='most confident images')
+    if features is not None:
+        found['central_means'] = 'most central images (nearest to the mean of their features)'
+    if left_out:
+        found['unlisted'] = (f'Names of {pages.n-left_out:,} of {pages.n:,} images are searched; all are in '
+                             'assignments.csv.')
+    if points is not None: found['map'] = _svg_map(points, pages)
+    if scores is not None:
+        found['scores'] = dict(rows=scores.rows(), draws=scores.draws, counts=scores._counts())
+    return found
 
 def _fill_template(**values)->str:
     "The page that shows `values`"
-    env = Environment(loader=PackageLoader('scp_nb', 'view'), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    env = Environment(loader=PackageLoader('scp_nb', 'view'), autoescape=True, trim_blocks=True,
+                      lstrip_blocks=True)
     return env.get_template('report.html').render(**_static(), version=metadata.version('scp_nb'), **values)
 
 # %% ../../nbs/view/06_report.ipynb #8f5699fe
-def report(clusters,                          # `Clusters`
-           images=None,                       # the images that were clustered, in any form `as_images` takes; default `clusters.images`
-           features=None,                     # `Features` or array `[n, d]` that was clustered; None: no map, central means confident
-           out:str|Path='.',                  # folder to write report.html, gallery.png and map.png into; made if needed
-           scores:Scores|None=None,           # from `evaluate`, if there are labels
-           provenance:Mapping|None=None,      # what to say of the making: command, backbone, seed, ...; shown as text, None hides a line
-           title:str|None=None,               # heading; default the name of the images' folder
-           head:str='head',                   # where the clusters are saved, for the lines that load them again
-           n_images:int=24,                   # thumbnails per cluster at most; fewer where there are many clusters
-           seed:int=0,                        # of the map
-           force:bool=False,                  # replace files of these names that were not written by scp_nb
-           k_estimate=None                    # from `estimate_k`, or anything with `.k`, `.interval` and `.curve` (columns k and bits)
-          )->Path:                            # report.html
+def report(
+    clusters,                       # `Clusters`
+    images=None,                    # the images, as `as_images` takes them; None: `clusters.images`
+    features=None,                  # `Features` or array `[n, d]`; None: no map, central means confident
+    out:str|Path='.',               # folder for report.html, gallery.png and map.png; made if needed
+    scores:Scores|None=None,        # from `evaluate`, if there are labels
+    provenance:Mapping|None=None,   # what to say of the making, shown as text; None hides a line
+    title:str|None=None,            # heading; None: the name of the images' folder
+    head:str='head',                # where the clusters are saved, for the lines that load them again
+    n_images:int=24,                # thumbnails per cluster at most; fewer where there are many clusters
+    seed:int=0,                     # of the map
+    force:bool=False,               # replace files of these names that were not written by scp_nb
+    k_estimate=None                 # from `estimate_k`, or anything with `.k`, `.interval` and `.curve`
+)->Path:                            # report.html
     "Write all there is to see as one self-contained page, and gallery and map as PNG beside it"
     curve = _k_curve(k_estimate, clusters.n_clusters)
     out,features = Path(out),None if features is None else as_features(features)
-    if images is None and getattr(clusters, 'images', None) is None: images = getattr(features, 'images', None)
+    if images is None and getattr(clusters, 'images', None) is None:
+        images = getattr(features, 'images', None)
     n_cards = min(len(clusters.sizes)+int((np.asarray(clusters.labels)<0).any()), _CARDS)
     n,n_doubtful,px = _layout(n_cards, n_images)
     thumbs = Thumbnails(clusters, images, px)
@@ -287,7 +311,8 @@ def report(clusters,                          # `Clusters`
         root = getattr(thumbs.images, 'root', None)
         title = Path(root).resolve().name if root else 'images'
     page = _fill_template(title=title, **_parts(pages, picks, features, points, scores, curve),
-                          provenance=_how_made(provenance, _known(clusters, features)), code=_again(features, head))
+                          provenance=_how_made(provenance, _known(clusters, features)),
+                          code=_code_to_reuse(features, head))
     write_picture(out/'report.html', page.encode('utf-8', 'replace'), force)
     save_png(show_clusters(clusters, thumbs, features=features), out/'gallery.png', force)
     if points is not None: save_png(plot_map(features, clusters, points=points).figure, out/'map.png', force)

@@ -34,6 +34,10 @@ def test_notebooks_are_clean(copy):
     assert r.returncode==0, r.stderr
     assert not [p.name for p,t in before.items() if p.read_text()!=t]
 
+def test_pages_quote_what_was_measured():
+    r = run('tools/results.py', '--check')
+    assert r.returncode==0, r.stdout+r.stderr
+
 def test_readme_is_what_index_says():
     r = run('tools/readme.py', '--check')
     assert r.returncode==0, r.stderr

@@ -1,19 +1,21 @@
 """Put measured figures into the pages that quote them: `python tools/results.py`, or `--check` to see that they are in sync.
 
-The tables and two paragraphs of nbs/index.ipynb and nbs/results.ipynb are made from nbs/bench/broad.json and speed.json, which
-`scp_bench quality --suite broad` and `scp_bench speed` wrote. Which tasks a table shows is up to the page."""
+The tables and two paragraphs of nbs/index.ipynb and nbs/results.ipynb are made from nbs/bench/broad.json and
+speed.json, which `scp_bench quality --suite broad` and `scp_bench speed` wrote. Which tasks a table shows is up
+to the page."""
 import json, re, sys
 from pathlib import Path
 import pandas as pd
 from scp_nb.bench.broad import broad_summary, read_broad
 
 nbs = Path(__file__).resolve().parent.parent/'nbs'
-FAMILIES = {'features of CLIP': 'clip', 'Tiny ImageNet, MobileNetV1': 'tiny', 'photos, MobileNetV1': 'photos', 'pixels': 'pixels',
-            'all tasks': 'all tasks'}
+FAMILIES = {'features of CLIP': 'clip', 'Tiny ImageNet, MobileNetV1': 'tiny',
+            'photos, MobileNetV1': 'photos', 'pixels': 'pixels', 'all tasks': 'all tasks'}
 TABLE = re.compile(r'^\| tasks? \|.*\n(?:\|.*\n?)+', re.M)
 
 def number(x)->str: return '' if x!=x else f'{x:.3f}'.replace('0.', '.', 1)
 def factor(x)->str: return f'{x:.1f}'.replace('0.', '.', 1)
+def one_line(text)->str: return ' '.join(text.split())
 def points(x)->str: return f'{abs(x)*100:.1f}'.removesuffix('.0')
 
 def fill_table(text:str, found:dict)->str:
@@ -47,35 +49,38 @@ def quality_text(found:dict)->str:
     worst = ', '.join(f'{t} {round(-r.margin*100)} points (to {r["best peer"]})' for t,r in behind.head(5).iterrows())
     spread,n = found['spread'].fit_head.dropna(),len(margins)
     first = found['methods']['first']['fit_head']
-    return (f'`scp_bench quality --suite broad` measures all {n} tasks ([tables](bench/09_broad.ipynb)). The mean of `fit_head` is '
-            f'{points(means["fit_head"]-peers.max())} points above that of the best other method, {peers.idxmax()}; {side} what one '
-            f'would get by knowing the best other method for each task, by {points(over)} points ({points(over_clip)} above on features '
-            f'of CLIP). It is first in {first/n:.0%} of the tasks, and more than two points below the best of the others in '
-            f'{len(behind)} of them. The largest losses: {worst}. '.replace('%', ' %')
-            + 'Drawings and digits of uneven sizes are where density-based clusters do better. Over seeds the accuracy varies by at '
-            f'most .02 in {int((spread<=.02).sum())} of the {len(spread)} tasks. *ECE* is the expected calibration error of '
-            f'`clusters.confidence`, which is calibrated without labels: {number(found["ECE"].mean())} in the mean, '
-            f'{number(found["ECE"].max())} at most. [This page](explanations/ablation.ipynb) tells what each part of the recipe gives, '
-            'with weights chosen on other families of sets than those they are judged on.')
+    return one_line(f'''`scp_bench quality --suite broad` measures all {n} tasks ([tables](bench/09_broad.ipynb)).
+        The mean of `fit_head` is {points(means["fit_head"]-peers.max())} points above that of the best other
+        method, {peers.idxmax()}; {side} what one would get by knowing the best other method for each task, by
+        {points(over)} points ({points(over_clip)} above on features of CLIP). It is first in {100*first/n:.0f} %
+        of the tasks, and more than two points below the best of the others in {len(behind)} of them. The largest
+        losses: {worst}. Drawings and digits of uneven sizes are where density-based clusters do better. Over
+        seeds the accuracy varies by at most .02 in {int((spread<=.02).sum())} of the {len(spread)} tasks. *ECE*
+        is the expected calibration error of `clusters.confidence`, which is calibrated without labels:
+        {number(found["ECE"].mean())} in the mean, {number(found["ECE"].max())} at most.
+        [This page](explanations/ablation.ipynb) tells what each part of the recipe gives, with weights chosen on
+        other families of sets than those they are judged on.''')
 
 def speed_text(speed:dict)->str:
     "What the benchmark of speed says, in a paragraph"
     times = {(r['n'], r['k'], r['threads']): r['ratio'] for r in speed['umap']}
     def list_of(k, threads):
-        return ', '.join(f'{factor(times[n,k,threads])} on {n:,}' for n in (1_000, 5_000, 20_000, 60_000) if (n,k,threads) in times)
+        sizes = [n for n in (1_000, 5_000, 20_000, 60_000) if (n, k, threads) in times]
+        return ', '.join(f'{factor(times[n,k,threads])} on {n:,}' for n in sizes)
     busy = max(r['times'] for r in speed['busy'] if r['what'].startswith('fit_head'))
-    text = ('In time: `scp_demo` takes about half a minute on two cores without a GPU. Beside UMAP and k-means (`scp_bench speed`, '
-            f'ratios of one run, rows × 512), a fit on one thread takes so many times as long: with ten clusters {list_of(10, 1)}, '
-            f'with a hundred {list_of(100, 1)}. Above 20,000 rows a sample is searched. ')
-    if any(t==2 for _,_,t in times): text += f'With two threads each: {list_of(10, 2)}, and {list_of(100, 2)}. '
-    return text+(f'Another busy program on one of two cores makes a fit at most {factor(busy)} times as long. '
-                 'A graphics card is used where there is one.')
+    two = f'With two threads each: {list_of(10, 2)}, and {list_of(100, 2)}.' if any(t==2 for _,_,t in times) else ''
+    return one_line(f'''In time: `scp_demo` takes about half a minute on two cores without a GPU. Beside UMAP and
+        k-means (`scp_bench speed`, ratios of one run, rows × 512), a fit on one thread takes so many times as
+        long: with ten clusters {list_of(10, 1)}, with a hundred {list_of(100, 1)}. Above 20,000 rows a sample is
+        searched. {two} Another busy program on one of two cores makes a fit at most {factor(busy)} times as long.
+        A graphics card is used where there is one.''')
 
 def fill(text:str, found:dict, speed:dict)->str:
     "A markdown cell with the figures of today"
     text = TABLE.sub(lambda m: fill_table(m[0], found), text+'\n')[:-1]
-    for start,new in (('`scp_bench quality --suite broad` measures all', quality_text(found)), ('In time: `scp_demo`', speed_text(speed))):
-        text = re.sub(rf'^{re.escape(start)}.*$', lambda m: new, text, flags=re.M)
+    for new in (quality_text(found), speed_text(speed)):
+        start = re.escape(new[:18])                      # a paragraph is known by how it begins
+        text = re.sub(rf'^{start}.*$', lambda m: new, text, flags=re.M)
     return text
 
 def main():
@@ -88,11 +93,13 @@ def main():
         nb = json.loads(path.read_text(encoding='utf-8'))
         before = json.dumps(nb)
         for cell in nb['cells']:
-            if cell['cell_type']=='markdown': cell['source'] = fill(''.join(cell['source']), found, speed).splitlines(keepends=True)
+            if cell['cell_type']!='markdown': continue
+            cell['source'] = fill(''.join(cell['source']), found, speed).splitlines(keepends=True)
         if json.dumps(nb)==before: continue
         stale.append(f'{path.name} quotes other figures than nbs/bench: run python tools/results.py')
         if '--check' not in sys.argv:
-            path.write_text(json.dumps(nb, indent=1, ensure_ascii=False, sort_keys=True)+'\n', encoding='utf-8')
+            text = json.dumps(nb, indent=1, ensure_ascii=False, sort_keys=True)
+            path.write_text(text+'\n', encoding='utf-8')
     if '--check' in sys.argv and stale: sys.exit('\n'.join(stale))
 
 if __name__=='__main__': main()

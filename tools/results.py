@@ -69,11 +69,11 @@ def speed_text(speed:dict)->str:
         return ', '.join(f'{factor(times[n,k,threads])} on {n:,}' for n in sizes)
     busy = max(r['times'] for r in speed['busy'] if r['what'].startswith('fit_head'))
     two = f'With two threads each: {list_of(10, 2)}, and {list_of(100, 2)}.' if any(t==2 for _,_,t in times) else ''
-    return one_line(f'''In time: `scp_demo` takes about half a minute on two cores without a GPU. Beside UMAP and
-        k-means (`scp_bench speed`, ratios of one run, rows × 512), a fit on one thread takes so many times as
-        long: with ten clusters {list_of(10, 1)}, with a hundred {list_of(100, 1)}. Above 20,000 rows a sample is
-        searched. {two} Another busy program on one of two cores makes a fit at most {factor(busy)} times as long.
-        A graphics card is used where there is one.''')
+    return one_line(f'''In time: `scp_demo` takes about half a minute on two cores without a GPU. Beside UMAP
+        and k-means (`scp_bench speed`, ratios of one run, rows × 512), a fit on one thread takes so many times
+        as long: with ten clusters {list_of(10, 1)}, with a hundred {list_of(100, 1)}. Above 20,000 rows a sample
+        is searched. {two} Another busy program on one of two cores makes a fit at most {factor(busy)} times as
+        long. A graphics card is used where there is one.''')
 
 def fill(text:str, found:dict, speed:dict)->str:
     "A markdown cell with the figures of today"

@@ -214,6 +214,18 @@ def test_an_update_may_be_stopped_too(tmp_path, photos):
     assert seen(b)==23 and len(f)==79, 'none of them twice'
     assert sorted(p.name for p in (tmp_path/'f').iterdir())==sorted([*same, 'timing.json'])
 
+def test_directories_of_the_version_before_are_refused(tmp_path, photos):
+    b = tiny(); extract(photos, b, tmp_path/'f')
+    meta = json.loads((tmp_path/'f'/'meta.json').read_text())
+    del meta['identity']['version']
+    (tmp_path/'f'/'meta.json').write_text(json.dumps({**meta, 'format_version': 1}))
+    was = {p.name: p.read_bytes() for p in (tmp_path/'f').iterdir()}
+    for refused in (lambda: Features.load(tmp_path/'f'), lambda: extract(photos, b, tmp_path/'f'), lambda: extract(photos, b, tmp_path/'f', update=True)):
+        with pytest.raises((ValueError, FileExistsError), match='written by an earlier version of scp_nb.*force=True') as e: refused()
+        assert '\n' not in str(e.value)
+    assert was=={p.name: p.read_bytes() for p in (tmp_path/'f').iterdir()}
+    assert np.array_equal(extract(photos, b, tmp_path/'f', force=True).X, Features.load(tmp_path/'f').X)
+
 def test_labels_arrays_and_views_are_part_of_what_features_are_of(tmp_path, photos):
     b = tiny()
     ims = photo_patches().subset(range(20))

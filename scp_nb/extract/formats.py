@@ -23,41 +23,48 @@ _LABELS = ('label', 'labels')
 def _choose(candidates:list, column, held:list, said, what:str)->str:
     "The one candidate, or the one named `column`"
     all_of_it = ', '.join(held[:20]) or 'nothing'
-    if column is not None and column not in held: raise ValueError(f'"{said}" has no "{column}"; it holds {all_of_it}.')
+    if column is not None and column not in held:
+        raise ValueError(f'"{said}" has no "{column}"; it holds {all_of_it}.')
     if column is not None: return column
     if len(candidates)==1: return candidates[0]
     named = ': '+', '.join(candidates[:10]) if candidates else ''
-    raise ValueError(f'"{said}" holds {len(candidates)} {what}{named}; in all it has {all_of_it}. Say which with column="...".')
+    raise ValueError(f'"{said}" holds {len(candidates)} {what}{named}; in all it has {all_of_it}. Say '
+                     'which with column="...".')
 
 # %% ../../nbs/extract/05_formats.ipynb #9af20b9b
 def _first_of(wanted:tuple, held:list)->str|None: return next((w for w in wanted if w in held), None)
 
 def _texts(a)->list:
     "Names out of an array of words, bytes or numbers"
-    return [x.decode('utf-8', 'surrogateescape') if isinstance(x, bytes) else str(x) for x in np.asarray(a).tolist()]
+    found = np.asarray(a).tolist()
+    return [x.decode('utf-8', 'surrogateescape') if isinstance(x, bytes) else str(x) for x in found]
 
 # %% ../../nbs/extract/05_formats.ipynb #677cab84
 def _read_npy(path:Path, column)->dict:
     "An .npy file, as a memory map"
     try: return dict(X=np.load(path, mmap_mode='r', allow_pickle=False))
     except ValueError as e:
-        raise ValueError(f'"{path.name}" cannot be read as an array of numbers ({str(e).splitlines()[0][:80]}). '
+        raise ValueError(f'"{path.name}" cannot be read as an array of numbers '
+                         f'({str(e).splitlines()[0][:80]}). '
                          'If it holds Python objects, save them as one array of float32.') from e
 
 # %% ../../nbs/extract/05_formats.ipynb #f69171e1
 def _read_npz(path:Path, column)->dict:
     "An .npz file; names and labels come along if they are there"
-    if not is_zipfile(path): raise ValueError(f'"{path.name}" is damaged, or no .npz file. Write it again with numpy.savez.')
+    if not is_zipfile(path):
+        raise ValueError(f'"{path.name}" is damaged, or no .npz file. Write it again with numpy.savez.')
     with np.load(path, allow_pickle=False) as z:
         shapes = {}
         for k in z.files:
             with z.zip.open(k+'.npy') as f:
                 np.lib.format.read_magic(f)
                 shapes[k] = np.lib.format.read_array_header_1_0(f)
-        chosen = _choose([k for k,(s,_,t) in shapes.items() if len(s)==2 and t.kind in 'fiu'], column, z.files, path.name, 'arrays [n, d]')
+        tables = [k for k,(s,_,t) in shapes.items() if len(s)==2 and t.kind in 'fiu']
+        chosen = _choose(tables, column, z.files, path.name, 'arrays [n, d]')
         n,found = shapes[chosen][0][0],dict(X=z[chosen])
         for key,wanted,kinds in (('names', _NAMES, 'US'), ('labels', _LABELS, 'iuUS')):
-            if (k := _first_of(wanted, [k for k,(s,_,t) in shapes.items() if s==(n,) and t.kind in kinds])): found[key] = z[k]
+            if (k := _first_of(wanted, [k for k,(s,_,t) in shapes.items() if s==(n,) and t.kind in kinds])):
+                found[key] = z[k]
     if 'names' in found: found['names'] = _texts(found['names'])
     return found
 
@@ -82,9 +89,11 @@ def _vectors(column)->np.ndarray:
     parts = []
     for chunk in column.chunks:
         values = chunk.flatten().to_numpy(zero_copy_only=False)
-        if chunk.null_count or len(chunk) and len(values)%len(chunk): raise ValueError('its vectors are missing or of different lengths')
+        if chunk.null_count or len(chunk) and len(values)%len(chunk):
+            raise ValueError('its vectors are missing or of different lengths')
         if len(chunk): parts.append(values.reshape(len(chunk), -1))
-    if len({p.shape[1] for p in parts})>1 or any(len(v)!=parts[0].shape[1] for v in column.slice(0, 1000).to_pylist()):
+    few,widths = column.slice(0, 1000).to_pylist(),{p.shape[1] for p in parts}
+    if len(widths)>1 or any(len(v)!=parts[0].shape[1] for v in few):
         raise ValueError('its vectors are of different lengths')
     return np.concatenate(parts)
 
@@ -96,7 +105,8 @@ def _from_table(table, column, said)->dict:
     vectors = [f.name for f in table.schema if any(is_list(f.type) for is_list in lists)]
     chosen = _choose(vectors, column, table.column_names, said, 'columns of vectors')
     if chosen not in vectors:
-        raise ValueError(f'column "{chosen}" of "{said}" holds {table.schema.field(chosen).type}; wanted lists of numbers.')
+        raise ValueError(f'column "{chosen}" of "{said}" holds {table.schema.field(chosen).type}; wanted '
+                         'lists of numbers.')
     try: found = dict(X=_vectors(table[chosen]))
     except ValueError as e: raise ValueError(f'column "{chosen}" of "{said}" is no array: {e}.') from e
     for key,wanted in (('names', _NAMES), ('labels', _LABELS)):
@@ -116,7 +126,8 @@ def _read_feather(path:Path, column)->dict:
     with open(path, 'rb') as f:
         whole = f.read(6)==b'ARROW1'
         f.seek(0)
-        with (ipc.open_file if whole else ipc.open_stream)(f) as r: return _from_table(r.read_all(), column, path.name)
+        with (ipc.open_file if whole else ipc.open_stream)(f) as r:
+            return _from_table(r.read_all(), column, path.name)
 
 # %% ../../nbs/extract/05_formats.ipynb #5d6912ad
 def _shard_number(p:Path)->tuple: return tuple(int(w) if w.isdigit() else w for w in p.stem.split('_'))
@@ -136,37 +147,43 @@ def _read_clip_retrieval(folder:Path, column)->dict:
         k = column or _first_of(('image_path', *_NAMES), table.column_names)
         if k: names += [str(n) for n in table[k].to_pylist()]
     if names and len(names)!=len(X):
-        raise ValueError(f'"{folder.name}" has {len(X):,} embeddings and {len(names):,} paths; some of its files are missing.')
+        raise ValueError(f'"{folder.name}" has {len(X):,} embeddings and {len(names):,} paths; some of its '
+                         'files are missing.')
     return dict(X=X, names=names) if names else dict(X=X)
 
 # %% ../../nbs/extract/05_formats.ipynb #60874df7
-def read_embeddings(path,                    # .npy, .npz, .safetensors, .parquet, .arrow, .feather, or a folder of clip-retrieval
+def read_embeddings(path,                   # .npy, .npz, .safetensors, .parquet, .arrow, .feather; a folder
                     column:str|None=None     # which array, tensor or column, where there are several
                    )->dict:                  # X `[n, d]`, and names and labels where there are some
     "Read embeddings that another program has written"
     path = Path(path)
-    readers = {'.npy': _read_npy, '.npz': _read_npz, '.safetensors': _read_safetensors, '.parquet': _read_parquet, '.arrow': _read_feather,
+    readers = {'.npy': _read_npy, '.npz': _read_npz, '.safetensors': _read_safetensors,
+               '.parquet': _read_parquet, '.arrow': _read_feather,
                '.feather': _read_feather}
     if path.is_dir() and any((path/'img_emb').glob('*.npy')): return _read_clip_retrieval(path, column)
     if not path.exists():
-        raise FileNotFoundError(f'no such file or folder: "{path}". Give a file of embeddings, or a directory of features.')
+        raise FileNotFoundError(f'no such file or folder: "{path}". Give a file of embeddings, or a '
+                                'directory of features.')
     if path.suffix.lower() not in readers or path.is_dir():
-        raise ValueError(f'"{path.name}" is of no kind that is read here. Wanted {", ".join(readers)}, a folder of clip-retrieval, '
+        raise ValueError(f'"{path.name}" is of no kind that is read here. Wanted {", ".join(readers)}, a '
+                         'folder of clip-retrieval, '
                          'or a directory of features.')
     return readers[path.suffix.lower()](path, column)
 
 # %% ../../nbs/extract/05_formats.ipynb #e621d182
 def write_parquet(path,                     # file to write; replaced if there
-                  X:np.ndarray,             # features `[n, d]`; float16 stays float16, all else becomes float32
+                  X:np.ndarray,             # features `[n, d]`; float16 stays, all else becomes float32
                   names:list,               # one per row `[n]`
                   labels:np.ndarray|None,   # int64 `[n]`; None writes no such column
                   meta:dict                 # plain JSON values, kept in the schema
                  )->Path:                   # the file
     "Write a Parquet file, whole or not at all"
     pa,path = _arrow('writing Parquet'),Path(path)
-    if not path.parent.is_dir(): raise FileNotFoundError(f'no folder "{path.parent}" to write "{path.name}" into.')
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f'no folder "{path.parent}" to write "{path.name}" into.')
     kind = pa.float16() if X.dtype==np.float16 else pa.float32()
-    fields = [('name', pa.string()), *([('label', pa.int64())] if labels is not None else []), ('features', pa.list_(kind, X.shape[1]))]
+    label = [('label', pa.int64())] if labels is not None else []
+    fields = [('name', pa.string()), *label, ('features', pa.list_(kind, X.shape[1]))]
     part = path.with_name(f'.{path.name}.{uuid4().hex[:8]}')
     try:
         with pa.parquet.ParquetWriter(part, pa.schema(fields, metadata={'scp_nb': json.dumps(meta)})) as out:
@@ -175,7 +192,8 @@ def write_parquet(path,                     # file to write; replaced if there
                 flat = pa.array(np.ascontiguousarray(X[rows]).reshape(-1), kind)
                 columns = [pa.array([n.encode('utf-8', 'replace').decode() for n in names[rows]])]
                 if labels is not None: columns.append(pa.array(labels[rows], pa.int64()))
-                out.write_table(pa.table([*columns, pa.FixedSizeListArray.from_arrays(flat, X.shape[1])], schema=out.schema))
+                vectors = pa.FixedSizeListArray.from_arrays(flat, X.shape[1])
+                out.write_table(pa.table([*columns, vectors], schema=out.schema))
         os.replace(part, path)
     finally: part.unlink(missing_ok=True)
     return path

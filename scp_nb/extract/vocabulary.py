@@ -1,4 +1,4 @@
-"""The words that clusters may be named with, where they come from, and the vectors that a network with a text side gives them
+"""The words that clusters may be named with, and the vectors that a network with a text side gives them
 
 Docs: https://scp-nb.github.io/scp_nb/extract/vocabulary.html.md"""
 
@@ -12,31 +12,37 @@ import hashlib, json, os
 from pathlib import Path
 import numpy as np, open_clip, torch
 from collections import deque
-from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES, SIMPLE_IMAGENET_TEMPLATES
+from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES
+from open_clip.zero_shot_metadata import SIMPLE_IMAGENET_TEMPLATES
 from timm.data import ImageNetInfo
 from tqdm.auto import tqdm
-from .backbones import Backbone, default_backbone, fetching_weights, split_spec
-from .store import out_dir, weights_digest
+from .backbones import Backbone, default_backbone, fetching_weights, split_spec, weights_digest
+from .store import out_dir
 
 # %% ../../nbs/extract/06_vocabulary.ipynb #82f43928
-_LONGEST = 200    # characters of a name; the text side of CLIP reads about 75 tokens and drops the rest unseen
+# characters of a name; the text side of CLIP reads about 75 tokens and drops the rest unseen
+_LONGEST = 200
 
 def _tidy(words, source:str)->tuple:
     "Distinct words in alphabetical order, and for each the first position it had in `words`"
     first = {}
     for i,w in enumerate(words):
-        if not isinstance(w, str): raise TypeError(f'{source}: names must be text; entry {i+1} is {w!r}, a {type(w).__name__}.')
+        if not isinstance(w, str):
+            raise TypeError(f'{source}: names must be text; entry {i+1} is {w!r}, a {type(w).__name__}.')
         if len(w)>_LONGEST:
-            raise ValueError(f'{source}: entry {i+1} has {len(w):,} characters ("{w[:30]}..."); a name may have {_LONGEST}. '
+            raise ValueError(f'{source}: entry {i+1} has {len(w):,} characters ("{w[:30]}..."); a name may '
+                             f'have {_LONGEST}. '
                              'Give one name per line, not sentences or tables.')
         if not w.isprintable() and not w.isspace():
             w = w.replace('\t', ' ').strip()
-            if not w.isprintable(): raise ValueError(f'{source}: entry {i+1}, {w[:40]!r}, holds control characters. Remove them.')
+            if not w.isprintable():
+                raise ValueError(f'{source}: entry {i+1}, {w[:40]!r}, holds control characters. Remove them.')
         w = ' '.join(w.split())
         if w: first.setdefault(w, i)
     kept = sorted(first)
     if len(kept)<2:
-        raise ValueError(f'{source} holds {len(kept)} distinct names; wanted at least 2, or there is nothing to choose from. Add names.')
+        raise ValueError(f'{source} holds {len(kept)} distinct names; wanted at least 2, or there is '
+                         'nothing to choose from. Add names.')
     return kept,np.array([first[w] for w in kept])
 
 # %% ../../nbs/extract/06_vocabulary.ipynb #babbed1d
@@ -44,7 +50,7 @@ class Vocabulary:
     "Hold candidate names in alphabetical order, each once, with the place they come from"
     def __init__(self, words,             # the names, any order; duplicates are merged
                  source:str='a list',     # where they come from, and under which licence
-                 related:dict|None=None   # name -> names that mean the same or more in general, where that is known; for scores alone
+                 related:dict|None=None   # name -> names that mean the same or more in general; for scores
                 ):
         words = list(words)
         self.words,self.first = _tidy(words, source)
@@ -55,7 +61,8 @@ class Vocabulary:
     def __getitem__(self, i): return self.words[i]
     def __repr__(self):
         merged = self.n_given-len(self)
-        return f'Vocabulary: {len(self):,} names from {self.source}' + (f', {merged:,} empty or repeated ones left out' if merged else '')
+        return f'Vocabulary: {len(self):,} names from {self.source}' + (f', {merged:,} empty or repeated '
+                                                                        'ones left out' if merged else '')
 
 # %% ../../nbs/extract/06_vocabulary.ipynb #5ec78d23
 def _read_lines(path:Path)->list:
@@ -88,14 +95,18 @@ def _ancestors(place:str, parents:dict)->list:
 # %% ../../nbs/extract/06_vocabulary.ipynb #d982183f
 def _wordnet_file(path=None)->Path:
     "WordNet's `data.noun`: the file or folder given, else where NLTK and Linux distributions put it"
-    home = [os.environ.get('NLTK_DATA'), Path.home()/'nltk_data', '/usr/share/nltk_data', '/usr/local/share/nltk_data']
-    places = [Path(path)] if path else [Path(h)/'corpora'/'wordnet' for h in home if h]+[Path('/usr/share/wordnet')]
+    home = [os.environ.get('NLTK_DATA'), Path.home()/'nltk_data', '/usr/share/nltk_data',
+            '/usr/local/share/nltk_data']
+    usual = [Path(h)/'corpora'/'wordnet' for h in home if h]+[Path('/usr/share/wordnet')]
+    places = [Path(path)] if path else usual
     for p in places:
         for f in (p, p/'data.noun', p/'dict'/'data.noun', p/'corpora'/'wordnet'/'data.noun'):
             if f.is_file(): return f
     where = f'"{path}" is not, and does not hold,' if path else 'none of the usual folders holds'
-    raise FileNotFoundError(f"{where} WordNet's data.noun. Get it once: pip install nltk && python -m nltk.downloader wordnet, "
-                            'and unzip it; or apt install wordnet-base. If it lies elsewhere: vocabulary("wordnet-nouns", path="FOLDER").')
+    raise FileNotFoundError(f"{where} WordNet's data.noun. Get it once: pip install nltk && python -m "
+                            f"nltk.downloader wordnet, "
+                            'and unzip it; or apt install wordnet-base. If it lies elsewhere: '
+                            'vocabulary("wordnet-nouns", path="FOLDER").')
 
 def _wordnet(path=None)->Vocabulary:
     "The first word of every noun synset, with the synonyms and more general words of all its senses"
@@ -109,27 +120,31 @@ def _wordnet(path=None)->Vocabulary:
 # %% ../../nbs/extract/06_vocabulary.ipynb #71e346a7
 class _Related:
     "Name -> names that mean the same, or more in general, in any of its senses"
-    def __init__(self, senses:dict, words:dict, parents:dict): self.senses,self.words,self.parents = senses,words,parents
+    def __init__(self, senses:dict, words:dict, parents:dict):
+        self.senses,self.words,self.parents = senses,words,parents
     def get(self, word:str, default=())->list:
         places = self.senses.get(word)
         if places is None: return default
-        return [*dict.fromkeys(w for p in places for q in (p, *_ancestors(p, self.parents)) for w in self.words[q])]
+        above = [q for p in places for q in (p, *_ancestors(p, self.parents))]
+        return [*dict.fromkeys(w for q in above for w in self.words[q])]
 
 # %% ../../nbs/extract/06_vocabulary.ipynb #c0c4745d
-def _imagenet(path=None): return Vocabulary(IMAGENET_CLASSNAMES, 'ImageNet-1k class names, tidied by OpenAI (in open_clip, MIT licence)')
+def _imagenet(path=None): return Vocabulary(IMAGENET_CLASSNAMES, 'ImageNet-1k class names, tidied by '
+                                                                 'OpenAI (in open_clip, MIT licence)')
 
 def _imagenet21k(path=None):
     info = ImageNetInfo('imagenet22k')
     lemmas = [info.index_to_description(i).split(', ') for i in range(len(info.label_names()))]
     related = {}
     for words in lemmas: related.setdefault(words[0], []).extend(words)
-    return Vocabulary([w[0] for w in lemmas], 'ImageNet-21k synsets (in timm, Apache-2.0; words: WordNet licence)', related)
+    return Vocabulary([w[0] for w in lemmas], 'ImageNet-21k synsets (in timm, Apache-2.0; words: WordNet '
+                                              'licence)', related)
 
 _LISTS = {'imagenet': _imagenet, 'imagenet-21k': _imagenet21k, 'wordnet-nouns': _wordnet}
 
 # %% ../../nbs/extract/06_vocabulary.ipynb #d8a87733
-def vocabulary(source,       # "imagenet", "imagenet-21k", "wordnet-nouns", a text file with a name per line, a list, or a `Vocabulary`
-               path=None     # for "wordnet-nouns": WordNet's folder or data.noun, where it is not in a usual place
+def vocabulary(source,       # "imagenet", "imagenet-21k", "wordnet-nouns", a text file, or a list
+               path=None     # for "wordnet-nouns": WordNet's folder or data.noun, if in no usual place
               )->Vocabulary: # distinct names, sorted
     "Get candidate names: ImageNet's from open_clip or timm, WordNet's nouns from its own file, or your own"
     if isinstance(source, Vocabulary): return source
@@ -141,7 +156,9 @@ def vocabulary(source,       # "imagenet", "imagenet-21k", "wordnet-nouns", a te
                                     'a text file with a name per line, or a list.')
         return Vocabulary(_read_lines(p), f'"{p.name}"')
     try: words = list(source)
-    except TypeError: raise TypeError(f'a vocabulary is a name, a file or a list of words; got a {type(source).__name__}.') from None
+    except TypeError:
+        raise TypeError(f'a vocabulary is a name, a file or a list of words; got a '
+                        f'{type(source).__name__}.') from None
     return Vocabulary(words)
 
 # %% ../../nbs/extract/06_vocabulary.ipynb #470ff682
@@ -157,7 +174,8 @@ def as_prompts(prompts    # a name in `PROMPTS`, a sentence or several
     prompts = tuple(prompts)
     bad = [p for p in prompts if not isinstance(p, str) or '{}' not in p]
     if bad or not prompts:
-        raise ValueError(f'a prompt is a sentence with {{}} for the word; got {bad[0] if bad else prompts!r}. '
+        raise ValueError(f'a prompt is a sentence with {{}} for the word; got '
+                         f'{bad[0] if bad else prompts!r}. '
                          f'Or name an ensemble: {", ".join(PROMPTS)}.')
     return prompts
 
@@ -168,14 +186,15 @@ def has_text_tower(backbone   # a `Backbone`, or an object of your own
     return hasattr(getattr(backbone, 'model', None), 'encode_text')
 
 def _tokenizer(backbone:Backbone):
-    "What turns texts into tokens for `backbone`: its own attribute `tokenizer`, else open_clip's for that model"
+    "What turns texts into tokens for `backbone`: its attribute `tokenizer`, else open_clip's for that model"
     if not has_text_tower(backbone):
         raise ValueError(f'"{getattr(backbone, "spec", backbone)}" cannot read words: it has no text side. '
                          f'Take a CLIP, such as {default_backbone}.')
     if getattr(backbone, 'tokenizer', None): return backbone.tokenizer
     lib,name,_ = split_spec(backbone.spec)
     names = open_clip.list_models()
-    model = next((m.replace('/', '-') for m in (name, name.rpartition('/')[0]) if m.replace('/', '-') in names), None)
+    given = [m.replace('/', '-') for m in (name, name.rpartition('/')[0])]
+    model = next((m for m in given if m in names), None)
     if lib!='open_clip' or model is None:
         raise ValueError(f'it is not known which tokens "{backbone.spec}" reads. '
                          'Set backbone.tokenizer, for instance to open_clip.get_tokenizer("ViT-B-32").')
@@ -212,11 +231,11 @@ def _key(v:Vocabulary, backbone:Backbone, prompts:tuple)->str:
 # %% ../../nbs/extract/06_vocabulary.ipynb #559c437f
 def text_features(words,                  # anything `vocabulary` takes
                   backbone:Backbone,      # with a text side
-                  prompts='photo',        # a name in `PROMPTS`, or sentences with {} for the word; n of them take n times as long
-                  cache=True,             # folder that keeps vectors for next time; True: the user's cache; None: keep nothing
+                  prompts='photo',        # a name in `PROMPTS`, or sentences with {} for the word
+                  cache=True,             # folder for the vectors; True: the user's cache; None: keep nothing
                   batch_size:int=256,     # texts per forward pass
                   progress:bool=True      # show a progress bar where there is something to encode
-                 )->np.ndarray:           # float32 `[len(vocabulary(words)), d]`, rows of length 1, in its order
+                 )->np.ndarray:           # float32 `[len(vocabulary(words)), d]`, rows of length 1
     "Give every name a vector: the mean over prompts"
     v,prompts,folder = vocabulary(words),as_prompts(prompts),_cache_folder(cache)
     _tokenizer(backbone)
@@ -224,7 +243,8 @@ def text_features(words,                  # anything `vocabulary` takes
     if place and (place/'texts.npy').is_file(): return np.load(place/'texts.npy', allow_pickle=False)
     size = max(1, batch_size//len(prompts))*len(prompts)
     T = encode_texts(backbone, [p.replace('{}', w) for w in v for p in prompts], size, progress)
-    T = torch.nn.functional.normalize(torch.from_numpy(T).view(len(v), len(prompts), -1).mean(1), dim=-1).numpy()
+    T = torch.from_numpy(T).view(len(v), len(prompts), -1).mean(1)
+    T = torch.nn.functional.normalize(T, dim=-1).numpy()
     if place:
         with out_dir(place, True, {'texts.npy', 'about.json'}) as tmp:
             np.save(tmp/'texts.npy', T, allow_pickle=False)

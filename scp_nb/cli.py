@@ -19,8 +19,7 @@ from tqdm import tqdm
 from .data import as_images, digits
 from .extract.backbones import default_backbone, load_backbone
 from .features import extract_features
-from .extract.journal import out_dir
-from .extract.collection import check_place
+from .extract.store import check_place, out_dir
 from .cluster.clusters import check_one_fraction
 from .extract.parallel import ranks
 from .cluster.loop import Callback

@@ -9,7 +9,7 @@ __all__ = ['Features', 'as_features', 'unit_rows', 'zero_rows', 'warn_zero_rows'
            'extract_features', 'Backbone', 'default_backbone', 'default_device', 'load_backbone']
 
 # %% ../nbs/01_features.ipynb #c7967fdb
-import json, os, warnings
+import json, os, time, warnings
 from copy import copy
 from pathlib import Path
 import numpy as np
@@ -17,15 +17,13 @@ import torch
 from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
 from .data import Images, as_images, as_labels, numbered_names, to_numpy
-from .extract.backbones import Backbone, default_backbone, default_device, load_backbone, PixelProjection, n_cores, nothing_read
-from .extract.reading import file_stamps, Reader, same_sized
-from .extract.journal import Rows, FEATURE_FILES, UNFINISHED, tell_disk_errors, out_dir
-from .extract.encoding import Encoder, LoopSettings, Plan, auto_batch, fill_rows, choose_precision
-from .extract.collection import check_place
-from .extract.shards import process_group
+from .extract.backbones import Backbone, default_backbone, default_device, load_backbone, PixelProjection, nothing_read
+from .extract.reading import Encoder, Reader, RunSettings, auto_batch, choose_precision, encode_images
+from .extract.reading import file_stamps, find_copies
+from .extract.store import FEATURE_FILES, FORMAT, OLD_FORMAT, UNFINISHED, check_place, extract_into
+from .extract.store import features_record, out_dir, run_timing
 from .extract.arrays import check_rank, leading_column, is_odd_scale, array_parts, rescaled, largest_number, rows_of_zeros
 from .extract.formats import read_embeddings, write_parquet
-from .extract.runs import RunSettings, features_record, run_extraction, run_timing
 
 # %% ../nbs/01_features.ipynb #8ba85ad8
 _all_ = ['Backbone', 'default_backbone', 'default_device', 'load_backbone']   # people look for them here
@@ -238,7 +236,7 @@ def _write_rest(f:Features, folder:Path)->None:
     labels = [None]*len(f) if f.labels is None else f.labels.tolist()
     with open(folder/'index.jsonl', 'w', encoding='utf-8') as out:
         for r,(n,l) in enumerate(zip(f.names, labels)): out.write(json.dumps(dict(row=r, name=n, label=l)) + '\n')
-    meta = {'format': 'scp_nb.features', 'format_version': 1, **f.meta, 'n': len(f), 'd': f.shape[1], 'dtype': str(f.X.dtype),
+    meta = {**FORMAT, **f.meta, 'n': len(f), 'd': f.shape[1], 'dtype': str(f.X.dtype),
             'classes': f.classes, 'skipped': f.skipped}
     (folder/'meta.json').write_text(json.dumps(meta, indent=1), encoding='utf-8')
     if f.projection: save_file({k: torch.as_tensor(v).contiguous() for k,v in f.projection.items()}, folder/'projection.safetensors')
@@ -266,8 +264,9 @@ def load(cls:Features,
     if missing and (p/UNFINISHED).is_dir(): raise FileNotFoundError(f'"{p}" is not finished yet. Run the same extraction again to go on.')
     if missing: raise FileNotFoundError(f'"{p}" has no {", ".join(missing)}. Give a directory made by extract_features(..., out=...).')
     meta = json.loads((p/'meta.json').read_text(encoding='utf-8'))
-    kind = meta.get('format'), meta.get('format_version')
-    if kind!=('scp_nb.features', 1): raise ValueError(f'"{p}" has the format {kind}; wanted ("scp_nb.features", 1). Extract it again.')
+    kind = {k: meta.get(k) for k in FORMAT}
+    if kind==dict(FORMAT, format_version=1): raise ValueError(f'"{p}" {OLD_FORMAT}. Extract again, with force=True (--force).')
+    if kind!=FORMAT: raise ValueError(f'"{p}" has the format {kind}; wanted {FORMAT}. Extract it again.')
     X = np.load(p/'features.npy', mmap_mode='r', allow_pickle=False)
     names,labels = [],[]
     with open(p/'index.jsonl', encoding='utf-8') as f:
@@ -322,15 +321,26 @@ def _made(out, images:Images, backbone:Backbone)->Features:
 # %% ../nbs/01_features.ipynb #996e3741
 def _in_memory(images:Images, backbone:Backbone, how:RunSettings)->Features:
     "Extract without leaving anything on disk"
-    backbone.fit(images, how.loop.n_workers)
-    sink,plan = Rows(len(images)),Plan(len(images), how.size)
-    read = Reader(images, backbone.first, same_sized(file_stamps(images)))
-    fill_rows(sink, plan, range(len(plan)), read, Encoder(backbone, how.precision, how.size), how.loop)
-    if not sink.rows: raise ValueError(nothing_read(images))
-    m,kept = backbone.model,_read_ones(images, {images.names[p] for p in sink.skipped})
-    meta = {**features_record(images, backbone, how.precision), **run_timing(sink, len(images))}
+    backbone.fit(images, how.n_workers)
+    n,why,then,X = len(images),{},time.perf_counter(),[]
+    copies = find_copies(images, file_stamps(images), range(n))
+    def save(batch, rows, reasons):
+        why.update(reasons)
+        if rows is None: return
+        if not X: X.append(np.empty((n, rows.shape[1]), np.float32))      # the system hands out memory as it is filled
+        X[0][[p for p in batch if p not in reasons]] = rows
+    todo = [p for p in range(n) if p not in copies]
+    batches = [todo[i:i+how.size] for i in range(0, len(todo), how.size)]
+    encode_images(Reader(images, backbone.first), Encoder(backbone, how.precision, how.size), batches, how, save)
+    why.update({p: why[f] for p,f in copies.items() if f in why})
+    images.skipped.update({images.names[p]: reason for p,reason in why.items()})
+    if not X: raise ValueError(nothing_read(images))
+    row = {p: r for r,p in enumerate(p for p in range(n) if p not in why)}
+    for p,r in row.items() if why or copies else (): X[0][r] = X[0][row[copies[p]] if p in copies else p]
+    m,kept = backbone.model,images.subset(list(row))
+    meta = {**features_record(images, backbone, how.precision), **run_timing(time.perf_counter()-then, n)}
     projection = dict(mean=m.mean, components=m.components) if isinstance(m, PixelProjection) else None
-    return Features(sink.array(), kept.names, kept.labels, kept.classes, meta, kept, images.skipped, projection)
+    return Features(X[0][:len(row)], kept.names, kept.labels, kept.classes, meta, kept, images.skipped, projection)
 
 # %% ../nbs/01_features.ipynb #8f6a7ec5
 def extract_features(images,                     # anything `as_images` takes
@@ -352,9 +362,7 @@ def extract_features(images,                     # anything `as_images` takes
     if n_workers is not None and n_workers<1: raise ValueError(f'n_workers must be at least 1; got {n_workers}.')
     precision,size = choose_precision(precision, backbone.device),batch_size or auto_batch(backbone)
     if processes is None: processes = backbone.device.type=='cuda'
-    if out is None: return _in_memory(images, backbone, RunSettings(precision, size, loop=LoopSettings(n_workers, processes, progress)))
-    with process_group() as me, tell_disk_errors(out, ' What is done is kept.'):
-        if me.world>1 and n_workers is None: n_workers = max(1, n_cores()//int(os.environ.get('LOCAL_WORLD_SIZE', me.world)))
-        loop = LoopSettings(n_workers, processes, progress and not me.rank)
-        run_extraction(out, me, images, backbone, RunSettings(precision, size, force, update, loop))
+    how = RunSettings(precision, size, n_workers, processes, progress, force, update)
+    if out is None: return _in_memory(images, backbone, how)
+    extract_into(out, images, backbone, how)
     return _made(out, images, backbone)

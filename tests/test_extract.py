@@ -5,12 +5,17 @@ from pathlib import Path
 import numpy as np, pytest, torch
 from PIL import Image
 from torch import nn
-from scp_nb.extract import journal
+from scp_nb.extract import store
 from scp_nb.data import ImageFiles, as_images, digits, photo_patches
 from scp_nb.features import Features, extract_features, load_backbone
 
 # timing.json is the one file that tells how long it took
 same = ('features.npy', 'index.jsonl', 'meta.json', 'skipped.csv')
+
+def done_in(work):
+    "Images that the parts of an unfinished run tell of, and rows that are in them"
+    told = [json.loads(p.read_bytes().partition(b'\n')[0])['images'] for p in work.glob('*.part')]
+    return sum(map(len, told)), sum(why is None for part in told for *_,why in part)
 
 def contents(d): return {n: (d/n).read_bytes() for n in same}
 def tree(d): return sorted(p.relative_to(d).as_posix() for p in d.rglob('*'))
@@ -49,16 +54,15 @@ program = '''
 import os, random, signal, sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from test_extract import Tiny, to_tensor, contents, extract
+from test_extract import Tiny, to_tensor, contents, done_in, extract
 from scp_nb.features import load_backbone
 import torch
 torch.set_num_threads(1)
 folder,out = Path(sys.argv[2]),Path(sys.argv[3])
 rng,kills,went = random.Random(int(sys.argv[4])),0,[]
 def slow(im): time.sleep(.005); return to_tensor(im)
-def rows():
-    p = out/'unfinished'/'journal.jsonl'
-    return p.read_bytes().count(b'\\n') if p.exists() else 0
+def rows(): return done_in(out/'unfinished')[0]
+def complete(): return any((p/'meta.json').exists() for p in (out, out/'unfinished'))      # the parts go as their rows are moved
 def child():
     pid = os.fork()
     if pid: return pid
@@ -74,9 +78,9 @@ while kills<40:
     ended = os.WIFEXITED(os.waitpid(pid, 0)[1])
     if ended and (out/'meta.json').exists(): break
     kills += 1; went.append(rows()-had)
-    assert rows()>=had or (out/'meta.json').exists(), 'work was lost'
+    assert complete() or rows()>=had, 'work was lost'
 os.waitpid(child(), 0)
-print('kills', kills, 'batches in between', went)
+print('kills', kills, 'images in between', went)
 '''
 
 @pytest.mark.parametrize('seed', [0, 1, 2])
@@ -233,6 +237,18 @@ def test_an_update_may_be_stopped_too(tmp_path, photos):
     assert seen(b)==23 and len(f)==79, 'none of them twice'
     assert sorted(p.name for p in (tmp_path/'f').iterdir())==sorted([*same, 'timing.json'])
 
+def test_directories_of_the_version_before_are_refused(tmp_path, photos):
+    b = tiny(); extract(photos, b, tmp_path/'f')
+    meta = json.loads((tmp_path/'f'/'meta.json').read_text())
+    del meta['identity']['version']
+    (tmp_path/'f'/'meta.json').write_text(json.dumps({**meta, 'format_version': 1}))
+    was = {p.name: p.read_bytes() for p in (tmp_path/'f').iterdir()}
+    for refused in (lambda: Features.load(tmp_path/'f'), lambda: extract(photos, b, tmp_path/'f'), lambda: extract(photos, b, tmp_path/'f', update=True)):
+        with pytest.raises((ValueError, FileExistsError), match='written by an earlier version of scp_nb.*force=True') as e: refused()
+        assert '\n' not in str(e.value)
+    assert was=={p.name: p.read_bytes() for p in (tmp_path/'f').iterdir()}
+    assert np.array_equal(extract(photos, b, tmp_path/'f', force=True).X, Features.load(tmp_path/'f').X)
+
 def test_labels_arrays_and_views_are_part_of_what_features_are_of(tmp_path, photos):
     b = tiny()
     ims = photo_patches().subset(range(20))
@@ -295,27 +311,28 @@ def test_two_runs_on_one_directory(tmp_path, photos):
     extract(photos, tiny(), tmp_path/'quiet')
     assert contents(tmp_path/'f')==contents(tmp_path/'quiet')
 
-@pytest.mark.parametrize('at', ['features.npy', 'journal.jsonl', 'index.jsonl', 'list.jsonl',
-                                'meta.json.part'])
+@pytest.mark.parametrize('at', ['features.npy', '.part.tmp', 'index.jsonl', 'list.jsonl.tmp', 'meta.json.tmp'])
 def test_disk_full(tmp_path, photos, monkeypatch, at):
     "Whichever file the disk gets full at, the line says so, and the run goes on when there is room"
     b = tiny(); extract(photos, b, tmp_path/'quiet'); seen(b)
-    full,opened = [True],journal.open if hasattr(journal, 'open') else open
+    full,opened,writes = [True],open,[]
     class Full:
         def __init__(self, f): self.f = f
         def __getattr__(self, k): return getattr(self.f, k)
         def __enter__(self): return self
         def __exit__(self, *a): self.f.close()
         def write(self, data):
-            if full[0] and (at not in ('features.npy', 'journal.jsonl') or self.f.tell()>600):
+            writes.append(len(data))
+            if full[0] and (at!='features.npy' or self.f.tell()>100) and (at!='.part.tmp' or len(writes)>6):   # the third part
                 self.f.write(data[:len(data)//2])                     # half of it still fits
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return self.f.write(data)
     def spy(p, mode='r', *a, **k):
-        f = opened(p, mode, *a, **k); return Full(f) if Path(p).name==at and mode!='rb' and mode!='r' else f
-    for m in ('journal', 'collection'): monkeypatch.setattr(f'scp_nb.extract.{m}.open', spy, raising=False)
-    with pytest.raises(OSError, match='is full .No space left on device.. What is done is kept. Make '
-                                      'room') as e:
+        f = opened(p, mode, *a, **k)
+        return Full(f) if Path(p).name.endswith(at) and mode not in ('r', 'rb') else f
+    monkeypatch.setattr('scp_nb.extract.store.open', spy, raising=False)
+    message = 'is full .No space left on device.. What is done is kept. Make room'
+    with pytest.raises(OSError, match=message) as e:
         extract(photos, b, tmp_path/'f')
     assert '\n' not in str(e.value) and not (tmp_path/'f'/'meta.json').exists()
     full[0],done = False,seen(b)
@@ -411,17 +428,15 @@ def alone(tmp_path, big, out):
     return int(r.stdout.split('computed ')[1].split()[0])
 
 def test_two_that_begin_together_do_not_refuse_each_other(tmp_path, monkeypatch):
-    """Another process makes the directory between the two looks at it; anything but its lock is refused as
-    before"""
-    from scp_nb.extract import collection
+    "Another process makes the directory between two looks at it; anything but its lock is refused as before"
     def meanwhile(out, force):
         Path(out).mkdir(exist_ok=True); (Path(out)/name).touch()
         raise FileExistsError('not empty')
-    monkeypatch.setattr(collection, 'check_out', meanwhile)
+    monkeypatch.setattr(store, '_check_out', meanwhile)
     name = '.lock'
-    assert collection.check_place(tmp_path/'f', False)==tmp_path/'f'
+    assert store.check_place(tmp_path/'f', False)==tmp_path/'f'
     name = 'holiday.txt'
-    with pytest.raises(FileExistsError): collection.check_place(tmp_path/'g', False)
+    with pytest.raises(FileExistsError): store.check_place(tmp_path/'g', False)
 
 def test_two_processes_make_what_one_makes(tmp_path, big):
     (tmp_path/'s.py').write_text(shared_program)
@@ -440,8 +455,7 @@ def test_one_of_two_dies(tmp_path, big, dead, goes_on):
     n = alone(tmp_path, big, tmp_path/'one')
     r = torchrun(tmp_path/'s.py', Path(__file__).parent, big, tmp_path/'two', DIES=dead)
     assert r.returncode!=0 and not (tmp_path/'two'/'meta.json').exists()
-    parts = sorted((tmp_path/'two'/'unfinished').glob('part-*'))
-    done = sum(max((line['rows'] for line,_,_ in journal.journal_lines(p)), default=0) for p in parts)
+    done = done_in(tmp_path/'two'/'unfinished')[1]
     assert done>=12
     if goes_on=='alone': again = alone(tmp_path, big, tmp_path/'two')
     else:

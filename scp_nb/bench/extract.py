@@ -18,8 +18,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 from ..data import ImageFiles
 from ..extract.backbones import Backbone, n_cores, load_backbone
-from ..extract.reading import Reader, read_chunks
-from ..extract.encoding import auto_batch, choose_precision
+from ..extract.reading import Reader, auto_batch, choose_precision, read_images
 from ..features import extract_features
 from .common import markdown_table, process_memory, run_apart, shared_folder, write_results
 
@@ -63,7 +62,7 @@ def _parts_of(images, backbone:Backbone, n_workers, processes:bool)->dict:
     def forward():
         for c in chunks: backbone.encode(x[:len(c)], precision)
     def reading():
-        for _ in read_chunks(Reader(images, backbone.first), chunks, n_workers, processes): pass
+        for _ in read_images(Reader(images, backbone.first), range(n), n_workers, processes): pass
     def whole():
         with tempfile.TemporaryDirectory() as d:
             extract_features(images, backbone, out=Path(d)/'f', n_workers=n_workers, processes=processes,

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from ..data import Images, NumberedNames
 from ..features import Features, as_features, unit_rows
-from ..extract.journal import out_dir
+from ..extract.store import out_dir
 from ..extract.parallel import blocks, gather, my_part
 from .neighbors import knn
 from ..head import ClusterHead

@@ -25,16 +25,19 @@ def check_rank(a:np.ndarray   # what was given as features; `[n, d]` of real num
         d = next((d for d in (768,1024,512,384,256,64) if len(a)>d and len(a)%d==0), None)
         hint = 'For one image, pass features[None].'
         if d: hint = f'If these are {len(a)//d:,} images of {d}, pass features.reshape({len(a)//d}, {d}).'
-        raise ValueError(f'features must be [n, d], one row per image; got one axis of {len(a):,} values. {hint}')
+        raise ValueError(f'features must be [n, d], one row per image; got one axis of {len(a):,} values. '
+                         f'{hint}')
     if a.ndim!=2:
         hint = 'If these are pictures, give them to extract_features first.' if a.ndim>2 else ''
-        raise ValueError(f'features must be [n, d], one row per image; got {a.ndim} axes, {list(a.shape)}. {hint}'.strip())
-    if not a.size: raise ValueError(f'features must have at least one row and one column; got {list(a.shape)}.')
+        raise ValueError(f'features must be [n, d], one row per image; got {a.ndim} axes, {list(a.shape)}. '
+                         f'{hint}'.strip())
+    if not a.size:
+        raise ValueError(f'features must have at least one row and one column; got {list(a.shape)}.')
 
 # %% ../../nbs/extract/01_arrays.ipynb #5c1f0a3e
 def array_parts(X:np.ndarray   # `[n, d]`, in memory or a memory map
                ):
-    "Yield the first row number and the rows of each block of `X`, 16 million numbers or so; give back pages of a memory map"
+    "Yield first row number and rows of each block of `X`, some 16 million numbers; give back pages of a map"
     step = max(1, 1<<24 >> X.shape[1].bit_length())
     for i in range(0, len(X), step):
         yield i,X[i:i+step]
@@ -77,7 +80,7 @@ def rows_of_zeros(X:np.ndarray    # features `[n, d]`, in memory or a memory map
 # %% ../../nbs/extract/01_arrays.ipynb #4e2c98d7
 def leading_column(X:np.ndarray,     # features `[n, d]`; 10,000 rows at most are looked at
                    share:float=.99   # of the variance of all columns, 0 to 1; less than that is no lead
-                  )->tuple:          # number of the column and its share of the variance; `None, 0.` where none leads
+                  )->tuple:          # number of the column and its share of the variance; or `None, 0.`
     "Find the column that holds nearly all variance"
     n,d = X.shape
     if d<8 or n<10: return None,0.         # with few columns one may well lead

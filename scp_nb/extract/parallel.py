@@ -29,7 +29,8 @@ def check_stamp(X:np.ndarray,    # as given to `file_stamp`
                ):
     "Error if the file behind a memory map is not what it was"
     if file_stamp(X)!=stamp:
-        raise OSError(f'"{X.filename}" was changed, cut or removed while it was being read. Let nothing write to it, and start again.')
+        raise OSError(f'"{X.filename}" was changed, cut or removed while it was being read. Let nothing '
+                      'write to it, and start again.')
 
 def free_pages(X:np.ndarray    # a memory map, or any other array, with which nothing happens
               ):
@@ -65,13 +66,16 @@ def _leave():
     if dist.is_initialized(): dist.destroy_process_group()
 
 # %% ../../nbs/extract/00_parallel.ipynb #096e00fb
-def ranks()->tuple[int,int]:   # number of this process, from 0, and how many there are; (0, 1) without torchrun
+def ranks(
+)->tuple[int,int]:   # number of this process, from 0, and how many there are; (0, 1) without torchrun
     "Join the processes that torchrun started, if it did"
     if not dist.is_available(): return 0,1
     if not dist.is_initialized():
-        if int(os.environ.get('WORLD_SIZE', 1))<2 or 'RANK' not in os.environ or 'MASTER_ADDR' not in os.environ: return 0,1
+        told = all(name in os.environ for name in ('RANK', 'MASTER_ADDR'))
+        if int(os.environ.get('WORLD_SIZE', 1))<2 or not told: return 0,1
         minutes = float(os.environ.get('SCP_TIMEOUT_MINUTES', 30))
-        dist.init_process_group('cpu:gloo,cuda:nccl' if torch.cuda.is_available() else 'gloo', timeout=timedelta(minutes=minutes))
+        backend = 'cpu:gloo,cuda:nccl' if torch.cuda.is_available() else 'gloo'
+        dist.init_process_group(backend, timeout=timedelta(minutes=minutes))
         atexit.register(_leave)
         dist.all_reduce(torch.zeros(1))        # all are here before one may leave
     return dist.get_rank(),dist.get_world_size()
@@ -82,8 +86,10 @@ def _together():
     "Tell what it means when another process does not answer"
     try: yield
     except RuntimeError as e:
-        raise RuntimeError('another process of this torchrun stopped or does not answer, so this one cannot go on. Its own message says '
-                           f'why; start torchrun again (fit_head(..., resume=DIR) goes on where it was). [{str(e).splitlines()[0]}]') from e
+        raise RuntimeError('another process of this torchrun stopped or does not answer, so this one '
+                           'cannot go on. Its own message says '
+                           'why; start torchrun again (fit_head(..., resume=DIR) goes on where it was). '
+                           f'[{str(e).splitlines()[0]}]') from e
 
 # %% ../../nbs/extract/00_parallel.ipynb #3dbc9479
 def my_part(n:int                      # things to share out

@@ -49,17 +49,18 @@ def quality_text(found:dict)->str:
     worst = ', '.join(f'{t} {round(-r.margin*100)} points (to {r["best peer"]})' for t,r in behind.head(5).iterrows())
     spread,n = found['spread'].fit_head.dropna(),len(margins)
     first = found['methods']['first']['fit_head']
-    return one_line(f'''`scp_bench quality --suite broad` measures all {n} tasks ([tables](bench/09_broad.ipynb)).
-        The mean of `fit_head` is {points(means["fit_head"]-peers.max())} points above that of the best other
-        method, {peers.idxmax()}; {side} what one would get by knowing the best other method for each task, by
-        {points(over)} points ({points(over_clip)} above on features of CLIP). It is first in {100*first/n:.0f} %
-        of the tasks, and more than two points below the best of the others in {len(behind)} of them. The largest
-        losses: {worst}. Drawings and digits of uneven sizes are where density-based clusters do better. Over
-        seeds the accuracy varies by at most .02 in {int((spread<=.02).sum())} of the {len(spread)} tasks. *ECE*
-        is the expected calibration error of `clusters.confidence`, which is calibrated without labels:
-        {number(found["ECE"].mean())} in the mean, {number(found["ECE"].max())} at most.
-        [This page](explanations/ablation.ipynb) tells what each part of the recipe gives, with weights chosen on
-        other families of sets than those they are judged on.''')
+    return one_line(f'''`scp_bench quality --suite broad` measures all {n} tasks ([tables](bench/09_broad.ipynb)). The
+        mean of `fit_head` is {points(means["fit_head"]-peers.max())} points above that of the best
+        other method, {peers.idxmax()}; {side} what one would get by knowing the best other method for
+        each task, by {points(over)} points ({points(over_clip)} above on features of CLIP). It is first
+        in {100*first/n:.0f} % of the tasks, and more than two points below the best of the others in
+        {len(behind)} of them. The largest losses: {worst}. Drawings and digits of uneven sizes are
+        where density-based clusters do better. Over seeds the accuracy varies by at most .02 in
+        {int((spread<=.02).sum())} of the {len(spread)} tasks. *ECE* is the expected calibration error
+        of `clusters.confidence`, which is calibrated without labels: {number(found["ECE"].mean())} in
+        the mean, {number(found["ECE"].max())} at most. [This page](explanations/ablation.ipynb) tells
+        what each part of the recipe gives, with weights chosen on other families of sets than those
+        they are judged on.''')
 
 def speed_text(speed:dict)->str:
     "What the benchmark of speed says, in a paragraph"
@@ -68,12 +69,13 @@ def speed_text(speed:dict)->str:
         sizes = [n for n in (1_000, 5_000, 20_000, 60_000) if (n, k, threads) in times]
         return ', '.join(f'{factor(times[n,k,threads])} on {n:,}' for n in sizes)
     busy = max(r['times'] for r in speed['busy'] if r['what'].startswith('fit_head'))
-    two = f'With two threads each: {list_of(10, 2)}, and {list_of(100, 2)}.' if any(t==2 for _,_,t in times) else ''
-    return one_line(f'''In time: `scp_demo` takes about half a minute on two cores without a GPU. Beside UMAP
-        and k-means (`scp_bench speed`, ratios of one run, rows × 512), a fit on one thread takes so many times
-        as long: with ten clusters {list_of(10, 1)}, with a hundred {list_of(100, 1)}. Above 20,000 rows a sample
-        is searched. {two} Another busy program on one of two cores makes a fit at most {factor(busy)} times as
-        long. A graphics card is used where there is one.''')
+    has_two = any(threads==2 for _,_,threads in times)
+    two = f'With two threads each: {list_of(10, 2)}, and {list_of(100, 2)}.' if has_two else ''
+    return one_line(f'''In time: `scp_demo` takes about half a minute on two cores without a GPU. Beside UMAP and
+        k-means (`scp_bench speed`, ratios of one run, rows × 512), a fit on one thread takes so many
+        times as long: with ten clusters {list_of(10,1)}, with a hundred {list_of(100,1)}. Above 20,000
+        rows a sample is searched. {two} Another busy program on one of two cores makes a fit at most
+        {factor(busy)} times as long. A graphics card is used where there is one.''')
 
 def fill(text:str, found:dict, speed:dict)->str:
     "A markdown cell with the figures of today"

@@ -1,8 +1,8 @@
-"""Put measured figures into the pages that quote them: `python tools/results.py`, or `--check` to see that they are in sync.
+"""Put measured figures into the pages that quote them: `python tools/results.py`, or `--check` to compare.
 
-The tables and two paragraphs of nbs/index.ipynb and nbs/results.ipynb are made from nbs/bench/broad.json and
-speed.json, which `scp_bench quality --suite broad` and `scp_bench speed` wrote. Which tasks a table shows is up
-to the page."""
+The tables and two paragraphs of nbs/index.ipynb and nbs/results.ipynb are made from broad.json and speed.json in
+nbs/bench, which `scp_bench quality --suite broad` and `scp_bench speed` wrote. The page says which tasks a table
+shows."""
 import json, re, sys
 from pathlib import Path
 import pandas as pd
@@ -46,10 +46,12 @@ def quality_text(found:dict)->str:
     over,over_clip = (t['fit_head']-t['best peer of each task'] for t in (means, clip))
     side = 'above' if over>=0 else 'below'
     behind = margins[margins.margin<-.02]
-    worst = ', '.join(f'{t} {round(-r.margin*100)} points (to {r["best peer"]})' for t,r in behind.head(5).iterrows())
+    losses = behind.head(5).iterrows()
+    worst = ', '.join(f'{t} {round(-r.margin*100)} points (to {r["best peer"]})' for t,r in losses)
     spread,n = found['spread'].fit_head.dropna(),len(margins)
     first = found['methods']['first']['fit_head']
-    return one_line(f'''`scp_bench quality --suite broad` measures all {n} tasks ([tables](bench/09_broad.ipynb)). The
+    return one_line(f'''`scp_bench quality --suite broad`
+        measures all {n} tasks ([tables](bench/09_broad.ipynb)). The
         mean of `fit_head` is {points(means["fit_head"]-peers.max())} points above that of the best
         other method, {peers.idxmax()}; {side} what one would get by knowing the best other method for
         each task, by {points(over)} points ({points(over_clip)} above on features of CLIP). It is first
@@ -71,7 +73,8 @@ def speed_text(speed:dict)->str:
     busy = max(r['times'] for r in speed['busy'] if r['what'].startswith('fit_head'))
     has_two = any(threads==2 for _,_,threads in times)
     two = f'With two threads each: {list_of(10, 2)}, and {list_of(100, 2)}.' if has_two else ''
-    return one_line(f'''In time: `scp_demo` takes about half a minute on two cores without a GPU. Beside UMAP and
+    return one_line(f'''In time: `scp_demo`
+        takes about half a minute on two cores without a GPU. Beside UMAP and
         k-means (`scp_bench speed`, ratios of one run, rows × 512), a fit on one thread takes so many
         times as long: with ten clusters {list_of(10,1)}, with a hundred {list_of(100,1)}. Above 20,000
         rows a sample is searched. {two} Another busy program on one of two cores makes a fit at most

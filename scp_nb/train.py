@@ -226,7 +226,7 @@ class _Fit:
         self.prepared = prepared
         self.n,self.g,self.start = len(X),torch.Generator().manual_seed(settings.seed),time.perf_counter()
         self.search_epochs = epochs_for(self.n, settings.batch_size, 300)
-        self.teach_epochs = settings.epochs or epochs_for(self.n, settings.batch_size, 200, 300, 16)
+        self.teach_epochs = settings.epochs or epochs_for(self.n, settings.batch_size, 200, 600, 16)
         self.run = Run(n=self.n, d=X.shape[1], n_clusters=settings.k, n_heads=settings.n_heads, rows=rows, repeats=settings.repeats,
                        epochs=self.search_epochs+self.teach_epochs, device=str(settings.device), modularity=[],
                        prior=settings.prior if isinstance(settings.prior, str) else 'given')
@@ -322,7 +322,7 @@ def fit_head(
     prior:str|np.ndarray='auto',     # sizes to expect: "auto" (as candidates agree), "uniform", "learned" (any), or shares `[k]`
     n_heads:int=12,                  # heads that search; 300/k at most, none above k=200; more are steadier and slower
     hidden:int|None=256,             # hidden units of the kept head; None makes it linear, for predictions that are easier to explain
-    epochs:int|None=None,            # epochs in which the kept head learns; None: as many as make n/16 steps, from 200 to 300
+    epochs:int|None=None,            # epochs in which the kept head learns; None: as many as make n/16 steps, from 200 to 600
     batch_size:int|None=None,        # pairs per step, n at most; None: n/16, from 256 to 512; larger ones are steadier and slower
     outliers:float|None=None,        # share of images to mark as outliers, label -1, the strangest; None marks none
     min_confidence:float|None=None,  # or: mark those whose confidence is below this, 0 to 1

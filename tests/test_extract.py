@@ -62,7 +62,8 @@ folder,out = Path(sys.argv[2]),Path(sys.argv[3])
 rng,kills,went = random.Random(int(sys.argv[4])),0,[]
 def slow(im): time.sleep(.005); return to_tensor(im)
 def rows(): return done_in(out/'unfinished')[0]
-def complete(): return any((p/'meta.json').exists() for p in (out, out/'unfinished'))      # the parts go as their rows are moved
+# the parts go as their rows are moved
+def complete(): return any((p/'meta.json').exists() for p in (out, out/'unfinished'))
 def child():
     pid = os.fork()
     if pid: return pid
@@ -243,8 +244,11 @@ def test_directories_of_the_version_before_are_refused(tmp_path, photos):
     del meta['identity']['version']
     (tmp_path/'f'/'meta.json').write_text(json.dumps({**meta, 'format_version': 1}))
     was = {p.name: p.read_bytes() for p in (tmp_path/'f').iterdir()}
-    for refused in (lambda: Features.load(tmp_path/'f'), lambda: extract(photos, b, tmp_path/'f'), lambda: extract(photos, b, tmp_path/'f', update=True)):
-        with pytest.raises((ValueError, FileExistsError), match='written by an earlier version of scp_nb.*force=True') as e: refused()
+    ways = (lambda: Features.load(tmp_path/'f'), lambda: extract(photos, b, tmp_path/'f'),
+            lambda: extract(photos, b, tmp_path/'f', update=True))
+    for refused in ways:
+        message = 'written by an earlier version of scp_nb.*force=True'
+        with pytest.raises((ValueError, FileExistsError), match=message) as e: refused()
         assert '\n' not in str(e.value)
     assert was=={p.name: p.read_bytes() for p in (tmp_path/'f').iterdir()}
     assert np.array_equal(extract(photos, b, tmp_path/'f', force=True).X, Features.load(tmp_path/'f').X)
@@ -311,7 +315,8 @@ def test_two_runs_on_one_directory(tmp_path, photos):
     extract(photos, tiny(), tmp_path/'quiet')
     assert contents(tmp_path/'f')==contents(tmp_path/'quiet')
 
-@pytest.mark.parametrize('at', ['features.npy', '.part.tmp', 'index.jsonl', 'list.jsonl.tmp', 'meta.json.tmp'])
+@pytest.mark.parametrize('at', ['features.npy', '.part.tmp', 'index.jsonl', 'list.jsonl.tmp',
+                                'meta.json.tmp'])
 def test_disk_full(tmp_path, photos, monkeypatch, at):
     "Whichever file the disk gets full at, the line says so, and the run goes on when there is room"
     b = tiny(); extract(photos, b, tmp_path/'quiet'); seen(b)
@@ -323,7 +328,9 @@ def test_disk_full(tmp_path, photos, monkeypatch, at):
         def __exit__(self, *a): self.f.close()
         def write(self, data):
             writes.append(len(data))
-            if full[0] and (at!='features.npy' or self.f.tell()>100) and (at!='.part.tmp' or len(writes)>6):   # the third part
+            begun = at!='features.npy' or self.f.tell()>100
+            third_part = at!='.part.tmp' or len(writes)>6
+            if full[0] and begun and third_part:
                 self.f.write(data[:len(data)//2])                     # half of it still fits
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return self.f.write(data)

@@ -355,8 +355,8 @@ def test_odd_names_come_back(tmp_path):
 
 @pytest.mark.parametrize('error', [KeyboardInterrupt, OSError])
 def test_nothing_that_looks_finished(tmp_path, monkeypatch, error):
-    """A run that stops leaves its parts in one folder, and other people's files as they were; test_extract.py lets
-    it go on"""
+    """A run that stops leaves its parts in one folder, and other people's files as they were; test_extract.py
+    lets it go on"""
     b,calls,encode = load_backbone('pixels?size=8').fit(digits()),[],Backbone.encode
     def stop(self, *args):
         calls.append(1)

@@ -1,8 +1,8 @@
 """Put measured figures into the pages that quote them: `python tools/results.py`, or `--check` to compare.
 
-The tables and two paragraphs of nbs/index.ipynb and nbs/results.ipynb are made from broad.json and speed.json in
-nbs/bench, which `scp_bench quality --suite broad` and `scp_bench speed` wrote. The page says which tasks a table
-shows."""
+Tables and two paragraphs of nbs/index.ipynb and nbs/results.ipynb are made from broad.json and speed.json in
+nbs/bench, which `scp_bench quality --suite broad` and `scp_bench speed` wrote. The page says which tasks a
+table shows."""
 import json, re, sys
 from pathlib import Path
 import pandas as pd

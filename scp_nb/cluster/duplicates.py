@@ -15,16 +15,18 @@ from ..features import as_features
 from ..extract.backbones import default_device
 
 # %% ../../nbs/cluster/01_duplicates.ipynb #95bcc7f4
-def near_pairs(features,                 # anything `as_features` takes, `[n, d]`
-               threshold:float=.95,      # smallest cosine of a pair; lower finds more, and more that only look alike
-               device=None,              # see `default_device`
-               block:int=2048            # rows compared at a time; memory in use is some `block` squared floats
-              )->tuple:                  # rows int64 `[m, 2]`, ascending, first < second; their cosines float32 `[m]`
+def near_pairs(
+    features,              # anything `as_features` takes, `[n, d]`
+    threshold:float=.95,   # smallest cosine of a pair; lower finds more, and more that only look alike
+    device=None,           # see `default_device`
+    block:int=2048         # rows compared at a time; memory in use is some `block` squared floats
+)->tuple:                  # rows int64 `[m, 2]`, ascending, first < second; their cosines float32 `[m]`
     "Find all pairs of images whose features point in nearly the same direction"
     if not -1<=threshold<=1: raise ValueError(f'threshold is a cosine, -1 to 1; got {threshold}.')
     f,device = as_features(features),default_device(device)
     def unit_block(i):
-        x = torch.as_tensor(np.array(f.X[i:i+block], dtype=np.float32))     # a copy: torch warns of read-only memory
+        # a copy: torch warns of read-only memory
+        x = torch.as_tensor(np.array(f.X[i:i+block], dtype=np.float32))
         x = x.to(device)
         return x/x.norm(dim=1, keepdim=True).clamp_min(1e-12)
     pairs,cosines = [],[]
@@ -32,7 +34,7 @@ def near_pairs(features,                 # anything `as_features` takes, `[n, d]
         a = unit_block(i)
         for j in range(i, len(f), block):
             cos = a @ (a if i==j else unit_block(j)).T
-            if i==j: cos = cos.masked_fill(torch.ones_like(cos, dtype=torch.bool).tril(), -2)   # each pair once
+            if i==j: cos.masked_fill_(torch.ones_like(cos, dtype=torch.bool).tril(), -2)      # each pair once
             r,c = (cos>=threshold).nonzero(as_tuple=True)
             pairs.append(torch.stack([r+i, c+j], 1).cpu())
             cosines.append(cos[r,c].cpu())
@@ -56,10 +58,11 @@ def _find_leaders(n:int, pairs:np.ndarray)->np.ndarray:
     return leader
 
 # %% ../../nbs/cluster/01_duplicates.ipynb #4457a6ad
-def find_duplicates(features,                # anything `as_features` takes, `[n, d]`
-                    threshold:float=.95,     # smallest cosine to the image that stands for the group
-                    device=None              # see `default_device`
-                   )->pd.DataFrame:          # group, name, row, cosine to the first of the group, and whether "exact"ly that
+def find_duplicates(
+    features,              # anything `as_features` takes, `[n, d]`
+    threshold:float=.95,   # smallest cosine to the image that stands for the group
+    device=None            # see `default_device`
+)->pd.DataFrame:           # group, name, row, cosine to the group's first, and "exact": same features as it
     "Group images that are nearly the same; images without a double are left out"
     f = as_features(features)
     pairs,_ = near_pairs(f, threshold, device)

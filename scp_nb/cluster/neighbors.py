@@ -21,7 +21,7 @@ class Neighbors(NamedTuple):
     "Nearest other rows of every row, nearest first"
     indices:torch.Tensor      # row numbers, int64 `[n, n_neighbors]`
     similarity:torch.Tensor   # cosine, or minus the squared Euclidean distance, float32 `[n, n_neighbors]`
-    recall:float=1.           # share of the true neighbours among these: 1 if exact, else measured on a sample
+    recall:float=1.  # share of the true neighbours among these: 1 if exact, else measured on a sample
 
 # %% ../../nbs/cluster/00_neighbors.ipynb #aea3865a
 def _similarity(X, rows, found, metric, part=64):
@@ -63,7 +63,7 @@ def _guess_kth_score(left, right, k, n, sample=2048):
     return torch.cat([(rows@right[some].T).topk(place, dim=1)[0][:,-1].float() for rows in left.split(4096)])
 
 def _score_operands(X, k, metric, dtype):
-    "Both sides of the product that scores all pairs, `[n, d+6]` in `dtype`, and a bound of each row's error `[n]`"
+    "Both sides of the product that scores all pairs, `[n, d+6]` each, and a bound of each row's error `[n]`"
     n,d = X.shape
     mean = X.mean(0)
     C = X-mean
@@ -86,7 +86,7 @@ def _score_operands(X, k, metric, dtype):
 _GROUP_SIZE,_CHUNK_WIDTH = 16,4096     # columns per group, and columns multiplied at a time
 
 def _group_scores(left, right, first, buffer):
-    "Scores of rows from row `first` on, `[chunks, b, width]` in `buffer`, own ones at -inf; and each group's maximum"
+    "Scores of rows from `first` on, `[chunks, b, width]` in `buffer`, own ones -inf; and maxima of groups"
     b,n,chunks = len(left),len(right),math.ceil(len(right)/_CHUNK_WIDTH)
     S = buffer[:chunks*b*_CHUNK_WIDTH].view(chunks, b, _CHUNK_WIDTH)
     for c in range(chunks):
@@ -181,10 +181,11 @@ def _check_choice(name, value, known):
 
 # %% ../../nbs/cluster/00_neighbors.ipynb #e3fb1387
 def _search_cells(X, k, metric, probes):
-    "The `k` nearest rows by faiss: an inverted file over about 4√n cells, `probes` of them searched, all rows stored in full"
+    "The `k` nearest rows by faiss: an inverted file of about 4√n cells, `probes` of them searched"
     try: import faiss
     except ImportError as e:
-        raise ImportError('method="faiss" needs faiss. Install it: pip install faiss-cpu, or "scp_nb[scale]".') from e
+        raise ImportError('method="faiss" needs faiss. Install it: '
+                          'pip install faiss-cpu, or "scp_nb[scale]".') from e
     n,d = X.shape
     cells = max(1, min(int(4*math.sqrt(n)), n//39))            # faiss warns below 39 rows per cell
     order = faiss.METRIC_INNER_PRODUCT if metric=='cosine' else faiss.METRIC_L2
@@ -198,34 +199,36 @@ def _search_cells(X, k, metric, probes):
     own = found==torch.arange(n)[:,None]
     own[~own.any(1), -1] = True                            # a row that did not find itself drops its last
     found = found[~own].view(n, k)
-    return torch.where(found<0, found[:,:1].clamp_min(0), found)      # cells with too few rows: the nearest again
+    return torch.where(found<0, found[:,:1].clamp_min(0), found)  # cells with too few rows: the nearest again
 
 # %% ../../nbs/cluster/00_neighbors.ipynb #219b2026
 def _measure_recall(X, found, metric, sample=500):
     "Share of the true neighbours of some rows that are among `found`"
     rows = torch.randperm(len(X), generator=torch.Generator().manual_seed(0))[:sample]
     last = _similarity(X, rows, _brute_force(X, rows, found.shape[1], metric)[:,-1:], metric)
-    return (_similarity(X, rows, found[rows], metric)>=last-1e-6).float().mean().item()       # ties are as good
+    return (_similarity(X, rows, found[rows], metric)>=last-1e-6).float().mean().item()  # ties are as good
 
 # %% ../../nbs/cluster/00_neighbors.ipynb #230ae78c
 @torch.no_grad()
-def knn(features:Features|np.ndarray|torch.Tensor,  # features `[n, d]`, any float type; they need not be normalised
-        n_neighbors:int=15,         # neighbours per row, the row itself not counted; more reach further and err more often
-        metric:str='cosine',        # "cosine" or "euclidean"
-        block:int=512,              # rows compared at a time, fewer where n is large: 256 MB of scores at most
-        device:str|torch.device|None=None,  # None takes the GPU where there is one
-        method:str='exact',         # "exact", or "faiss": approximate, for a million rows and more, on the CPU
-        probes:int=32               # cells that faiss searches; more find more and take longer
-       )->Neighbors:                # indices and similarities `[n, n_neighbors]` on the CPU, nearest first, and the recall
+def knn(
+    features:Features|np.ndarray|torch.Tensor,  # features `[n, d]`, any float type, not normalised
+    n_neighbors:int=15,     # neighbours per row, not counting itself; more reach further and err more often
+    metric:str='cosine',    # "cosine" or "euclidean"
+    block:int=512,          # rows compared at a time, fewer where n is large: 256 MB of scores at most
+    device:str|torch.device|None=None,   # None takes the GPU where there is one
+    method:str='exact',     # "exact", or "faiss": approximate, for a million rows and more, on the CPU
+    probes:int=32           # cells that faiss searches; more find more and take longer
+)->Neighbors:               # indices and similarities `[n, n_neighbors]` on the CPU, nearest first; recall
     "Find the nearest neighbours of every row"
     _check_choice('metric', metric, ('cosine', 'euclidean'))
     _check_choice('method', method, ('exact', 'faiss'))
     X = torch.as_tensor(as_features(features).numpy())
     n,k,dev = len(X),n_neighbors,default_device(device)
     check_n_neighbors(k, n)
-    X = unit_rows(X) if metric=='cosine' else X-X.mean(0)   # distances do not change under a shift, rounding errors do
+    # distances do not change under a shift, rounding errors do
+    X = unit_rows(X) if metric=='cosine' else X-X.mean(0)
     if method=='exact':
-        mine = torch.arange(*my_part(n), device=dev)        # under torchrun each process searches for its rows
+        mine = torch.arange(*my_part(n), device=dev)  # under torchrun each process searches for its rows
         found = _search_exactly(X.to(dev), k, metric, mine, block, _low_precision(dev.type))
         return Neighbors(*(gather(t, n) for t in found))
     found = _search_cells(X, k, metric, probes)
@@ -249,15 +252,17 @@ def _neighbor_weights(d, steps=40):
     return torch.exp(-d/sigma.clamp_min(floor))
 
 # %% ../../nbs/cluster/00_neighbors.ipynb #0487c34c
-def neighbor_graph(neighbors:Neighbors,     # from `knn`
-                   metric:str='cosine'      # the metric that `knn` was called with
-                  )->sp.csr_matrix:         # symmetric weights in (0, 1], float32 `[n, n]`, at most 2·n·n_neighbors entries
+def neighbor_graph(
+    neighbors:Neighbors,   # from `knn`
+    metric:str='cosine'    # the metric that `knn` was called with
+)->sp.csr_matrix:          # symmetric weights in (0, 1], float32 `[n, n]`, at most 2·n·n_neighbors entries
     "Weigh the edges between neighbours as UMAP does, and make them mutual"
     n,m = neighbors.indices.shape
     s = neighbors.similarity
     d = ((2-2*s) if metric=='cosine' else -s).clamp_min(0).sqrt()
     w = _neighbor_weights(d) if m>1 else torch.ones(n, 1)
-    A = sp.csr_matrix((w.flatten().numpy(), (np.arange(n).repeat(m), neighbors.indices.flatten().numpy())), shape=(n,n), dtype=np.float32)
+    ends = np.arange(n).repeat(m),neighbors.indices.flatten().numpy()
+    A = sp.csr_matrix((w.flatten().numpy(), ends), shape=(n,n), dtype=np.float32)
     return (A + A.T - A.multiply(A.T)).tocsr()
 
 # %% ../../nbs/cluster/00_neighbors.ipynb #0c60f52a
@@ -277,5 +282,6 @@ class EdgeSampler:
         "Draw a neighbour of each row"
         first,last = self.first[rows],self.first[rows+1]-1
         before = torch.where(first>0, self.cumulated[first-1], 0.)
-        u = before + torch.rand(len(rows), generator=generator, dtype=torch.float64)*(self.cumulated[last]-before)
+        u = torch.rand(len(rows), generator=generator, dtype=torch.float64)
+        u = before + u*(self.cumulated[last]-before)
         return self.partners[torch.searchsorted(self.cumulated, u, right=True).clamp(first, last)]

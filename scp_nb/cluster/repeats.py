@@ -32,10 +32,11 @@ def _repeat_distance(P, near, seed):
     return max(always, math.sqrt(expected*max(found, 1e-3))) if found<.6*expected else always
 
 # %% ../../nbs/cluster/02_repeats.ipynb #dc2bdd4b
-def find_repeats(features:np.ndarray|torch.Tensor,  # rows `[n, d]`; centred ones, as a rule
-                 neighbors:Neighbors|None=None,     # of the rows, from `knn`; None searches
-                 seed:int=0                         # of the sample
-                )->np.ndarray:                      # int64 `[n]`: the first row of each row's group, itself if alone
+def find_repeats(
+    features:np.ndarray|torch.Tensor,   # rows `[n, d]`; centred ones, as a rule
+    neighbors:Neighbors|None=None,      # of the rows, from `knn`; None searches
+    seed:int=0                          # of the sample
+)->np.ndarray:                          # int64 `[n]`: the first row of each row's group, itself if alone
     "Find rows that repeat others: copies, bursts, frames of one scene"
     P = unit_rows(torch.as_tensor(np.asarray(features)).float())
     n = len(P)

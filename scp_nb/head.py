@@ -160,7 +160,7 @@ def scp_loss(
     logits2:torch.Tensor,           # logits of the other side, `[n_heads, b, k]`
     prior:torch.Tensor|None=None,   # expected share of each cluster; None is 1/k each
     temperature:float=0.5,          # τ of `consistency`
-    weights:tuple[float,float,float]=(1.,1.,5.)  # of consistency, confidence, balance; too little: clusters die
+    weights:tuple[float,float,float]=(1.,1.,5.)  # of consistency, confidence, balance (too low: clusters die)
 )->Loss:                            # losses of all heads; minimise `total.sum()`, since heads share nothing
     "Add consistency, confidence and balance for every head"
     p,p2 = logits.softmax(-1),logits2.softmax(-1)

@@ -108,7 +108,7 @@ def merge_clusters(graph:sp.csr_matrix,    # symmetric weights `[n, n]`
 _STEPS_TO_ONE = 2.**32
 
 def _first_centres(Z, k, r, g):
-    "k-means++ (Arthur, Vassilvitskii 2007) of r runs `[r, k, m]`, each centre the best of 2 + log k candidates"
+    "k-means++ (Arthur, Vassilvitskii 2007) of r runs `[r, k, m]`; each centre is the best of 2 + log k draws"
     chosen = [torch.randint(len(Z), (r,), generator=g).to(Z.device)]
     run = torch.arange(r, device=Z.device)
     square = Z.square().sum(1)

@@ -22,7 +22,7 @@ class EditedHead(nn.Module):
     "A head, and what has been done to its clusters since"
     def __init__(self,
         base:dict,      # kind and settings of the head underneath
-        edits:list=()   # ["merge", a, b] adds b to a and drops b; ["split", c] cuts c, the new part comes last
+        edits:list=()   # ["merge", a, b] adds b to a, drops b; ["split", c] cuts c, the new part comes last
     ):
         super().__init__()
         self.base = make_head(**base)

@@ -72,7 +72,7 @@ class StopFit(Exception):
 @contextmanager
 def one_thread(device:str|torch.device    # of the work; elsewhere than on the CPU nothing changes
               ):
-    "Use one thread: in many small products several wait for each other, for very long where the machine is busy"
+    "Use one thread: in small products several wait for each other, for very long where the machine is busy"
     if torch.device(device).type!='cpu':
         yield
         return
@@ -151,7 +151,8 @@ class Checkpoint:
         k = next((k for k in {**known, **what} if known.get(k)!=what.get(k)), None)
         if k is not None:
             raise ValueError(f'"{folder}" is of another fit: {k} was {known.get(k)!r}, '
-                             f'now it is {what.get(k)!r}. Give the same features and settings to go on with it, or another directory.')
+                             f'now it is {what.get(k)!r}. Give the same features and settings '
+                             'to go on with it, or another directory.')
 
     def _file(self, name): return self.folder/'{}-{}of{}.safetensors'.format(name, *self.rank)
 
@@ -248,7 +249,8 @@ def _check_loss(loss, run):
     if not loss.isfinite().all():
         bad = int((~loss.isfinite()).sum())
         raise FloatingPointError(f'the loss of {bad} of {len(loss)} heads is not finite '
-                                 f'in epoch {run.epoch}, in the round "{run.stage}". Look for extreme values in the features.')
+                                 f'in epoch {run.epoch}, in the round "{run.stage}". '
+                                 'Look for extreme values in the features.')
 
 def _end_epoch(terms, run, callbacks, note):
     "Tell the callbacks how it went; whether any process was asked to stop"

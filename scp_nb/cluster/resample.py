@@ -78,7 +78,7 @@ def draw_looks(
     seed:int=0,        # of all draws
     share:float=.6,    # share of the rows in each look, unless `n_rows` is less; with less, looks differ more
     skip:int=0         # leave out the first ones: to add to looks that are there
-)->list[Look]:         # all from the same `4*n_rows` rows, drawn first, where there are more: looks must share some
+)->list[Look]:         # where there are more rows, all from the same `4*n_rows`, so that looks share some
     "Look at features several times, each time at other rows, and in two ways by turns"
     feats,rng = as_features(features),np.random.default_rng(seed)
     n = len(feats)
@@ -128,7 +128,7 @@ def _shared_rows(a, b):
 def look_pairs(
     looks:list   # `Look`s
 )->list:         # (i, j, places in i, places in j) of the rows that both have
-    "List the pairs of looks to compare: each with up to four that see in another way, the closest on a circle"
+    "List the pairs of looks to compare: each with up to four that see another way, the closest on a circle"
     n = len(looks)
     return [(i, j, *_shared_rows(looks[i], looks[j])) for i in range(n) for j in range(n)
             if (i-j)%2 and min((i-j)%n, (j-i)%n)<4]

@@ -25,7 +25,7 @@ def _logits(head, x):
 
 # %% ../../nbs/cluster/09_step.ipynb #6792ce30
 def _consistency_gradient(M, temperature):
-    "The term of each head from the products of all columns `M` `[h, 2k, 2k]`, and A, which gives the gradient A·C"
+    "The term of each head from products of columns `M` `[h, 2k, 2k]`, and A, which gives the gradient A·C"
     size = M.shape[1]
     at = torch.arange(size, device=M.device)
     length = M.diagonal(dim1=1, dim2=2).clamp_min(1e-24).sqrt()
@@ -96,7 +96,7 @@ def loss_and_grad(
     head:ClusterHead,                # gets new gradients in `.grad`, those of the sum over heads
     x:torch.Tensor,                  # pairs, all first sides before all second ones, `[2b, d]`
     prior:torch.Tensor|None=None,    # expected share of each cluster `[k]`; None is 1/k each
-    target:torch.Tensor|None=None,   # probabilities that the first sides should have, `[b, k]`; None: no target
+    target:torch.Tensor|None=None,   # probabilities that first sides should have, `[b, k]`; None: no target
     n_pairs:int|None=None,           # pairs of a batch that processes share; None: this is the whole batch
     temperature:float=0.5,           # τ of `consistency`
     weights:tuple|None=(1.,1.,5.)    # of consistency, confidence and balance; None leaves SCP's loss out

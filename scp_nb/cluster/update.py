@@ -109,7 +109,7 @@ def update(self:Clusters,
     seed:int=0,                          # the same seed gives the same clusters
     device:str|torch.device|None=None,   # see `default_device`
     callbacks:list=()                    # `Callback`s that follow the training, stage "update"
-)->Clusters:                             # old images, then new ones; `moved`: old ones that changed their cluster
+)->Clusters:                             # old images, then new ones; `moved`: old ones that changed cluster
     "Adapt the clusters to new images and add them; every cluster keeps its number"
     new,dev = as_features(new_features),default_device(device)
     old = _check_update(self, features, new)

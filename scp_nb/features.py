@@ -296,7 +296,8 @@ def load(cls:Features,
     with open(p/'index.jsonl', encoding='utf-8') as f:
         for line in f:
             r = json.loads(line)
-            names.append(r['name']); labels.append(r['label'])
+            names.append(r['name'])
+            labels.append(r['label'])
     if X.ndim!=2 or len(names)!=len(X):
         raise ValueError(f'"{p}" is damaged: features {list(X.shape)} for {len(names):,} names. '
                          'Extract them again.')

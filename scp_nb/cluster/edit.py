@@ -76,6 +76,20 @@ def _check_cluster(clusters, *which):
             raise ValueError(f'there is no cluster {c!r}. '
                              f'Clusters are numbered 0 to {clusters.n_clusters-1}.')
 
+def features_of_clusters(clusters:Clusters,   # with or without the features they were made from
+                         features,            # anything `as_features` takes, `[n, d]`; None: those of the fit
+                         who:str              # what needs them, for the error
+                        )->Features:          # `[n, d]`
+    "Give the features that were clustered, or say that they are missing or of other images"
+    feats = clusters.features if features is None else as_features(features)
+    if feats is None:
+        raise ValueError(f'{who} needs the features of the images; saved clusters do not hold them. '
+                         'Give features=.')
+    if len(feats)!=len(clusters):
+        raise ValueError(f'features must be those of the {len(clusters):,} clustered images; '
+                         f'got {len(feats):,} rows.')
+    return feats
+
 def _captions(clusters):
     "A caption or None for each cluster, as a list of its own"
     return list(clusters.captions or [None]*clusters.n_clusters)
@@ -102,12 +116,14 @@ def edited_copy(
 
 def _head_with_edit(head, edit, gate):
     "A head that does what `head` does, and then `edit`"
-    base,settings,edits,gates = head,dict(kind=type(head).__name__, **head_settings(head)),[],[]
     if isinstance(head, EditedHead):         # edits pile up on one head
-        base,settings,edits,gates = head.base,head.settings['base'],head.edits,list(head.gates)
-    new = EditedHead(settings, [*edits, edit])
+        new = EditedHead(head.settings['base'], [*head.edits, edit])
+        base,gates = head.base,list(head.gates)
+    else:
+        new = EditedHead(dict(kind=type(head).__name__, **head_settings(head)), [edit])
+        base,gates = head,[]
     new.base.load_state_dict(base.state_dict())
-    if gate is not None: gates = [*gates, gate]
+    if gate is not None: gates.append(gate)
     if gates: new.gates.data = torch.stack([t.detach().float().cpu() for t in gates])
     return new.requires_grad_(False).eval()
 
@@ -152,13 +168,7 @@ def split(self:Clusters,
 )->Clusters:          # one cluster more: the larger half keeps the number, the smaller is the last cluster
     "Make two clusters of one"
     _check_cluster(self, cluster)
-    feats = self.features if features is None else as_features(features)
-    if feats is None:
-        raise ValueError('split needs the features of the images; saved clusters do not hold them. '
-                         'Give features=.')
-    if len(feats)!=len(self):
-        raise ValueError(f'features must be those of the {len(self):,} clustered images; '
-                         f'got {len(feats):,} rows.')
+    feats = features_of_clusters(self, features, 'split')
     def prepared(rows): return self.prepare(torch.from_numpy(np.asarray(rows, np.float32)))
     rows = np.flatnonzero(self.labels==cluster)
     rows = np.sort(np.random.default_rng(seed).permutation(rows)[:most])

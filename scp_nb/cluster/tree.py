@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from matplotlib.axes import Axes
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from .clusters import Clusters
-from .edit import edited_copy, merge_columns
+from .edit import edited_copy, features_of_clusters, merge_columns
 from ..features import Features
 from ..mcr2 import coding_rate
 from .resample import draw_looks
@@ -61,13 +61,7 @@ def grow_tree(
     seed:int=0           # of the look
 )->Clusters:             # the same, with `.tree`
     "Merge clusters into a tree, on the side"
-    feats = clusters.features if features is None else features
-    if feats is None:
-        raise ValueError('A tree needs the features of the images; saved clusters do not hold them. '
-                         'Give features=.')
-    if len(feats)!=len(clusters):
-        raise ValueError(f'features must be those of the {len(clusters):,} clustered images; '
-                         f'got {len(feats):,} rows.')
+    feats = features_of_clusters(clusters, features, 'A tree')
     k = clusters.n_clusters
     look = draw_looks(feats, 1, max(2500, 60*k), seed, share=1)[0]
     labels = clusters.probs[look.rows].argmax(1)

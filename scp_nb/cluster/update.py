@@ -20,8 +20,8 @@ from .clusters import Clusters, calibrate_head, place_rows, head_probs
 from .loop import Run, train_heads, epochs_for
 
 # %% ../../nbs/cluster/13_update.ipynb #fde89468
-def _spread_opinions(graph, probs, old, rounds=30):
-    "Let opinions `probs` `[n, k]` spread along `graph`; rows where `old` is True half hold on to theirs"
+def _spread_probabilities(graph, probs, old, rounds=30):
+    "Let `probs` `[n, k]` spread along `graph`; rows where `old` is True half keep theirs"
     W = sp.diags(1/np.maximum(np.asarray(graph.sum(1)).ravel(), 1e-12))@graph
     Y = F = np.asarray(probs, dtype=np.float32)
     a = np.where(old, .5, 1.)[:,None].astype(np.float32)
@@ -76,7 +76,7 @@ class _Update:
         self.Z_dev = self.Z.to(dev)
         graph = neighbor_graph(knn(X, min(15, len(X)-1), device=dev))
         self.edges = EdgeSampler(graph)
-        self.target = _spread_opinions(graph, head_probs(self.head, self.Z)[0].numpy(), was_old)
+        self.target = _spread_probabilities(graph, head_probs(self.head, self.Z)[0].numpy(), was_old)
 
     def look(self, rows): return 'probs',head_probs(self.head, self.Z_dev[rows])[0].numpy()
 

@@ -87,7 +87,7 @@ _GROUP_SIZE,_CHUNK_WIDTH = 16,4096     # columns per group, and columns multipli
 
 def _group_scores(left, right, first, buffer):
     "Scores of rows from `first` on, `[chunks, b, width]` in `buffer`, own ones -inf; and maxima of groups"
-    b,n,chunks = len(left),len(right),math.ceil(len(right)/_CHUNK_WIDTH)
+    b,chunks = len(left),math.ceil(len(right)/_CHUNK_WIDTH)
     S = buffer[:chunks*b*_CHUNK_WIDTH].view(chunks, b, _CHUNK_WIDTH)
     for c in range(chunks):
         some = right[c*_CHUNK_WIDTH:(c+1)*_CHUNK_WIDTH]

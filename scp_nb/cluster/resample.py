@@ -9,8 +9,7 @@ __all__ = ['Look', 'draw_looks', 'coding_length_per_image', 'look_pairs', 'cross
            'reliable_information']
 
 # %% ../../nbs/cluster/11_resample.ipynb #adf34d45
-import math
-import numpy as np, scipy.sparse as sp, torch
+import numpy as np, torch
 from fastcore.basics import patch
 from sklearn.metrics.cluster import contingency_matrix, expected_mutual_information
 from ..features import Features, as_features, unit_rows

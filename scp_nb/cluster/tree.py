@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from matplotlib.axes import Axes
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from .clusters import Clusters
-from .edit import edited_copy, features_of_clusters, merge_columns
+from .edit import edited_copy, features_of_clusters
 from ..features import Features
 from ..mcr2 import coding_rate
 from .resample import draw_looks

@@ -1,4 +1,4 @@
-"""Which of the candidates to believe, without a label: the one that neighbours and distances confirm
+"""Choose a candidate without labels: compact clusters, borders where images are sparse, nearly even sizes
 
 Docs: https://scp-nb.github.io/scp_nb/cluster/choice.html.md"""
 

@@ -40,9 +40,10 @@ def refine_minimum(f,        # function of a whole number
 
 # %% ../nbs/07_estimate_k.ipynb #bf5b8f31
 class _Curves:
-    "Coding length in bits for any k and d, and what is confirmed of k clusters, for all pairs of looks; each computed once"
+    "Coding length in bits for any k and d, and what pairs of looks confirm of k clusters; each computed once"
     def __init__(self, looks):
-        self.looks,self.pairs = looks,(pairs := look_pairs(looks))
+        self.looks = looks
+        self.pairs = pairs = look_pairs(looks)
         self.bits = functools.cache(lambda k, d: cross_length(looks, pairs, k, d)/math.log(2))
         self.confirmed = functools.cache(lambda k: reliable_information(looks, pairs, k))
 
@@ -51,7 +52,7 @@ class _Curves:
         return np.array([values[[l in p[:2] for p in self.pairs]].mean() for l in range(len(self.looks))])
 
 # %% ../nbs/07_estimate_k.ipynb #68e34713
-def _agree(curves, k_min, k_max, d, cap):
+def _find_k_and_dims(curves, k_min, k_max, d, cap):
     "k and d that agree: d is twice k, or `cap` if that is less; with the lengths found on the way"
     seen = []
     while True:
@@ -63,72 +64,82 @@ def _agree(curves, k_min, k_max, d, cap):
         d = new
 
 # %% ../nbs/07_estimate_k.ipynb #15759951
-def _one_error(values, n_looks):
-    "First of the rows of `[m, n_pairs]` whose mean is within one standard error of the least; with the error of each difference"
+def _within_one_error(values, n_looks):
+    "First row of `[m, n_pairs]` whose mean is within one standard error of the least; and all these errors"
     values = np.asarray(values, float)
     best = values.mean(1).argmin()
     error = (values-values[best]).std(1)/math.sqrt(n_looks)
     return int(np.flatnonzero(values.mean(1)-values[best].mean() <= error)[0]),error
 
 # %% ../nbs/07_estimate_k.ipynb #504dba9d
-def _settle(curves, k_min, k_max, most):
-    "k and d that agree, in as many dimensions as looks confirm, with the lengths found; and the rows of each look it takes to see that"
-    n_rows,k,cap,most_yet = len(curves.looks[0]),16,32,0
+def _settle_k_and_dims(curves, k_min, k_max, most):
+    "k and d that agree, in as many dimensions as looks confirm; lengths found; rows per look that this takes"
+    n_rows = len(curves.looks[0])
+    k,cap,most_yet = 16,32,0
     while True:                                       # wide enough for the number there may be
         cap = min(most, 2*cap)
-        path = [_agree(curves, k_min, k_max, min(2*k, cap), cap)]
+        path = [_find_k_and_dims(curves, k_min, k_max, min(2*k, cap), cap)]
         k = path[0][0]
         inside = k<.75*cap or k>=k_max or cap==most       # the answer, not the end of the range
         now = curves.confirmed(k).mean()
-        blind = not inside and now<=0                     # clusters too small to be found again, or none at all
+        blind = not inside and now<=0  # clusters too small to be found again, or none at all
         if inside or blind or now<most_yet: break
         most_yet = now
-    need = 30*k if 25*k>n_rows else 2*n_rows if blind and n_rows<10_000 else n_rows
-    while path[-1][1]>4 and math.log(path[-1][1])>max(curves.confirmed(k).mean() for k,*_ in path):    # k clusters confirm log k at most
-        cap = max(4, int(.7*path[-1][1]))
-        path.append(_agree(curves, k_min, k_max, cap, cap))
-    path = [p for p in path if curves.confirmed(p[0]).mean()>0] or [_agree(curves, k_min, k_min, 4, 4)]
-    return *path[_one_error([-curves.confirmed(k) for k,*_ in path], len(curves.looks))[0]],need
+    if 25*k>n_rows: need = 30*k
+    elif blind and n_rows<10_000: need = 2*n_rows
+    else: need = n_rows
+    def confirmed_most(): return max(curves.confirmed(k).mean() for k,*_ in path)
+    while (d := path[-1][1])>4 and math.log(d)>confirmed_most():    # k clusters confirm log k at most
+        cap = max(4, int(.7*d))
+        path.append(_find_k_and_dims(curves, k_min, k_max, cap, cap))
+    path = [p for p in path if curves.confirmed(p[0]).mean()>0]
+    if not path: path = [_find_k_and_dims(curves, k_min, k_min, 4, 4)]
+    best,_ = _within_one_error([-curves.confirmed(k) for k,*_ in path], len(curves.looks))
+    return *path[best],need
 
 # %% ../nbs/07_estimate_k.ipynb #67a2cc9e
-def _around(k, k_min, k_max, most=17):
+def _numbers_around(k, k_min, k_max, most=17):
     "Numbers around k to look at closely"
-    low,high = max(k_min, min(k-4, math.floor(.65*k))),min(k_max, max(k+4, math.ceil(1.5*k)))
-    return sorted({*np.unique(np.linspace(low, high, most).round().astype(int)).tolist(), *range(max(low, k-2), min(high, k+2)+1), k})
+    low = max(k_min, min(k-4, math.floor(.65*k)))
+    high = min(k_max, max(k+4, math.ceil(1.5*k)))
+    spread = np.linspace(low, high, most).round().astype(int).tolist()
+    return sorted({*spread, *range(max(low, k-2), min(high, k+2)+1), k})
 
 # %% ../nbs/07_estimate_k.ipynb #eeae8000
-def _interval(curves, k, ks):
-    "From low to high: the best numbers of single looks, at several widths, without the last twentieth on both sides"
+def _interval_of_looks(curves, k, ks):
+    "Low and high: the best numbers of single looks, at several widths, without a twentieth on both sides"
     best = [k]
     for times in (1, 2, 3):
-        d = min(max(4, times*k), *(len(l.values) for l in curves.looks))       # no more than there are already
-        best += [ks[i] for i in np.array([curves.by_look(curves.bits(q, d)) for q in ks]).argmin(0)]
+        d = min(max(4, times*k), *(len(l.values) for l in curves.looks))  # no more than there are already
+        bits = np.array([curves.by_look(curves.bits(q, d)) for q in ks])
+        best += [ks[i] for i in bits.argmin(0)]
     low,high = np.quantile(best, (.05, .95), method='nearest')
     return min(k, int(low)),max(k, int(high))
 
 # %% ../nbs/07_estimate_k.ipynb #dc412646
-def _vote(name, found):
+def _median_vote(name, found):
+    "The vote of a criterion from the numbers that it `found` in each look"
     low,high = (int(q) for q in np.quantile(found, (.05, .95), method='nearest'))
     return dict(criterion=name, k=int(np.quantile(found, .5, method='nearest')), low=low, high=high)
 
 # %% ../nbs/07_estimate_k.ipynb #5987cbb7
-def _silhouettes(look, ks, d, seed, most=1000):
+def _mean_silhouettes(look, ks, d, seed, most=1000):
     "Mean silhouette of a sample of a look's rows for each k; NaN for one cluster"
     rows = np.random.default_rng(seed).permutation(len(look))[:most]
-    Z,found = look.embed(d, 20)[rows].numpy(),[]
-    for k in ks:
-        labels = look.labels(k).numpy()[rows]
-        found.append(silhouette_score(Z, labels) if 1<len(np.unique(labels))<len(rows) else np.nan)
-    return found
+    Z = look.embed(d, 20)[rows].numpy()
+    def silhouette(labels):
+        return silhouette_score(Z, labels) if 1<len(np.unique(labels))<len(rows) else np.nan
+    return [silhouette(look.labels(k).numpy()[rows]) for k in ks]
 
 # %% ../nbs/07_estimate_k.ipynb #1a2d1822
-def _checks(curves, ks, d, seed):
+def _other_criteria(curves, ks, d, seed):
     "Votes of the other criteria, and their curves over `ks`"
     shared = np.array([curves.by_look(curves.confirmed(k)) for k in ks]).T
-    inside = np.array([_silhouettes(l, ks, d, seed) for l in curves.looks[:4]])
+    inside = np.array([_mean_silhouettes(l, ks, d, seed) for l in curves.looks[:4]])
     gaps = [int(np.argmax(-np.diff(l.values[:max(ks)+1])))+1 for l in curves.looks]
-    best = lambda curves: [ks[int(np.nanargmax(c))] for c in curves if not np.isnan(c).all()]
-    votes = [_vote('stability', best(shared)), _vote('eigengap', gaps)] + ([_vote('silhouette', best(inside))] if best(inside) else [])
+    def best(values): return [ks[int(np.nanargmax(v))] for v in values if not np.isnan(v).all()]
+    found = dict(stability=best(shared), eigengap=gaps, silhouette=best(inside))
+    votes = [_median_vote(name, numbers) for name,numbers in found.items() if numbers]
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', RuntimeWarning)      # one cluster has no silhouette
         return votes,shared.mean(0),np.nanmean(inside, 0)
@@ -138,8 +149,8 @@ def _checks(curves, ks, d, seed):
 class KEstimate:
     "Hold the number of clusters that was estimated, the doubt about it, and the curves behind it"
     k:int                          # the estimate
-    interval:tuple                 # from low to high; a wide one means that there is more than one good answer
-    curve:pd.DataFrame             # by `k`: `bits` per image and their standard `error`, `reliable` information in nats, `silhouette`
+    interval:tuple  # from low to high; a wide one means that there is more than one good answer
+    curve:pd.DataFrame             # by `k`: `bits` per image, standard `error`, `reliable` nats, `silhouette`
     votes:pd.DataFrame             # by criterion: `k`, and `low` and `high` over looks
     n_dims:int=0                   # dimensions of the embedding in which lengths were measured
     n_rows:int=0                   # rows looked at
@@ -148,19 +159,21 @@ class KEstimate:
     def __int__(self): return self.k
     def __repr__(self):
         low,high = self.interval
-        return f'{self.k} cluster{"s"*(self.k!=1)} ({f"between {low} and {high}" if high>low else "no doubt between looks"}; {self.note})'
+        doubt = f'between {low} and {high}' if high>low else 'no doubt between looks'
+        return f'{self.k} cluster{"s"*(self.k!=1)} ({doubt}; {self.note})'
 
 # %% ../nbs/07_estimate_k.ipynb #254bd168
-def _note(k, votes):
+def _describe_votes(k, votes):
     "A line about who agrees, within an eighth"
     agree = [v['criterion'] for v in votes if abs(math.log(v['k']/k))<=1/8]
     others = [f'{v["criterion"]} prefers {v["k"]}' for v in votes if v['criterion'] not in agree]
-    said = ' and '.join([', '.join(['coding length', *agree[:-1]]), agree[-1]])+' agree' if agree else 'by coding length'
+    said = 'by coding length'
+    if agree: said = f'{", ".join(["coding length", *agree[:-1]])} and {agree[-1]} agree'
     return ', '.join([said, *others])
 
 # %% ../nbs/07_estimate_k.ipynb #c37e6a5e
-_NOTHING = pd.DataFrame(dict(k=[1], bits=[np.nan], error=[np.nan], reliable=[0.], silhouette=[np.nan]))
-_VOTES = pd.DataFrame(columns=['criterion', 'k', 'low', 'high']).set_index('criterion')
+_CURVE_OF_ONE = pd.DataFrame(dict(k=[1], bits=[np.nan], error=[np.nan], reliable=[0.], silhouette=[np.nan]))
+_NO_VOTES = pd.DataFrame(columns=['criterion', 'k', 'low', 'high']).set_index('criterion')
 
 def _all_same(feats, most=10_000):
     "Whether there is only one row, again and again; of a large collection `most` rows are asked"
@@ -168,38 +181,44 @@ def _all_same(feats, most=10_000):
     return bool((X==X[0]).all())
 
 # %% ../nbs/07_estimate_k.ipynb #790cd167
-def _rows(x):
+def _check_rows(x):
     "Features to look at: of clusters their embedding, or what they were made from"
     if isinstance(x, Clusters):
         x = x.features if x.embedding is None else x.embedding
-        if x is None: raise ValueError('These clusters were loaded from disk and hold no features. Give the features instead.')
+        if x is None:
+            raise ValueError('These clusters were loaded from disk and hold no features. '
+                             'Give the features instead.')
     feats = as_features(x)
-    if len(feats)<20: raise ValueError(f'{len(feats)} rows of features are too few to estimate k from; 20 are the least. Choose k.')
+    if len(feats)<20:
+        raise ValueError(f'{len(feats)} rows of features are too few to estimate k from; 20 are the least. '
+                         'Choose k.')
     return feats
 
-def _range(k_min, k_max, n):
+def _check_range(k_min, k_max, n):
     "Both as ints, or an error"
     for name,v in dict(k_min=k_min, k_max=k_max).items():
         if v is not None and (isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v<1):
             raise ValueError(f'{name} must be a whole number of 1 or more; got {v!r}.')
     k_max = max(int(k_min), n//20, min(10, n//4)) if k_max is None else int(k_max)
-    if k_min>k_max: raise ValueError(f'k_min={k_min} is more than k_max={k_max}. Give a range from few to many.')
-    if k_max>=n: raise ValueError(f'k_max={k_max} must be less than the {n:,} rows of features. Give at most {n//2}.')
+    if k_min>k_max:
+        raise ValueError(f'k_min={k_min} is more than k_max={k_max}. Give a range from few to many.')
+    if k_max>=n:
+        raise ValueError(f'k_max={k_max} must be less than the {n:,} rows of features. Give at most {n//2}.')
     return int(k_min),k_max
 
 # %% ../nbs/07_estimate_k.ipynb #11004c60
-def _estimate(curves, k, d, found, k_min, k_max, seed):
-    "`KEstimate` from what `_settle` found"
-    ks = sorted({*_around(k, k_min, k_max), *(q for q in found if q<=max(2*k, 4))})
+def _make_estimate(curves, k, d, found, k_min, k_max, seed):
+    "`KEstimate` from what `_settle_k_and_dims` found"
+    ks = sorted({*_numbers_around(k, k_min, k_max), *(q for q in found if q<=max(2*k, 4))})
     fit = [q for q in ks if q==k_min or curves.confirmed(q).mean()>0]
-    low,high = _interval(curves, k, fit)
-    k = fit[_one_error([curves.bits(q, d) for q in fit], len(curves.looks))[0]]
+    low,high = _interval_of_looks(curves, k, fit)
+    k = fit[_within_one_error([curves.bits(q, d) for q in fit], len(curves.looks))[0]]
     low = min(low, k)
-    votes,shared,inside = _checks(curves, ks, d, seed)
+    votes,shared,inside = _other_criteria(curves, ks, d, seed)
     votes.insert(0, dict(criterion='coding length', k=k, low=low, high=high))
-    note = _note(k, votes[1:])
+    note = _describe_votes(k, votes[1:])
     bits = [curves.bits(q, d) for q in ks]
-    error = _one_error(bits, len(curves.looks))[1]
+    error = _within_one_error(bits, len(curves.looks))[1]
     curve = pd.DataFrame(dict(k=ks, bits=np.mean(bits, 1), error=error, reliable=shared, silhouette=inside))
     n_rows = len(np.unique(np.concatenate([l.rows for l in curves.looks])))
     return KEstimate(k, (low, high), curve, pd.DataFrame(votes).set_index('criterion'), d, n_rows, note)
@@ -208,29 +227,33 @@ def _estimate(curves, k, d, found, k_min, k_max, seed):
 @plain_torch()
 @one_thread('cpu')
 def estimate_k(
-    features:Features|np.ndarray|torch.Tensor|Clusters,   # features `[n, d]`, not normalised, or clusters (of CPP: their embedding)
-    k_min:int=1,             # least number to consider; with 1 the answer can be that there are no clusters
-    k_max:int|None=None,     # greatest number to consider; None: one for 20 rows, or 10 for less than 200 rows
-    seed:int=0,              # of the draws of rows
-    n_looks:int=16,          # looks to compare at most, 4 or more and even; half of them where they leave no doubt or must be larger
-    n_rows:int=2500          # rows of each look, at least; more see smaller clusters and cost time
-)->KEstimate:                # `.k`, `.interval`, `.curve`, `.votes`, `.plot()`
+    features:Features|np.ndarray|torch.Tensor|Clusters,  # `[n, d]`, not normalised, or clusters, best of CPP
+    k_min:int=1,           # least number to consider; with 1 the answer can be that there are no clusters
+    k_max:int|None=None,   # greatest number to consider; None: one for 20 rows, or 10 for less than 200 rows
+    seed:int=0,            # of the draws of rows
+    n_looks:int=16,        # looks at most, 4 or more and even; half of them where these leave no doubt
+    n_rows:int=2500        # rows of each look, at least; more see smaller clusters and cost time
+)->KEstimate:              # `.k`, `.interval`, `.curve`, `.votes`, `.plot()`
     "Estimate the number of clusters, and how sure that is"
-    feats = _rows(features)
-    k_min,k_max = _range(k_min, k_max, len(feats))
+    feats = _check_rows(features)
+    k_min,k_max = _check_range(k_min, k_max, len(feats))
     if isinstance(n_looks, bool) or not isinstance(n_looks, (int, np.integer)) or n_looks<4 or n_looks%2:
-        raise ValueError(f'n_looks must be an even number of 4 or more, since every second look is half-whitened; got {n_looks!r}.')
-    if _all_same(feats): return KEstimate(1, (1, 1), _NOTHING, _VOTES, n_rows=len(feats), note='all rows are the same')
-    half,first = max(4, n_looks//4*2),n_rows
+        raise ValueError('n_looks must be an even number of 4 or more, since every second look '
+                         f'is half-whitened; got {n_looks!r}.')
+    if _all_same(feats):
+        return KEstimate(1, (1, 1), _CURVE_OF_ONE, _NO_VOTES, n_rows=len(feats), note='all rows are the same')
+    half,first_n_rows = max(4, n_looks//4*2),n_rows
     looks = draw_looks(feats, half, n_rows, seed)
     while True:
         curves,most = _Curves(looks),min(map(len, looks))-1
-        *settled,need = _settle(curves, k_min, min(k_max, most//2), most)
-        if need>n_rows and .6*len(feats)>n_rows: n_rows,looks = need,draw_looks(feats, half, need, seed)
-        else:
-            found = _estimate(curves, *settled, k_min, min(k_max, most//2), seed)
-            if found.interval[1]<=1.1*found.interval[0] or n_rows>first or len(looks)>=n_looks: return found
-            looks = looks+draw_looks(feats, n_looks, n_rows, seed, skip=half)
+        *settled,need = _settle_k_and_dims(curves, k_min, min(k_max, most//2), most)
+        if need>n_rows and .6*len(feats)>n_rows:                 # look again, at more rows
+            n_rows,looks = need,draw_looks(feats, half, need, seed)
+            continue
+        found = _make_estimate(curves, *settled, k_min, min(k_max, most//2), seed)
+        low,high = found.interval
+        if high<=1.1*low or n_rows>first_n_rows or len(looks)>=n_looks: return found
+        looks = looks+draw_looks(feats, n_looks, n_rows, seed, skip=half)
 
 # %% ../nbs/07_estimate_k.ipynb #995272aa
 _MARKS = {'coding length': 'o', 'stability': 's', 'eigengap': '^', 'silhouette': 'D'}
@@ -241,16 +264,18 @@ def plot(self:KEstimate,
     ax:Axes|None=None    # where to draw; None makes a figure
 )->Axes:                 # the axes
     "Plot the coding length against the number of clusters, with the interval and all votes"
-    ax = plt.subplots(figsize=(6,3.4), layout='constrained')[1] if ax is None else ax
+    if ax is None: _,ax = plt.subplots(figsize=(6,3.4), layout='constrained')
     c,(low,high) = self.curve,self.interval
-    ax.axvspan(low-.3, high+.3, color='C0', alpha=.12, lw=0, label=f'interval {low} to {high}' if high>low else f'interval {low}')
+    label = f'interval {low} to {high}' if high>low else f'interval {low}'
+    ax.axvspan(low-.3, high+.3, color='C0', alpha=.12, lw=0, label=label)
     ax.fill_between(c.k, c.bits-c.error, c.bits+c.error, color='C0', alpha=.3, lw=0)
     ax.plot(c.k, c.bits, '.-', color='C0', ms=5)
     ax.axvline(self.k, color='C0', lw=1, ls='--')
     bottom,top = ax.get_ylim()
     for i,(name,vote) in enumerate(self.votes.iterrows()):
         at = bottom-(top-bottom)*.07*(i+1)
-        ax.plot(vote.k, at, _MARKS.get(name, 'o'), color=f'C{i}', ms=6, label=f'{name}: {vote.k}', clip_on=False)
+        ax.plot(vote.k, at, _MARKS.get(name, 'o'), color=f'C{i}', ms=6, clip_on=False,
+                label=f'{name}: {vote.k}')
     ax.set(xlabel='number of clusters k', ylabel='coding length, bits per image', title=f'k = {self.k}')
     ax.legend(fontsize=8, frameon=False)
     return ax
@@ -258,16 +283,19 @@ def plot(self:KEstimate,
 # %% ../nbs/07_estimate_k.ipynb #83fb5619
 def fit_tree(
     features:Features|np.ndarray|torch.Tensor,  # features `[n, d]`, not normalised
-    n_clusters:int|None=None,   # clusters to start with; None: by `estimate_k`; more allow finer levels and cost time
+    n_clusters:int|None=None,   # clusters to start with; None: by `estimate_k`; with more, levels are finer
     fine:int|None=None,         # clusters of the finest level; None: two and a half times `n_clusters`
     seed:int=0,                 # of the estimate and of the fit
     **kwargs                    # of `fit_head`
 )->Clusters:                    # at `n_clusters`, with `.tree`; `.at(k)` gives any other number
     "Cluster finely and merge into a tree"
-    n = n_clusters or max(2, (found := estimate_k(features, seed=seed)).k)
+    found = None if n_clusters else estimate_k(features, seed=seed)
+    n = n_clusters or max(2, found.k)
     leaves = fit_head(features, fine or min(len(features)//2, math.ceil(2.5*n)), seed=seed, **kwargs)
     if n>leaves.n_clusters:
-        raise ValueError(f'n_clusters={n} is more than fine={leaves.n_clusters}. The finest level needs the most clusters.')
+        raise ValueError(f'n_clusters={n} is more than fine={leaves.n_clusters}. '
+                         'The finest level needs the most clusters.')
     leaves = grow_tree(leaves, seed=seed)
-    if n_clusters is None: leaves.config['k_estimate'] = dict(k=found.k, interval=list(found.interval), note=found.note)
+    if n_clusters is None:
+        leaves.config['k_estimate'] = dict(k=found.k, interval=list(found.interval), note=found.note)
     return leaves.at(n)

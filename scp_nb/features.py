@@ -17,12 +17,14 @@ import torch
 from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
 from .data import Images, as_images, as_labels, numbered_names, to_numpy
-from .extract.backbones import Backbone, default_backbone, default_device, load_backbone, PixelProjection, nothing_read
+from .extract.backbones import Backbone, default_backbone, default_device, load_backbone
+from .extract.backbones import PixelProjection, nothing_read
 from .extract.reading import Encoder, Reader, RunSettings, auto_batch, choose_precision, encode_images
 from .extract.reading import file_stamps, find_copies
 from .extract.store import FEATURE_FILES, FORMAT, OLD_FORMAT, UNFINISHED, check_place, extract_into
 from .extract.store import features_record, out_dir, run_timing
-from .extract.arrays import check_rank, leading_column, is_odd_scale, array_parts, rescaled, largest_number, rows_of_zeros
+from .extract.arrays import array_parts, check_rank, is_odd_scale, largest_number, leading_column
+from .extract.arrays import rescaled, rows_of_zeros
 from .extract.formats import read_embeddings, write_parquet
 
 # %% ../nbs/01_features.ipynb #8ba85ad8
@@ -52,14 +54,17 @@ class Features:
 
     def __repr__(self)->str:
         n,d = self.shape
-        return (f'Features: {n:,} images, {d}-d {self.X.dtype}, {self.meta.get("spec", "your own")}' +
-                (f', {len(self.classes)} classes' if self.classes else '') + (f', {len(self.skipped):,} skipped' if self.skipped else ''))
+        text = f'Features: {n:,} images, {d}-d {self.X.dtype}, {self.meta.get("spec", "your own")}'
+        if self.classes: text += f', {len(self.classes)} classes'
+        if self.skipped: text += f', {len(self.skipped):,} skipped'
+        return text
 
 # %% ../nbs/01_features.ipynb #7d448bee
 @patch
 def numpy(self:Features)->np.ndarray:   # float32 `[n, d]`, a copy in memory unless it is one already
     "Give the rows as a plain array"
-    return np.asarray(self.X, dtype=np.float32) if not isinstance(self.X, np.memmap) else np.array(self.X, dtype=np.float32)
+    make = np.array if isinstance(self.X, np.memmap) else np.asarray
+    return make(self.X, dtype=np.float32)
 
 # %% ../nbs/01_features.ipynb #2c03a956
 @patch
@@ -71,7 +76,9 @@ def __getitem__(self:Features,
     rows = np.arange(len(self))[rows if isinstance(rows, slice) else np.asarray(rows)]
     labels = None if self.labels is None else self.labels[rows]
     images = None if self.images is None else self.images.subset(rows)
-    new = Features(self.X[rows], [self.names[r] for r in rows], labels, self.classes, self.meta, images, self.skipped, self.projection)
+    names = [self.names[r] for r in rows]
+    new = Features(self.X[rows], names, labels, self.classes, self.meta, images, self.skipped,
+                   self.projection)
     new._finite = self._finite
     return new
 
@@ -85,7 +92,8 @@ def _check_finite(f:Features)->Features:
         if bad.any():
             r = i + int(bad.argmax())
             more = f', as do {int(bad.sum())-1:,} more rows near it' if bad.sum()>1 else ''
-            raise ValueError(f'features must be finite; row {r} ("{f.names[r]}") holds NaN or infinity{more}. Drop such rows.')
+            raise ValueError(f'features must be finite; row {r} ("{f.names[r]}") holds NaN or infinity'
+                             f'{more}. Drop such rows.')
     f._finite = True
     return f
 
@@ -109,8 +117,8 @@ def from_array(cls:Features,
               )->Features:                # float16 stays, everything else becomes float32
     "Take embeddings of your own, checked"
     if hasattr(X, 'toarray'):
-        raise ValueError(f'features must be dense, for every step reads all d values; got a sparse {type(X).__name__}. '
-                         'Reduce it first, for instance with TruncatedSVD.')
+        raise ValueError('features must be dense, for every step reads all d values; '
+                         f'got a sparse {type(X).__name__}. Reduce it first, for instance with TruncatedSVD.')
     if hasattr(X, 'to_numpy'): X = X.to_numpy()
     try: a = X if isinstance(X, np.memmap) else to_numpy(X)
     except (ValueError, TypeError) as e:
@@ -126,15 +134,17 @@ def from_array(cls:Features,
 
 # %% ../nbs/01_features.ipynb #e3846cc1
 @patch(cls_method=True)
-def from_file(cls:Features,
-              path,                     # .npy, .npz, .safetensors, .parquet, .arrow, .feather, or an output folder of clip-retrieval
-              column:str|None=None,     # which array, tensor or column, where there are several
-              names:list|None=None,     # one name per row; default: those in the file, if there are any
-              labels=None               # one whole number or word per row; default: those in the file, if there are any
-             )->Features:               # float16 stays, everything else becomes float32; .npy stays a memory map
+def from_file(
+    cls:Features,
+    path,                   # .npy, .npz, .safetensors, .parquet, .arrow, .feather, a folder of clip-retrieval
+    column:str|None=None,   # which array, tensor or column, where there are several
+    names:list|None=None,   # one name per row; default: those in the file, if there are any
+    labels=None             # one whole number or word per row; default: those in the file, if there are any
+)->Features:                # float16 stays, everything else becomes float32; .npy stays a memory map
     "Take embeddings that another program has written; no pickle is ever read"
     found = read_embeddings(path, column)
-    f = cls.from_array(found['X'], names or found.get('names'), found.get('labels') if labels is None else labels)
+    if labels is None: labels = found.get('labels')
+    f = cls.from_array(found['X'], names or found.get('names'), labels)
     f.meta['spec'] = f'file:{Path(path).name}'
     return f
 
@@ -145,12 +155,15 @@ def from_dataset(cls:Features,
                  column:str|None=None    # the column of vectors; default: the only one there is
                 )->Features:             # its rows, with the labels of its one ClassLabel column
     "Take a column of embeddings of a Hugging Face data set"
-    lists = [c for c,f in ds.features.items() if type(f).__name__ in ('Sequence', 'List', 'LargeList', 'Array2D') or isinstance(f, list)]
+    kinds = {c: type(f).__name__ for c,f in ds.features.items()}
+    lists = [c for c,kind in kinds.items() if kind in ('Sequence', 'List', 'LargeList', 'Array2D', 'list')]
     if column is None and len(lists)!=1 or column and column not in ds.features:
-        raise ValueError(f'wanted one column of vectors; the data set has {", ".join(ds.features)}. Say which with column="...".')
-    kinds = [c for c,f in ds.features.items() if type(f).__name__=='ClassLabel']
-    labels,classes = (ds[kinds[0]],ds.features[kinds[0]].names) if len(kinds)==1 else (None,None)
-    names = next((list(map(str, ds[c])) for c in ('name', 'path', 'file_name', 'id') if c in ds.features), None)
+        raise ValueError(f'wanted one column of vectors; the data set has {", ".join(ds.features)}. '
+                         'Say which with column="...".')
+    label = [c for c,kind in kinds.items() if kind=='ClassLabel']
+    labels,classes = (ds[label[0]],ds.features[label[0]].names) if len(label)==1 else (None,None)
+    named = [c for c in ('name', 'path', 'file_name', 'id') if c in ds.features]
+    names = [str(v) for v in ds[named[0]]] if named else None
     column = column or lists[0]
     blocks = [np.asarray(ds[i:i+1000][column], dtype=np.float32) for i in range(0, len(ds), 1000)]
     return cls.from_array(np.concatenate(blocks), names, None if labels is None else list(labels), classes)
@@ -165,13 +178,16 @@ def to_parquet(self:Features,
     return write_parquet(path, self.X, self.names, self.labels, meta)
 
 # %% ../nbs/01_features.ipynb #91bf65a5
-def as_features(x               # `Features`, a features directory, a file for `from_file`, an array, tensor, data frame or nested list
-               )->Features:     # the same rows, checked
+def as_features(
+    x          # `Features`, a features directory, a file for `from_file`, array, tensor, frame or nested list
+)->Features:   # the same rows, checked
     "Take features in whatever form they come"
     if isinstance(x, (str, os.PathLike)):
         x = Features.from_file(x) if Path(x).is_file() or (Path(x)/'img_emb').is_dir() else Features.load(x)
     if isinstance(x, Features): return _in_range(_check_finite(x))
-    if isinstance(x, Images): raise ValueError('these are images; turn them into features first: extract_features(images, backbone).')
+    if isinstance(x, Images):
+        raise ValueError('these are images; turn them into features first: '
+                         'extract_features(images, backbone).')
     return _in_range(Features.from_array(x))
 
 # %% ../nbs/01_features.ipynb #111a824c
@@ -235,11 +251,14 @@ def _write_rest(f:Features, folder:Path)->None:
     "Everything of a features directory but the array"
     labels = [None]*len(f) if f.labels is None else f.labels.tolist()
     with open(folder/'index.jsonl', 'w', encoding='utf-8') as out:
-        for r,(n,l) in enumerate(zip(f.names, labels)): out.write(json.dumps(dict(row=r, name=n, label=l)) + '\n')
+        for r,(n,l) in enumerate(zip(f.names, labels)):
+            out.write(json.dumps(dict(row=r, name=n, label=l)) + '\n')
     meta = {**FORMAT, **f.meta, 'n': len(f), 'd': f.shape[1], 'dtype': str(f.X.dtype),
             'classes': f.classes, 'skipped': f.skipped}
     (folder/'meta.json').write_text(json.dumps(meta, indent=1), encoding='utf-8')
-    if f.projection: save_file({k: torch.as_tensor(v).contiguous() for k,v in f.projection.items()}, folder/'projection.safetensors')
+    if f.projection:
+        tensors = {k: torch.as_tensor(v).contiguous() for k,v in f.projection.items()}
+        save_file(tensors, folder/'projection.safetensors')
 
 # %% ../nbs/01_features.ipynb #1d6f9027
 @patch
@@ -261,20 +280,27 @@ def load(cls:Features,
     "Open a features directory"
     p = Path(folder)
     missing = [n for n in ('features.npy','index.jsonl','meta.json') if not (p/n).is_file()]
-    if missing and (p/UNFINISHED).is_dir(): raise FileNotFoundError(f'"{p}" is not finished yet. Run the same extraction again to go on.')
-    if missing: raise FileNotFoundError(f'"{p}" has no {", ".join(missing)}. Give a directory made by extract_features(..., out=...).')
+    if missing and (p/UNFINISHED).is_dir():
+        raise FileNotFoundError(f'"{p}" is not finished yet. Run the same extraction again to go on.')
+    if missing:
+        raise FileNotFoundError(f'"{p}" has no {", ".join(missing)}. '
+                                'Give a directory made by extract_features(..., out=...).')
     meta = json.loads((p/'meta.json').read_text(encoding='utf-8'))
     kind = {k: meta.get(k) for k in FORMAT}
-    if kind==dict(FORMAT, format_version=1): raise ValueError(f'"{p}" {OLD_FORMAT}. Extract again, with force=True (--force).')
-    if kind!=FORMAT: raise ValueError(f'"{p}" has the format {kind}; wanted {FORMAT}. Extract it again.')
+    if kind==dict(FORMAT, format_version=1):
+        raise ValueError(f'"{p}" {OLD_FORMAT}. Extract again, with force=True (--force).')
+    if kind!=FORMAT:
+        raise ValueError(f'"{p}" has the format {kind}; wanted {FORMAT}. Extract it again.')
     X = np.load(p/'features.npy', mmap_mode='r', allow_pickle=False)
     names,labels = [],[]
     with open(p/'index.jsonl', encoding='utf-8') as f:
         for line in f:
             r = json.loads(line)
-            names.append(r['name']); labels.append(r['label'])
+            names.append(r['name'])
+            labels.append(r['label'])
     if X.ndim!=2 or len(names)!=len(X):
-        raise ValueError(f'"{p}" is damaged: features {list(X.shape)} for {len(names):,} names. Extract them again.')
+        raise ValueError(f'"{p}" is damaged: features {list(X.shape)} for {len(names):,} names. '
+                         'Extract them again.')
     if (p/'timing.json').is_file(): meta.update(json.loads((p/'timing.json').read_text(encoding='utf-8')))
     labels = None if None in labels else labels
     projection = load_file(p/'projection.safetensors') if (p/'projection.safetensors').is_file() else None
@@ -289,12 +315,15 @@ def backbone(self:Features,
     "Load again the backbone that made these features"
     spec,known = self.meta.get('spec', ''), self.meta.get('backbone', {})
     if not spec or spec.startswith('module:'):
-        raise ValueError('these features come from outside or from a module of your own. Use load_backbone(model, transform=...).')
+        raise ValueError('these features come from outside or from a module of your own. '
+                         'Use load_backbone(model, transform=...).')
     if known.get('sha256') and checkpoint is None:
-        raise ValueError(f'the weights of {spec} came from the file "{known["checkpoint"]}". Give it: checkpoint="...".')
+        raise ValueError(f'the weights of {spec} came from the file "{known["checkpoint"]}". '
+                         'Give it: checkpoint="...".')
     b = load_backbone(spec, checkpoint, device=device)
     if b.provenance.get('sha256')!=known.get('sha256'):
-        raise ValueError(f'"{checkpoint}" is not the file these features were made with: its SHA-256 differs. Give that one.')
+        raise ValueError(f'"{checkpoint}" is not the file these features were made with: '
+                         'its SHA-256 differs. Give that one.')
     if self.projection is not None:
         b.model.set(*(torch.as_tensor(self.projection[k]) for k in ('mean','components')))
         b.d = len(self.projection['components'])
@@ -303,18 +332,21 @@ def backbone(self:Features,
 # %% ../nbs/01_features.ipynb #46a94260
 def _read_ones(images:Images, skipped)->Images:
     "The images that are not among the names `skipped`"
-    return images.subset(np.fromiter((n not in skipped for n in images.names), bool, len(images)) if skipped else slice(None))
+    if not skipped: return images.subset(slice(None))
+    return images.subset(np.fromiter((n not in skipped for n in images.names), bool, len(images)))
 
 # %% ../nbs/01_features.ipynb #18effcba
 def _made(out, images:Images, backbone:Backbone)->Features:
-    "The features in `out`, together with the pictures behind the rows; their names are in memory already and need not be read"
+    "The features in `out`, with the pictures behind the rows, whose names are in memory and need not be read"
     folder = Path(out)
     meta,timing = (json.loads((folder/n).read_text(encoding='utf-8')) for n in ('meta.json', 'timing.json'))
     X,kept = np.load(folder/'features.npy', mmap_mode='r'),_read_ones(images, meta['skipped'])
     if len(kept)!=len(X): return Features.load(out)
     images.skipped.update(meta.pop('skipped'))
-    projection = load_file(folder/'projection.safetensors') if (folder/'projection.safetensors').is_file() else None
-    f = Features(X, kept.names, kept.labels, meta.pop('classes'), {**meta, **timing}, kept, images.skipped, projection)
+    file = folder/'projection.safetensors'
+    projection = load_file(file) if file.is_file() else None
+    f = Features(X, kept.names, kept.labels, meta.pop('classes'), {**meta, **timing}, kept, images.skipped,
+                 projection)
     f._finite,backbone.d = True,f.shape[1]
     return f
 
@@ -327,7 +359,8 @@ def _in_memory(images:Images, backbone:Backbone, how:RunSettings)->Features:
     def save(batch, rows, reasons):
         why.update(reasons)
         if rows is None: return
-        if not X: X.append(np.empty((n, rows.shape[1]), np.float32))      # the system hands out memory as it is filled
+        # the system hands out memory as it is filled
+        if not X: X.append(np.empty((n, rows.shape[1]), np.float32))
         X[0][[p for p in batch if p not in reasons]] = rows
     todo = [p for p in range(n) if p not in copies]
     batches = [todo[i:i+how.size] for i in range(0, len(todo), how.size)]
@@ -343,23 +376,24 @@ def _in_memory(images:Images, backbone:Backbone, how:RunSettings)->Features:
     return Features(X[0][:len(row)], kept.names, kept.labels, kept.classes, meta, kept, images.skipped, projection)
 
 # %% ../nbs/01_features.ipynb #8f6a7ec5
-def extract_features(images,                     # anything `as_images` takes
-                     backbone=default_backbone,  # a `Backbone`, or a spec for `load_backbone`
-                     out=None,                   # directory to write; None keeps the features in memory
-                     batch_size:int|None=None,   # images per forward pass; None works one out; it is halved where memory runs out
-                     n_workers:int|None=None,    # threads or processes that decode images; None: one per core, up to 8 or 16
-                     precision:str='auto',       # "auto": float16 on CUDA, else float32; or one of float32, float16, bfloat16
-                     progress:bool=True,         # show a progress bar
-                     force:bool=False,           # replace whatever features are in `out`
-                     update:bool=False,          # keep rows of files in `out` that have not changed, add new ones, drop those that are gone
-                     processes:bool|None=None    # decode in processes, not threads; None: on CUDA only
-                    )->Features:                 # float32 `[n, d]`, one row per readable image, not normalised
+def extract_features(
+    images,                      # anything `as_images` takes
+    backbone=default_backbone,   # a `Backbone`, or a spec for `load_backbone`
+    out=None,                    # directory to write; None keeps the features in memory
+    batch_size:int|None=None,    # images per forward pass; None works one out; halved where memory runs out
+    n_workers:int|None=None,     # threads or processes that decode images; None: one per core, up to 8 or 16
+    precision:str='auto',        # "auto": float16 on CUDA, else float32; or one of float32, float16, bfloat16
+    progress:bool=True,          # show a progress bar
+    force:bool=False,            # replace whatever features are in `out`
+    update:bool=False,           # keep rows of unchanged files in `out`, add new ones, drop the others
+    processes:bool|None=None     # decode in processes, not threads; None: on CUDA only
+)->Features:                     # float32 `[n, d]`, one row per readable image, not normalised
     "Run every image through a frozen backbone; images that cannot be read are listed in `.skipped`"
     images = as_images(images)
     if out is not None: check_place(out, force)
     if not isinstance(backbone, Backbone): backbone = load_backbone(backbone)
-    if batch_size is not None and batch_size<1: raise ValueError(f'batch_size must be at least 1; got {batch_size}.')
-    if n_workers is not None and n_workers<1: raise ValueError(f'n_workers must be at least 1; got {n_workers}.')
+    for name,v in dict(batch_size=batch_size, n_workers=n_workers).items():
+        if v is not None and v<1: raise ValueError(f'{name} must be at least 1; got {v}.')
     precision,size = choose_precision(precision, backbone.device),batch_size or auto_batch(backbone)
     if processes is None: processes = backbone.device.type=='cuda'
     how = RunSettings(precision, size, n_workers, processes, progress, force, update)

@@ -26,22 +26,25 @@ class NeighborPairs:
     "Pair every row with a neighbour, drawn anew each time in proportion to the weight of their edge"
     def __init__(self,
         features:Features|np.ndarray|torch.Tensor,  # features `[n, d]`
-        n_neighbors:int=15,                 # neighbours to search; lowered to n-1 for tiny sets
-        metric:str='cosine',                # "cosine" or "euclidean"
-        device:str|torch.device|None=None,  # where neighbours are searched; None takes the GPU where there is one
-        neighbors:Neighbors|None=None       # found before with the same metric, perhaps with `method="faiss"`; None searches
+        n_neighbors:int=15,                  # neighbours to search; lowered to n-1 for tiny sets
+        metric:str='cosine',                 # "cosine" or "euclidean"
+        device:str|torch.device|None=None,   # where neighbours are searched; None: the GPU where there is one
+        neighbors:Neighbors|None=None        # found before, by `knn` with the same metric; None searches
     ):
         self.X = torch.as_tensor(as_features(features).numpy())
         if len(self.X)<2: raise ValueError(f"Pairs need at least 2 rows; got {len(self.X)}.")
-        if neighbors is not None and len(neighbors.indices)!=len(self.X):
-            raise ValueError(f"neighbors are of {len(neighbors.indices):,} rows, features of {len(self.X):,}. Search in the same features.")
-        self.neighbors = knn(self.X, min(n_neighbors, len(self.X)-1), metric, device=device) if neighbors is None else neighbors
+        if neighbors is None: neighbors = knn(self.X, min(n_neighbors, len(self.X)-1), metric, device=device)
+        elif len(neighbors.indices)!=len(self.X):
+            raise ValueError(f"neighbors are of {len(neighbors.indices):,} rows, "
+                             f"features of {len(self.X):,}. Search in the same features.")
+        self.neighbors = neighbors
         self.graph = neighbor_graph(self.neighbors, metric)
         self.edges = EdgeSampler(self.graph)
 
     def __len__(self): return len(self.X)
     def __repr__(self):
-        return f'NeighborPairs: {len(self):,} rows, {self.neighbors.indices.shape[1]} neighbours each, {self.graph.nnz:,} edges'
+        m = self.neighbors.indices.shape[1]
+        return f'NeighborPairs: {len(self):,} rows, {m} neighbours each, {self.graph.nnz:,} edges'
 
     def sample(self,
         rows:torch.Tensor,            # row numbers, int64 `[b]`
@@ -63,14 +66,17 @@ def augment_photo(im:Image.Image,              # an RGB image
                  )->Image.Image:               # a view of the same size
     "Crop, mirror, relight and blur a photo at random"
     w,h = im.size
-    area,ratio = rng.uniform(.5, 1)*w*h, math.exp(rng.uniform(-1,1)*math.log(4/3))
-    cw,ch = min(w, max(1, round(math.sqrt(area*ratio)))), min(h, max(1, round(math.sqrt(area/ratio))))
+    area = rng.uniform(.5, 1)*w*h
+    ratio = math.exp(rng.uniform(-1,1)*math.log(4/3))
+    cw = min(w, max(1, round(math.sqrt(area*ratio))))
+    ch = min(h, max(1, round(math.sqrt(area/ratio))))
     x,y = rng.integers(w-cw+1), rng.integers(h-ch+1)
     im = im.resize((w,h), Image.BICUBIC, box=(x, y, x+cw, y+ch))
     if rng.random()<.5: im = im.transpose(Image.FLIP_LEFT_RIGHT)
     for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
         im = enhance(im).enhance(rng.uniform(.7, 1.3))
-    return im.filter(ImageFilter.GaussianBlur(rng.uniform(.1, .01*max(w,h)+.1))) if rng.random()<.5 else im
+    if rng.random()<.5: im = im.filter(ImageFilter.GaussianBlur(rng.uniform(.1, .01*max(w,h)+.1)))
+    return im
 
 # %% ../nbs/02_pairs.ipynb #537d2d98
 def augment_drawing(im:Image.Image,            # an RGB image, of a digit, letter, sketch or symbol
@@ -79,12 +85,13 @@ def augment_drawing(im:Image.Image,            # an RGB image, of a digit, lette
     "Shift, turn, scale and slant a drawing a little at random"
     w,h = im.size
     turn,slant,scale = math.radians(rng.uniform(-10,10)), rng.uniform(-.15,.15), rng.uniform(.9,1.1)
-    A = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]]) @ [[1,slant],[0,1]] / scale
+    cos,sin = math.cos(turn),math.sin(turn)
+    A = np.array([[cos, -sin], [sin, cos]]) @ [[1,slant],[0,1]] / scale
     centre = np.array([w-1, h-1])/2
     shift = rng.uniform(-.08, .08, 2)*(w,h)
     t = centre - A@(centre+shift)
-    edge = tuple(int(o) for o in np.median(np.asarray(im)[[0,-1]].reshape(-1,3), axis=0))   # fill with the paper's colour
-    return im.transform((w,h), Image.AFFINE, (*A[0], t[0], *A[1], t[1]), Image.BICUBIC, fillcolor=edge)
+    paper = tuple(int(o) for o in np.median(np.asarray(im)[[0,-1]].reshape(-1,3), axis=0))
+    return im.transform((w,h), Image.AFFINE, (*A[0], t[0], *A[1], t[1]), Image.BICUBIC, fillcolor=paper)
 
 # %% ../nbs/02_pairs.ipynb #8faef793
 class _View(Images):
@@ -101,26 +108,35 @@ def _views_dir(out, **what):
     file,known = out/'views.json',what
     if file.is_file(): known = json.loads(file.read_text(encoding='utf-8'))
     changed = next((k for k in what if k!='n_views' and known.get(k)!=what[k]), None)
-    if changed: raise ValueError(f'"{out}" holds views with {changed} {known.get(changed)!r}, not {what[changed]!r}. Give another one.')
+    if changed:
+        raise ValueError(f'"{out}" holds views with {changed} {known.get(changed)!r}, not {what[changed]!r}. '
+                         'Give another one.')
     out.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(what, indent=1), encoding='utf-8')
     return out
 
 # %% ../nbs/02_pairs.ipynb #7f5f7e9c
-def view_features(images,                       # anything `as_images` takes: a folder, arrays, a data set
-                  backbone:Backbone,            # the backbone of the features that the head will be trained on
-                  n_views:int=4,                # views of each image; more cost time once and vary the pairs more
-                  augment=augment_photo,        # `(image, rng) -> image`: `augment_photo`, `augment_drawing` or your own
-                  seed:int=0,                   # the same seed gives the same views
-                  out=None,                     # directory to keep them in, one of features per view; None keeps nothing
-                  **kwargs                      # passed to `extract_features`
-                 )->np.ndarray:                 # float32 `[n, n_views, d]`; unreadable images left out, as in `extract_features`
+def view_features(
+    images,                  # anything `as_images` takes: a folder, arrays, a data set
+    backbone:Backbone,       # the backbone of the features that the head will be trained on
+    n_views:int=4,           # views of each image; more cost time once and vary the pairs more
+    augment=augment_photo,   # `(image, rng) -> image`: `augment_photo`, `augment_drawing` or your own
+    seed:int=0,              # the same seed gives the same views
+    out=None,                # directory to keep them in, one of features per view; None keeps nothing
+    **kwargs                 # passed to `extract_features`
+)->np.ndarray:               # float32 `[n, n_views, d]`; unreadable images left out, as in `extract_features`
     "Extract the features of `n_views` augmented views of every image"
     if n_views<2: raise ValueError(f"n_views must be 2 or more, for a pair has two sides; got {n_views}.")
     images = as_images(images)
-    if out is not None: out = _views_dir(out, n_views=n_views, augment=getattr(augment, '__name__', type(augment).__name__), seed=seed)
-    views = [extract_features(_View(images, augment, v, seed), backbone, out=out and out/f'view-{v}', **kwargs) for v in range(n_views)]
-    if any(v.names!=views[0].names for v in views): raise ValueError("The images changed while their views were read; extract again.")
+    if out is not None:
+        name = getattr(augment, '__name__', type(augment).__name__)
+        out = _views_dir(out, n_views=n_views, augment=name, seed=seed)
+    def extract(v):
+        view = _View(images, augment, v, seed)
+        return extract_features(view, backbone, out=out and out/f'view-{v}', **kwargs)
+    views = [extract(v) for v in range(n_views)]
+    if any(v.names!=views[0].names for v in views):
+        raise ValueError("The images changed while their views were read; extract again.")
     return np.stack([v.numpy() for v in views], axis=1)
 
 # %% ../nbs/02_pairs.ipynb #48dae96c
@@ -128,28 +144,35 @@ def load_views(folder:str|Path      # a directory that `view_features(..., out=.
               )->np.ndarray:        # float32 `[n, n_views, d]`
     "Read views that were kept"
     file = Path(folder)/'views.json'
-    if not file.is_file(): raise FileNotFoundError(f'"{folder}" has no views.json. Give a directory that view_features(..., out=...) made.')
+    if not file.is_file():
+        raise FileNotFoundError(f'"{folder}" has no views.json. '
+                                'Give a directory that view_features(..., out=...) made.')
     n = json.loads(file.read_text(encoding='utf-8'))['n_views']
     return np.stack([Features.load(Path(folder)/f'view-{v}').numpy() for v in range(n)], axis=1)
 
 # %% ../nbs/02_pairs.ipynb #34763f0f
+def _check_finite(views):
+    if not views.isfinite().all():
+        raise ValueError("views hold NaN or infinity; extract them again or drop those images.")
+
 class ViewPairs:
     "Pair two views of the same image, drawn anew each time"
     def __init__(self,
-        views:np.ndarray|torch.Tensor   # features of at least two views of each image, `[n, n_views, d]`, from `view_features`
+        views:np.ndarray|torch.Tensor   # of two or more views each, `[n, n_views, d]`, from `view_features`
     ):
         self.views = torch.as_tensor(np.asarray(views)).float()
         if self.views.ndim!=3 or self.views.shape[1]<2:
-            raise ValueError(f"views must be [n, n_views, d] with at least 2 views; got shape {list(self.views.shape)}.")
-        if not self.views.isfinite().all(): raise ValueError("views hold NaN or infinity; extract them again or drop those images.")
+            raise ValueError("views must be [n, n_views, d] with at least 2 views; "
+                             f"got shape {list(self.views.shape)}.")
+        _check_finite(self.views)
 
     def __len__(self): return len(self.views)
     def __repr__(self): return f'ViewPairs: {len(self):,} images, {self.views.shape[1]} views each'
 
     def batch(self,
-        rows:torch.Tensor,                 # row numbers, int64 `[b]`
-        generator:torch.Generator          # source of randomness on the CPU
-    )->tuple[torch.Tensor, torch.Tensor]:  # features of two different views of each row, float32 `[b, d]` each
+        rows:torch.Tensor,                  # row numbers, int64 `[b]`
+        generator:torch.Generator           # source of randomness on the CPU
+    )->tuple[torch.Tensor, torch.Tensor]:   # features of two different views of each row, float32 `[b, d]`
         "Give two different views of each row"
         v = self.views.shape[1]
         a = torch.randint(v, (len(rows),), generator=generator)
@@ -162,9 +185,9 @@ def _with_views(features, views):
     X = torch.as_tensor(as_features(features).numpy())
     V = torch.as_tensor(np.asarray(views)).float()
     if V.ndim!=3 or V.shape[1]<1 or (len(V),V.shape[2])!=tuple(X.shape):
-        raise ValueError(f'views must be [{len(X)}, n_views, {X.shape[1]}] for these features; got shape {list(V.shape)}. '
-                         'Make both from the same images with the same backbone.')
-    if not V.isfinite().all(): raise ValueError("views hold NaN or infinity; extract them again or drop those images.")
+        raise ValueError(f'views must be [{len(X)}, n_views, {X.shape[1]}] for these features; '
+                         f'got shape {list(V.shape)}. Make both from the same images with the same backbone.')
+    _check_finite(V)
     return unit_rows(torch.cat([X[:,None], V], 1))
 
 # %% ../nbs/02_pairs.ipynb #96057c2b
@@ -177,13 +200,14 @@ def _candidates(P, rows, m):
 
 # %% ../nbs/02_pairs.ipynb #79728e4a
 @torch.no_grad()
-def knn_views(features:Features|np.ndarray|torch.Tensor,  # features of the images themselves `[n, d]`
-              views:np.ndarray|torch.Tensor,  # features of their views `[n, n_views, d]`, from `view_features`
-              n_neighbors:int=15,         # neighbours per row, the row itself not counted
-              n_candidates:int=30,        # images per row of which all views are compared; more come closer to s(i,j) and take longer
-              block:int=2**24,            # numbers compared at a time, bounds memory
-              device:str|torch.device|None=None,  # None takes the GPU where there is one
-             )->Neighbors:                # the largest cosine between a view of the one and a view of the other, on the CPU
+def knn_views(
+    features:Features|np.ndarray|torch.Tensor,  # features of the images themselves `[n, d]`
+    views:np.ndarray|torch.Tensor,       # features of their views `[n, n_views, d]`, from `view_features`
+    n_neighbors:int=15,                  # neighbours per row, the row itself not counted
+    n_candidates:int=30,                 # images per row of which all views are compared; more miss fewer
+    block:int=2**24,                     # numbers compared at a time, bounds memory
+    device:str|torch.device|None=None,   # None takes the GPU where there is one
+)->Neighbors:                            # by the largest cosine between a view of each, on the CPU
     "Find the neighbours whose views come closest"
     P = _with_views(features, views).to(default_device(device))
     n,v,d = P.shape
@@ -202,16 +226,18 @@ class MixedPairs:
     "Pair a view of an image with a view of a neighbour or with another view of the same image"
     def __init__(self,
         features:Features|np.ndarray|torch.Tensor,  # features of the images themselves `[n, d]`
-        views:np.ndarray|torch.Tensor,      # features of at least two views of each image `[n, n_views, d]`, from `view_features`
-        share:float=.5,                     # share of pairs that are neighbours, 0 to 1; the others are two views of one image
-        n_neighbors:int=15,                 # neighbours to search; lowered to n-1 for tiny sets
-        match_views:bool=True,              # neighbours of any view, `knn_views`; False takes those of the image itself, `knn`
-        device:str|torch.device|None=None,  # where neighbours are searched; None takes the GPU where there is one
+        views:np.ndarray|torch.Tensor,       # of two or more views, `[n, n_views, d]`, from `view_features`
+        share:float=.5,                      # share of pairs that are neighbours, 0 to 1, not two views
+        n_neighbors:int=15,                  # neighbours to search; lowered to n-1 for tiny sets
+        match_views:bool=True,               # neighbours of any view, `knn_views`; False: of the image, `knn`
+        device:str|torch.device|None=None,   # where neighbours are searched; None: the GPU where there is one
     ):
-        if not 0<=share<=1: raise ValueError(f'share is the share of neighbours among the pairs, 0 to 1; got {share!r}.')
+        if not 0<=share<=1:
+            raise ValueError(f'share is the share of neighbours among the pairs, 0 to 1; got {share!r}.')
         self.share,self.views = share,ViewPairs(views)
         m = min(n_neighbors, len(self.views)-1)
-        self.neighbors = knn_views(features, views, m, device=device) if match_views else knn(features, m, device=device)
+        if match_views: self.neighbors = knn_views(features, views, m, device=device)
+        else: self.neighbors = knn(features, m, device=device)
         if len(self.neighbors.indices)!=len(self.views):
             what = f'features are of {len(self.neighbors.indices):,} images, views of {len(self.views):,}'
             raise ValueError(f'{what}. Make both from the same images.')
@@ -219,12 +245,14 @@ class MixedPairs:
         self.edges = EdgeSampler(self.graph)
 
     def __len__(self): return len(self.views)
-    def __repr__(self): return f'MixedPairs: {len(self):,} images, {self.share:.0%} neighbours, {self.graph.nnz:,} edges; {self.views}'
+    def __repr__(self):
+        return (f'MixedPairs: {len(self):,} images, {self.share:.0%} neighbours, {self.graph.nnz:,} edges; '
+                f'{self.views}')
 
     def batch(self,
-        rows:torch.Tensor,                 # row numbers, int64 `[b]`
-        generator:torch.Generator          # source of randomness on the CPU
-    )->tuple[torch.Tensor, torch.Tensor]:  # features of a view of each row and of its partner's, float32 `[b, d]` each
+        rows:torch.Tensor,                  # row numbers, int64 `[b]`
+        generator:torch.Generator           # source of randomness on the CPU
+    )->tuple[torch.Tensor, torch.Tensor]:   # features of a view of each row and its partner, float32 `[b, d]`
         "Give both sides of one pair per row"
         a,b = self.views.batch(rows, generator)
         other,_ = self.views.batch(self.edges.sample(rows, generator), generator)

@@ -8,7 +8,7 @@ Docs: https://scp-nb.github.io/scp_nb/train.html.md"""
 __all__ = ['fit_head', 'Callback', 'Checkpoint', 'Clusters', 'HalfWhiten', 'Prepare', 'StopFit']
 
 # %% ../nbs/04_train.ipynb #1c22e6ac
-import hashlib, json, logging, time, warnings
+import hashlib, json, logging, math, time, warnings
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, torch
@@ -16,26 +16,32 @@ from torch.nn.functional import one_hot
 from . import __version__
 from .features import Features, as_features, warn_dominant, warn_zero_rows
 from .extract.backbones import default_device
-from .extract.parallel import blocks, from_first, gather, my_part, ranks, take_rows, check_stamp, file_stamp
+from .extract.parallel import blocks, check_stamp, file_stamp, from_first, gather, my_part, ranks
+from .extract.parallel import take_rows
 from .cluster.neighbors import EdgeSampler, Neighbors, knn
 from .pairs import MixedPairs, NeighborPairs, ViewPairs
-from .head import ClusterHead
+from .head import ClusterHead, HalfWhiten, Prepare
 from .cluster.consensus import align, consensus, modularities
-from .cluster.clusters import Clusters, HalfWhiten, Prepare, fit_temperature, neighbor_support, check_one_fraction, place_rows, head_probs
+from .cluster.clusters import Clusters, check_one_fraction, fit_temperature, head_probs
+from .cluster.clusters import neighbor_support, place_rows
 from .cluster.density import kmeans_labels
 from .cluster.repeats import find_repeats
-from .cluster.candidates import Space, centred, evened, family_of, few_per_cluster, find_candidates, principal_directions
+from .cluster.candidates import Space, centred, evened, family_of, few_per_cluster, find_candidates
+from .cluster.candidates import principal_directions
 from .cluster.choice import choose_partition, expected_accuracy, score_partitions
-from .cluster.loop import Callback, Checkpoint, Run, StopFit, kept, one_thread, plain_torch, train_heads, epochs_for, tell_callbacks
-from .cluster import edit as _edit, update as _update     # give Clusters `merge`, `split` and the other edits, and `update`
+from .cluster.loop import Callback, Checkpoint, Run, StopFit, epochs_for, kept, one_thread, plain_torch
+from .cluster.loop import tell_callbacks, train_heads
+from .cluster import edit as _edit, update as _update  # give Clusters `update`, `merge` and other edits
 
 # %% ../nbs/04_train.ipynb #c035b852
-_all_ = ['Callback', 'Checkpoint', 'Clusters', 'HalfWhiten', 'Prepare', 'StopFit']   # people look for them here
+# people look for them here
+_all_ = ['Callback', 'Checkpoint', 'Clusters', 'HalfWhiten', 'Prepare', 'StopFit']
 
 # %% ../nbs/04_train.ipynb #4f1047a7
 _log = logging.getLogger(__name__)
-_TEACHERS = 0.25      # share of the searching heads that are averaged
-_REMEMBERED = 'n_heads epochs prior chosen scores modularity pairs support temperature device seconds repeats'.split()   # in the config
+_SHARE_AVERAGED = 0.25      # share of the searching heads that are averaged
+_KEPT_IN_CONFIG = ('n_heads epochs prior chosen scores modularity pairs support temperature device seconds '
+                   'repeats').split()
 
 # %% ../nbs/04_train.ipynb #a86b9ac6
 def check_n_clusters(n_clusters:int,   # clusters that were asked for
@@ -44,7 +50,9 @@ def check_n_clusters(n_clusters:int,   # clusters that were asked for
     "Refuse a number of clusters that `n` rows cannot have"
     if isinstance(n_clusters, bool) or not isinstance(n_clusters, (int, np.integer)) or n_clusters<2:
         raise ValueError(f'n_clusters must be a whole number of 2 or more; got {n_clusters!r}.')
-    if n_clusters>n: raise ValueError(f'n_clusters={n_clusters} is more than the {n:,} rows of features. Give at most {n}.')
+    if n_clusters>n:
+        raise ValueError(f'n_clusters={n_clusters} is more than the {n:,} rows of features. '
+                         f'Give at most {n}.')
     return int(n_clusters)
 
 def check_counts(**counts   # arguments by name; None passes
@@ -58,12 +66,13 @@ def check_rows(X:np.ndarray|torch.Tensor   # features `[n, d]`
               ):
     "Refuse features in which there is nothing to cluster: one row, or equal ones"
     if len(X)<2 or (X==X[0]).all():
-        what = 'One row of features is' if len(X)<2 else f'All {len(X):,} rows of features are the same, which is'
+        what = 'One row of features is'
+        if len(X)>1: what = f'All {len(X):,} rows of features are the same, which is'
         raise ValueError(f'{what} nothing to cluster. Check the images and the backbone.')
 
 # %% ../nbs/04_train.ipynb #3f2c9b7d
 def check_prior(prior,              # "auto", "uniform", "learned", or shares `[k]`
-                k:int|str           # number of clusters; a word where it is not known yet, and then shares are refused
+                k:int|str           # number of clusters; a word where it is not known, and shares are refused
                )->str|np.ndarray:   # the word, or the shares, float64 `[k]` that sum to 1
     "Refuse a prior that is none of the words, nor k positive shares"
     if isinstance(prior, str):
@@ -75,7 +84,7 @@ def check_prior(prior,              # "auto", "uniform", "learned", or shares `[
     return shares/shares.sum()
 
 # %% ../nbs/04_train.ipynb #82c40e3c
-def _my_heads(d, k, n_heads, seed):
+def _heads_of_this_process(d, k, n_heads, seed):
     "The searching heads that this process trains, at least one, and how many of them count"
     lo,hi = my_part(n_heads)
     everyone = ClusterHead(d, k, n_heads, hidden=32, seed=seed)
@@ -100,47 +109,52 @@ def warn_empty_clusters(probs:np.ndarray   # probabilities of all images `[n, k]
                        ):
     "Warn where clusters have no image"
     empty = probs.shape[1]-len(np.unique(probs.argmax(1)))
-    # stacklevel: past `plain_torch`, to the line that called the fit
-    if empty: warnings.warn(f'{empty} of {probs.shape[1]} clusters have no image. There may be fewer different images than clusters, '
-                            'or too few epochs; ask for fewer clusters, or fit again with another seed.', stacklevel=4)
+    if not empty: return
+    warnings.warn(f'{empty} of {probs.shape[1]} clusters have no image. '
+                  'There may be fewer different images than clusters, or too few epochs; '
+                  'ask for fewer clusters, or fit again with another seed.',
+                  stacklevel=4)                  # past `plain_torch`, to the line that called the fit
 
 # %% ../nbs/04_train.ipynb #8110908b
-def _soften(chosen, candidates, k, own=.55):
-    "Mean of the chosen partition, with the weight `own`, and all candidates, their clusters matched to it, `[n, k]`"
-    sure,others = one_hot(torch.from_numpy(chosen), k).float(),None
+def _soften_target(chosen, candidates, k, own=.55):
+    "Mean of the chosen partition, with the weight `own`, and all candidates, matched to it, `[n, k]`"
+    sure = one_hot(torch.from_numpy(chosen), k).float()
     if len(candidates)<2 or k>200: return sure
-    for l in candidates:
-        p = align(one_hot(torch.from_numpy(l), k).float(), sure)
-        others = p if others is None else others.add_(p)
-    return own*sure+(1-own)/len(candidates)*others
+    votes = torch.zeros_like(sure)
+    for l in candidates: votes += align(one_hot(torch.from_numpy(l), k).float(), sure)
+    return own*sure+(1-own)/len(candidates)*votes
 
-def _shares(prior, k):
+def _expected_shares(prior, k):
     "Shares that the clusters should have, or None"
-    return np.full(k, 1/k) if isinstance(prior, str) and prior=='uniform' else None if isinstance(prior, str) else np.asarray(prior)
+    if not isinstance(prior, str): return np.asarray(prior)
+    return np.full(k, 1/k) if prior=='uniform' else None
 
 def _find_target(space, prior, search, run, threads=1):
     "Make candidates and choose one: what the kept head shall learn, `[n, k]`"
-    shares,free = _shares(prior, space.k),isinstance(prior, str) and prior=='learned'
+    shares = _expected_shares(prior, space.k)
+    free = isinstance(prior, str) and prior=='learned'
     # heads expect clusters of one size; with more than 200 clusters they take longer than all the rest
     if not free and space.k<=200 and not few_per_cluster(space):
         sizes = None if shares is None else torch.from_numpy(np.sort(shares)[::-1].astype(np.float32))
         space.find_heads = lambda: search(space, sizes)
-    # small products are done before another thread has begun; several processes must wait for each other in one order
+    # small products are done before another thread has begun; processes must wait for each other in one order
     beside = len(space)>=5000 and torch.device(space.device).type=='cpu' and ranks()[1]==1
     found = find_candidates(space, threads=threads if beside else 1)
     table = score_partitions(space, found, shares, even=not free)
     run.chosen = choose_partition(table)
-    run.scores = {f: round(float(s), 4) for f,s in table.score.items()}
-    others = [l for f,l in found.items() if family_of(f)!=family_of(run.chosen)]
-    run.support = expected_accuracy(found[run.chosen], others, table.agreement[run.chosen], space.k)
-    return _fill_empty(_soften(found[run.chosen], list(found.values()), space.k), space.rows)
+    run.scores = {name: round(float(s), 4) for name,s in table.score.items()}
+    chosen = found[run.chosen]
+    others = [labels for name,labels in found.items() if family_of(name)!=family_of(run.chosen)]
+    run.support = expected_accuracy(chosen, others, table.agreement[run.chosen], space.k)
+    return _fill_empty(_soften_target(chosen, list(found.values()), space.k), space.rows)
 
 # %% ../nbs/04_train.ipynb #c9c3fbc3
-def _batches(Z, prepare, pairs, rows_of, g, dev):
-    "`batch` for `train_heads`: rows of the prepared features `Z` with neighbours, else what `pairs` gives for the images `rows_of`"
+def _batch_function(Z, prepare, pairs, rows_of, g, dev):
+    "`batch` for `train_heads`: rows of `Z` with neighbours, or what `pairs` gives for the images `rows_of`"
     Z = Z.to(dev)
     def neighbors(rows, part): return Z[torch.cat([rows[part], pairs.sample(rows, g)[part]]).to(dev)]
-    def any_pairs(rows, part): return prepare(torch.cat([x[part] for x in pairs.batch(rows_of[rows], g)]).to(dev))
+    def any_pairs(rows, part):
+        return prepare(torch.cat([x[part] for x in pairs.batch(rows_of[rows], g)]).to(dev))
     return neighbors if type(pairs).batch is NeighborPairs.batch else any_pairs
 
 def _sort_by_size(head, found):
@@ -151,59 +165,67 @@ def _sort_by_size(head, found):
     return head.requires_grad_(False)
 
 # %% ../nbs/04_train.ipynb #a9c241ed
-def _checked(features):
+def _check_features(features):
     "`as_features`, where a memory map stays one and is searched for NaN block by block"
-    if isinstance(features, np.memmap) and features.ndim==2 and features.dtype.kind in 'fiub' and features.size:
+    numbers = isinstance(features, np.memmap) and features.dtype.kind in 'fiub'
+    if numbers and features.ndim==2 and features.size:
         features = Features(features)
     if isinstance(features, Features) and isinstance(features.X, np.memmap):
         features._finite = features._finite or all(np.isfinite(b).all() for _,b in blocks(features.X))
     return as_features(features)
 
 # %% ../nbs/04_train.ipynb #9180fa6e
-def _searched(feats, sample, pairs, seed):
+def _rows_to_search(feats, sample, pairs, seed):
     "Numbers of the rows to search, and those rows, float32 `[m, d]`"
     n = len(feats)
     if sample is None or n<=sample or hasattr(pairs, 'graph'):
-        return torch.arange(n),torch.from_numpy(np.require(feats.numpy(), np.float32, ['C', 'W']))  # torch takes no reversed, no read-only
+        # a copy where it must be: torch takes no reversed and no read-only arrays
+        return torch.arange(n),torch.from_numpy(np.require(feats.numpy(), np.float32, ['C', 'W']))
     rows = np.sort(np.random.default_rng(seed).choice(n, sample, replace=False))
     return torch.from_numpy(rows),torch.from_numpy(take_rows(feats.X, rows))
 
-def _without(rows, X, zeros):
-    "Leave out rows of zeros, which say nothing"
-    keep = ~np.isin(rows.numpy(), zeros)
+def _drop_rows(rows, X, drop):
+    "`rows` and their features `X`, without the rows whose numbers are in `drop`"
+    keep = ~np.isin(rows.numpy(), drop)
     return (rows, X) if keep.all() else (rows[keep], X[keep])
 
 @dataclass
-class _Prepared:
+class _PreparedRows:
     "Features as the search needs them"
     map:Prepare        # to principal directions, for the head
     Z:torch.Tensor     # rows in these directions, float32 `[n, m]`
     near:Neighbors     # of the rows, their wide directions narrowed
+
     @classmethod
     def of(cls, X, dev, near=None, kept=lambda name, find: find()):
         "Prepare the rows `X`, and search neighbours unless they are given, or `kept` has them"
-        made,Z = principal_directions(X, dev)
+        prepare,Z = principal_directions(X, dev)
         def find():
             found = knn(evened(Z), min(15, len(X)-1), device=dev)
             return dict(indices=found.indices, similarity=found.similarity)
-        return cls(made, Z, Neighbors(**kept('neighbors', find)) if near is None else near)
+        return cls(prepare, Z, Neighbors(**kept('neighbors', find)) if near is None else near)
 
-def _once(rows, X, k, seed, dev):
-    "Leave one row of each group of repetitions; gives rows, features, what was found about them (None if rows went) and how many went"
+def _drop_repeats(rows, X, k, seed, dev):
+    "Keep one row of each group of repeats; gives rows, features, these prepared if all stay, how many went"
     if len(X)<3: return rows,X,None,0
-    found = _Prepared.of(X, dev)
+    found = _PreparedRows.of(X, dev)
     leader = from_first(torch.from_numpy(find_repeats(evened(found.Z), found.near, seed))).numpy()
     first = np.unique(leader)
     if len(first)==len(X) or len(first)<k: return rows,X,found,0
     gone = len(X)-len(first)
-    _log.log(logging.WARNING if gone>.1*len(X) else logging.INFO, '%s of %s rows nearly repeat others, as copies, bursts or frames do; '
+    _log.log(logging.WARNING if gone>.1*len(X) else logging.INFO,
+             '%s of %s rows nearly repeat others, as copies, bursts or frames do; '
              'one of each group takes part in the search', f'{gone:,}', f'{len(X):,}')
     return rows[first],X[first],None,gone
 
 # %% ../nbs/04_train.ipynb #8f197dc2
-def _as_bytes(**values): return torch.frombuffer(bytearray(json.dumps(values).encode()), dtype=torch.uint8)
+def _to_bytes(**values):
+    "Plain values as a tensor, for a checkpoint"
+    return torch.frombuffer(bytearray(json.dumps(values).encode()), dtype=torch.uint8)
 
-def _of_bytes(t): return json.loads(bytes(t.tolist()))
+def _from_bytes(t):
+    "The values that `_to_bytes` was given"
+    return json.loads(bytes(t.tolist()))
 
 # %% ../nbs/04_train.ipynb #750bc155
 @dataclass
@@ -222,49 +244,52 @@ class _Settings:
 class _Fit:
     "Hold one fit: its settings, what it has found so far, and its steps"
     def __init__(self, X, rows, pairs, settings, callbacks, checkpoint, prepared=None):
-        self.X,self.rows,self.pairs,self.s,self.callbacks,self.checkpoint = X,rows,pairs,settings,callbacks,checkpoint
-        self.prepared = prepared
-        self.n,self.g,self.start = len(X),torch.Generator().manual_seed(settings.seed),time.perf_counter()
+        self.X,self.rows,self.pairs,self.prepared = X,rows,pairs,prepared
+        self.s,self.callbacks,self.checkpoint = settings,callbacks,checkpoint
+        self.n,self.start = len(X),time.perf_counter()
+        self.g = torch.Generator().manual_seed(settings.seed)
         self.search_epochs = epochs_for(self.n, settings.batch_size, 300)
         self.teach_epochs = settings.epochs or epochs_for(self.n, settings.batch_size, 200, 600, 16)
-        self.run = Run(n=self.n, d=X.shape[1], n_clusters=settings.k, n_heads=settings.n_heads, rows=rows, repeats=settings.repeats,
-                       epochs=self.search_epochs+self.teach_epochs, device=str(settings.device), modularity=[],
+        self.run = Run(n=self.n, d=X.shape[1], rows=rows, repeats=settings.repeats, n_clusters=settings.k,
+                       n_heads=settings.n_heads, epochs=self.search_epochs+self.teach_epochs,
+                       device=str(settings.device), modularity=[],
                        prior=settings.prior if isinstance(settings.prior, str) else 'given')
 
     def prepare(self):
         "Find the map for the head and the neighbours"
         dev,P = self.s.device,centred(self.X)
         given = self.pairs if hasattr(self.pairs, 'graph') else None
-        found = self.prepared or _Prepared.of(self.X, dev, given and given.neighbors, lambda name, find: kept(self.checkpoint, name, find))
+        near = given and given.neighbors
+        def from_checkpoint(name, find): return kept(self.checkpoint, name, find)
+        found = self.prepared or _PreparedRows.of(self.X, dev, near, from_checkpoint)
         self.map,self.Z = found.map,found.Z
-        own = given or NeighborPairs(P, neighbors=found.near)
-        self.pairs = self.pairs or own
-        self.space = Space(P, self.Z, found.near, own.graph, self.s.k, self.s.seed, dev)
+        neighbor_pairs = given or NeighborPairs(P, neighbors=found.near)
+        self.pairs = self.pairs or neighbor_pairs
+        self.space = Space(P, self.Z, found.near, neighbor_pairs.graph, self.s.k, self.s.seed, dev)
 
     def search_heads(self, space, sizes):
         "Train heads on the diffusion map; gives the consensus of those of the highest modularity"
-        n_heads = max(1, min(self.s.n_heads, 300//space.k))      # their cost grows with k, and what more of them add does not
+        n_heads = max(1, min(self.s.n_heads, 300//space.k))      # their cost grows with k, their use does not
         E = (space.map/space.map.std()).to(space.device)
-        head,count = _my_heads(E.shape[1], space.k, n_heads, space.seed)
+        head,count = _heads_of_this_process(E.shape[1], space.k, n_heads, space.seed)
         edges = EdgeSampler(space.graph)
         self.run.look = lambda rows: ('probs', head_probs(head.select(0), E[rows])[0].numpy())
         def batch(rows, part): return E[torch.cat([rows, edges.sample(rows, self.g)]).to(E.device)]
-        train_heads(head.to(E.device), batch, len(E), self.search_epochs, self.s.batch_size, 1e-2, self.g, self.run, self.callbacks,
-                    None, sizes, checkpoint=self.checkpoint, name='search')
+        train_heads(head.to(E.device), batch, len(E), self.search_epochs, self.s.batch_size, 1e-2, self.g,
+                    self.run, self.callbacks, prior=sizes, checkpoint=self.checkpoint, name='search')
         probs = gather(head_probs(head, E.cpu())[:count], n_heads)
         self.run.modularity = modularities(space.graph, [p.argmax(1) for p in probs], space.device)
-        best = np.argsort(-np.asarray(self.run.modularity), kind='stable')[:max(1, round(n_heads*_TEACHERS))]
-        return consensus(probs[best], np.asarray(self.run.modularity)[best], 1).argmax(1).numpy()
+        return consensus(probs, self.run.modularity, _SHARE_AVERAGED).argmax(1).numpy()
 
     def search(self, threads):
         "Find what the kept head shall learn, with all that is known about it, as tensors for a checkpoint"
         target = from_first(_find_target(self.space, self.s.prior, self.search_heads, self.run, threads))
-        known = _as_bytes(**{w: getattr(self.run, w) for w in ('chosen', 'scores', 'modularity', 'support')})
+        known = _to_bytes(**{w: getattr(self.run, w) for w in ('chosen', 'scores', 'modularity', 'support')})
         return dict(target=target, random=self.g.get_state(), known=known)
 
     def learn(self, head, target, epochs, **kw):
         "Train the kept head; gives the cluster it puts each row into"
-        batch = _batches(self.Z, self.map, self.pairs, self.rows, self.g, self.s.device)
+        batch = _batch_function(self.Z, self.map, self.pairs, self.rows, self.g, self.s.device)
         train_heads(head, batch, self.n, epochs, self.s.batch_size, 3e-3, self.g, self.run, self.callbacks,
                     target.to(self.s.device), shared=True, checkpoint=self.checkpoint, **kw)
         return head_probs(head, self.Z)[0].argmax(1)
@@ -278,13 +303,17 @@ class _Fit:
         found = self.learn(head, target, self.teach_epochs, name='teach')
         for name in ('again', 'again_b', 'again_c'):         # in a checkpoint; mostly none of them is needed
             lost = set(target.argmax(1).tolist())-set(found.tolist())
-            if not lost or self.run.epoch<last: break        # who stopped it early does not want another round
-            _log.info('%d clusters died while learning; the head learns the target once more, by itself', len(lost))
-            hard,epochs = one_hot(target.argmax(1), k).float(),-(-self.teach_epochs//3)
-            last,found = last+epochs,self.learn(head, hard, epochs, weights=None, name=name)
+            if not lost or self.run.epoch<last: break        # who stopped it early wants no other round
+            _log.info('%d clusters died while learning; the head learns the target once more, by itself',
+                      len(lost))
+            hard = one_hot(target.argmax(1), k).float()
+            epochs = math.ceil(self.teach_epochs/3)
+            last += epochs
+            found = self.learn(head, hard, epochs, weights=None, name=name)
         head = _sort_by_size(head, found)
         probs = head_probs(head, self.Z)[0]
-        if self.run.support is None: self.run.support = neighbor_support(self.space.graph, align(target, probs), probs.argmax(1))
+        if self.run.support is None:
+            self.run.support = neighbor_support(self.space.graph, align(target, probs), probs.argmax(1))
         self.run.support = float(from_first(torch.tensor(self.run.support, dtype=torch.float64)))
         self.run.temperature = fit_temperature(probs.clamp_min(1e-30).log(), self.run.support)
         with torch.no_grad():
@@ -299,9 +328,10 @@ class _Fit:
         with one_thread(self.s.device):
             found = kept(self.checkpoint, 'target', lambda: self.search(threads))
             self.g.set_state(found['random'])
-            vars(self.run).update(_of_bytes(found['known']), stage='teach', epoch=self.search_epochs)
+            vars(self.run).update(_from_bytes(found['known']), stage='teach', epoch=self.search_epochs)
             head = self.teach(found['target'])
-        self.run.pairs,self.run.seconds = type(self.pairs).__name__,time.perf_counter()-self.start
+        self.run.pairs = type(self.pairs).__name__
+        self.run.seconds = time.perf_counter()-self.start
         tell_callbacks(self.callbacks, 'on_fit_end', self.run)
         return head,self.map,self.run
 
@@ -310,52 +340,59 @@ def _checkpoint(folder, X, pairs, **settings):
     "A `Checkpoint` that knows which features and settings it belongs to; None without a folder"
     if folder is None: return None
     digest = hashlib.sha256(memoryview(X.numpy()).cast('B')).hexdigest()[:16]
-    return Checkpoint(folder, dict(settings, rows=len(X), d=X.shape[1], features=digest, pairs=str(pairs), processes=ranks()[1],
-                                   scp_nb=__version__))
+    return Checkpoint(folder, dict(settings, rows=len(X), d=X.shape[1], features=digest, pairs=str(pairs),
+                                   processes=ranks()[1], scp_nb=__version__))
 
 # %% ../nbs/04_train.ipynb #b95cc463
 @plain_torch()
 def fit_head(
-    features:Features|np.ndarray|torch.Tensor, # features `[n, d]`, not normalised; a plain array will do, in memory or a memory map
-    n_clusters:int,                  # number of clusters k, 2 to n
-    pairs:NeighborPairs|ViewPairs|MixedPairs|None=None,  # pairs the kept head learns from; None makes `NeighborPairs(features)`
-    prior:str|np.ndarray='auto',     # sizes to expect: "auto" (as candidates agree), "uniform", "learned" (any), or shares `[k]`
-    n_heads:int=12,                  # heads that search; 300/k at most, none above k=200; more are steadier and slower
-    hidden:int|None=256,             # hidden units of the kept head; None makes it linear, for predictions that are easier to explain
-    epochs:int|None=None,            # epochs in which the kept head learns; None: as many as make n/16 steps, from 200 to 600
-    batch_size:int|None=None,        # pairs per step, n at most; None: n/16, from 256 to 512; larger ones are steadier and slower
-    outliers:float|None=None,        # share of images to mark as outliers, label -1, the strangest; None marks none
-    min_confidence:float|None=None,  # or: mark those whose confidence is below this, 0 to 1
-    seed:int=0,                      # the same seed, machine and device give the same clusters
-    device:str|torch.device|None=None,   # see `default_device`
-    callbacks:list=(),               # `Callback`s that follow the fit
-    sample:int|None=20_000,          # rows to search, at least 50 per cluster; more find smaller clusters; None searches all
-    resume:str|Path|None=None        # directory to keep all progress in; the same call goes on from there after a crash
-)->Clusters:                         # labels, probabilities and the head for new images; cluster 0 is the largest
-    "Cluster frozen features: candidates of several kinds, a choice among them without labels, and an SCP head that learns it"
-    feats,dev = _checked(features),default_device(device)
-    if len(feats)<2: check_rows(feats.X)
-    stamp,n,k = file_stamp(feats.X),len(feats),check_n_clusters(n_clusters, len(feats))
+    features:Features|np.ndarray|torch.Tensor,  # features `[n, d]`, not normalised, in memory or a memory map
+    n_clusters:int,               # number of clusters k, 2 to n
+    pairs:NeighborPairs|ViewPairs|MixedPairs|None=None,  # what the head learns from; None: `NeighborPairs`
+    prior:str|np.ndarray='auto',  # sizes: "auto" (rather even), "uniform", "learned" (any), or shares `[k]`
+    n_heads:int=12,               # heads that search; 300/k at most, none above k=200; more are steadier
+    hidden:int|None=256,          # hidden units of the kept head; None: a linear one, easier to explain
+    epochs:int|None=None,         # in which the kept head learns; None: n/16 steps, from 200 to 600
+    batch_size:int|None=None,     # pairs per step, n at most; None: n/16, from 256 to 512; more are slower
+    outliers:float|None=None,     # share of images to mark as outliers, label -1, the strangest; None: none
+    min_confidence:float|None=None,     # or: mark those whose confidence is below this, 0 to 1
+    seed:int=0,                   # the same seed, machine and device give the same clusters
+    device:str|torch.device|None=None,  # see `default_device`
+    callbacks:list=(),            # `Callback`s that follow the fit
+    sample:int|None=20_000,       # rows to search, 50 per cluster at least; more find smaller ones; None: all
+    resume:str|Path|None=None     # directory for progress: the same call goes on from there after a crash
+)->Clusters:                      # labels, probabilities, the head for new images; cluster 0 is the largest
+    "Cluster frozen features: make candidates, choose one without labels, train an SCP head that learns it"
+    feats,dev = _check_features(features),default_device(device)
+    n = len(feats)
+    if n<2: check_rows(feats.X)
+    stamp = file_stamp(feats.X)
+    k = check_n_clusters(n_clusters, n)
     check_counts(n_heads=n_heads, hidden=hidden, epochs=epochs, batch_size=batch_size, sample=sample)
-    rows_of,X = _searched(feats, sample and max(sample, 50*k), pairs, seed)
+    rows,X = _rows_to_search(feats, sample and max(sample, 50*k), pairs, seed)
     check_rows(X)
-    rows_of,X = _without(rows_of, X, warn_zero_rows(feats, 'They take no part in the search', stacklevel=4))
+    # zeros say nothing
+    rows,X = _drop_rows(rows, X, warn_zero_rows(feats, 'They take no part in the search', stacklevel=4))
     warn_dominant(feats, stacklevel=4)
     prepared,repeats = None,0
-    if pairs is None: rows_of,X,prepared,repeats = _once(rows_of, X, k, seed, dev)
-    b = min(len(X), batch_size or max(256, min(512, len(X)//16)))      # few rows need no large batches, which cost time
-    prior,mark = check_prior(prior, k),not (outliers is None and min_confidence is None)
+    if pairs is None: rows,X,prepared,repeats = _drop_repeats(rows, X, k, seed, dev)
+    # few rows need no large batches, which cost time
+    batch_size = min(len(X), batch_size or max(256, min(512, len(X)//16)))
+    prior = check_prior(prior, k)
+    mark = outliers is not None or min_confidence is not None
     if mark: check_one_fraction(outliers=outliers, min_confidence=min_confidence)
     if pairs is not None and len(pairs)!=n:
-        raise ValueError(f'pairs are of {len(pairs):,} images, features of {n:,}. Make both from the same images.')
-    checkpoint = _checkpoint(resume, X, pairs, n_clusters=k, prior=prior if isinstance(prior, str) else prior.tolist(), n_heads=n_heads,
-                             hidden=hidden, epochs=epochs, batch_size=b, seed=seed, device=dev.type)
-    settings = _Settings(k, prior, n_heads, hidden, epochs, b, seed, dev, repeats)
-    head,prepare,run = _Fit(X, rows_of, pairs, settings, callbacks, checkpoint, prepared)()
+        raise ValueError(f'pairs are of {len(pairs):,} images, features of {n:,}. '
+                         'Make both from the same images.')
+    checkpoint = _checkpoint(resume, X, pairs, n_clusters=k, n_heads=n_heads, hidden=hidden, epochs=epochs,
+                             batch_size=batch_size, seed=seed, device=dev.type,
+                             prior=prior if isinstance(prior, str) else prior.tolist())
+    settings = _Settings(k, prior, n_heads, hidden, epochs, batch_size, seed, dev, repeats)
+    head,prepare,run = _Fit(X, rows, pairs, settings, callbacks, checkpoint, prepared)()
     check_stamp(feats.X, stamp)
     probs = place_rows(head, prepare, feats.X, dev)
-    if not run.stopped: warn_empty_clusters(probs)       # a head that was stopped early may not have met them all
-    config = dict(method='SCP', seed=seed, backbone=feats.meta.get('spec'), batch_size=b, searched=len(X), scp_nb=__version__,
-                  **{w: getattr(run, w) for w in _REMEMBERED})
+    if not run.stopped: warn_empty_clusters(probs)  # a head that was stopped early may not have met them all
+    config = dict(method='SCP', seed=seed, backbone=feats.meta.get('spec'), batch_size=batch_size,
+                  searched=len(X), scp_nb=__version__, **{w: getattr(run, w) for w in _KEPT_IN_CONFIG})
     clusters = Clusters(probs, head.cpu(), prepare.cpu(), feats.names, config, feats.images, features=feats)
     return clusters.mark_outliers(outliers, min_confidence) if mark else clusters

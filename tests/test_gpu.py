@@ -21,11 +21,11 @@ def drawings():
     images = digits()
     return np.stack([np.asarray(im.convert('L'), dtype=np.float32).ravel() for im in images]),images.labels
 
-_Steps,_optimizer = loop._Steps,loop._optimizer
+_TrainingSteps,_optimizer = loop._TrainingSteps,loop._optimizer
 
 def trained(record, monkeypatch, checkpoint=None, callbacks=()):
     "Weights of heads trained on a GPU, with their steps recorded or not"
-    monkeypatch.setattr(loop, '_Steps', lambda *args: _Steps(*args[:-1], record))
+    monkeypatch.setattr(loop, '_TrainingSteps', lambda *args: _TrainingSteps(*args[:-1], record))
     monkeypatch.setattr(loop, '_optimizer', lambda head, rate, _: _optimizer(head, rate, record))
     torch.manual_seed(0)
     X,g,run = torch.randn(1000, 12, device='cuda'),torch.Generator().manual_seed(1),loop.Run()

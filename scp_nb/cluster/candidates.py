@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np, torch
 from sklearn.cluster import AgglomerativeClustering
 from torch.nn.functional import one_hot
-from .clusters import Prepare
+from ..head import Prepare
 from ..features import unit_rows
 from .neighbors import Neighbors, knn, neighbor_graph
 from .consensus import consensus, diffusion_map, graph_eigenvectors, modularity
@@ -29,16 +29,18 @@ def centred(X:torch.Tensor       # features, float `[n, d]`
     P = unit_rows(X.float())
     return P-P.mean(0)
 
-def principal_directions(X:torch.Tensor,     # features, float32 `[n, d]`
-                         device='cpu'        # where to compute
-                        )->tuple:            # the fitted `Prepare`, on `device`, and what it makes of the rows, float32 `[n, m]` on the CPU
+def principal_directions(
+    X:torch.Tensor,   # features, float32 `[n, d]`
+    device='cpu'      # where to compute
+)->tuple:             # the fitted `Prepare`, on `device`; rows, float32 `[n, m]` on the CPU
     "Turn rows into their principal directions, the widest first, by the map that the kept head uses"
-    found = Prepare.fit(X, whiten=0., device=device).to(device)
-    return found,torch.cat([found(x.to(device)).cpu() for x in X.split(65536)])
+    prepare = Prepare.fit(X, whiten=0., device=device).to(device)
+    return prepare,torch.cat([prepare(x.to(device)).cpu() for x in X.split(65536)])
 
-def evened(Z:torch.Tensor,         # rows in their principal directions, from `principal_directions`, float32 `[n, m]`
-           power:float=.25         # 0 leaves the variances of the directions as they are, 1 makes them equal
-          )->torch.Tensor:         # rows of length 1, float32 `[n, m]`
+def evened(
+    Z:torch.Tensor,   # rows in their principal directions, from `principal_directions`, float32 `[n, m]`
+    power:float=.25   # 0 leaves the variances of the directions as they are, 1 makes them equal
+)->torch.Tensor:      # rows of length 1, float32 `[n, m]`
     "Bring the variances of the directions closer to each other"
     variance = Z.square().mean(0)
     return unit_rows(Z*variance.clamp_min(1e-12*variance.max()).pow(-power/2))
@@ -48,15 +50,17 @@ class Space:
     "Hold what candidates are made from; each part is computed once, when it is asked for"
     def __init__(self,
         rows:torch.Tensor,       # prepared features, float32 `[n, d]`, from `centred`
-        directions:torch.Tensor, # the same rows in their principal directions, float32 `[n, m]`, from `principal_directions`
+        directions:torch.Tensor, # their principal directions, float32 `[n, m]`, from `principal_directions`
         neighbors:Neighbors,     # of the rows, from `knn`, best of the `evened` ones
         graph,                   # of the neighbours, sparse `[n, n]`, from `neighbor_graph`
         n_clusters:int,          # k
         seed:int=0,              # the same seed and device give the same candidates
         device='cpu'             # where a GPU can help
     ):
-        self.rows,self.directions,self.neighbors,self.graph,self.k = rows,directions,neighbors,graph,n_clusters
-        self.seed,self.device,self.find_heads = seed,device,None     # find_heads: gives labels of heads, if there are any
+        self.rows,self.directions = rows,directions
+        self.neighbors,self.graph = neighbors,graph
+        self.k,self.seed,self.device = n_clusters,seed,device
+        self.find_heads = None        # a function that gives labels of heads; None where none are trained
 
     @classmethod
     def of(cls,
@@ -74,8 +78,9 @@ class Space:
     def __len__(self): return len(self.rows)
     @cached_property
     def eigenvectors(self):
-        "Of the graph: as many as the diffusion map and the embedding need; with more than 200 clusters nothing asks for the map"
-        return graph_eigenvectors(self.graph, min(len(self), max(self.n_map, 20) if self.k<=200 else 20), self.seed, self.device)
+        "Of the graph: as many as the diffusion map and the embedding need"
+        m = max(self.n_map, 20) if self.k<=200 else 20       # with more clusters nothing asks for the map
+        return graph_eigenvectors(self.graph, min(len(self), m), self.seed, self.device)
     @property
     def n_map(self):
         "Dimensions of the diffusion map: three for each cluster, fewer where there are many"
@@ -87,14 +92,15 @@ class Space:
     @cached_property
     def embedding(self):
         "Embedding of the graph in ten dimensions, float32 `[n, 10]`"
-        return embed_graph(self.graph, 10, seed=self.seed, device=self.device, eigenvectors=self.eigenvectors[1])
+        vectors = self.eigenvectors[1]
+        return embed_graph(self.graph, 10, seed=self.seed, device=self.device, eigenvectors=vectors)
     @cached_property
     def rank(self):
         "How densely each row lies, 0 to 1"
         return density_rank(self.neighbors)
     @cached_property
     def fit(self):
-        "Rows in their principal directions, the same times the inverse of their ridged products, and leverages"
+        "For a ridge regression: rows in principal directions, the rows of its inverse, and leverages"
         Z = self.directions[:,:max(2, len(self)//8)]             # near n directions, predictions are noise
         variance = Z.square().sum(0)
         A = Z/(variance+.01*variance.mean())
@@ -103,12 +109,10 @@ class Space:
 # %% ../../nbs/cluster/07_candidates.ipynb #bda76ca1
 def _graph_votes(graph, labels, k):
     "Share of the neighbours of each row in each cluster, float32 `[n, k]`"
-    T = np.zeros((len(labels), k), np.float32)
-    T[np.arange(len(labels)), labels] = 1
-    votes = np.asarray(graph@T)
+    votes = np.asarray(graph@np.eye(k, dtype=np.float32)[labels])
     return torch.from_numpy(votes/np.maximum(np.asarray(graph.sum(1)), 1e-9))
 
-def _sums(Z, labels, k):
+def _cluster_sums(Z, labels, k):
     "Sum of the rows of each cluster, `[k, m]`"
     return torch.zeros(k, Z.shape[1]).index_add_(0, labels, Z)
 
@@ -119,7 +123,7 @@ def linear_votes(space:Space,           # what the partition was made from
     "Predict the cluster of each row by a ridge regression that has not seen this row"
     (Z,A,leverage),k = space.fit,space.k
     share = torch.bincount(labels, minlength=k)/len(labels)
-    Y = A@_sums(Z, labels, k).T+share
+    Y = A@_cluster_sums(Z, labels, k).T+share
     rest = (1-leverage).clamp_min(1e-3)
     Y[torch.arange(len(labels)),labels] -= leverage          # t is 1 for the own cluster and 0 for all others
     return Y/rest[:,None]
@@ -127,12 +131,12 @@ def linear_votes(space:Space,           # what the partition was made from
 # %% ../../nbs/cluster/07_candidates.ipynb #71e20917
 def few_per_cluster(space:Space     # what candidates are made from
                    )->bool:
-    "Whether clusters are so small that most neighbours of a row belong to other ones, so that the graph says little"
+    "Whether clusters are so small that most neighbours of a row are in others, and the graph says little"
     return len(space)<max(50, 10*space.k)
 
 def refine_partition(space:Space,          # what the partition was made from
                      labels:np.ndarray,    # cluster of each row, int `[n]`
-                     rounds:int=3          # at most; with many more, large clusters swallow small ones where features are weak
+                     rounds:int=3          # at most; with many more, large clusters may swallow small ones
                     )->np.ndarray:         # cluster of each row, int64 `[n]`; no cluster is emptied
     "Move rows to the clusters that neighbours and features vote for"
     labels = torch.from_numpy(np.asarray(labels, dtype=np.int64))
@@ -159,21 +163,24 @@ def average_partitions(space:Space,       # what they were made from
         return np.asarray(partitions[int(np.argmax(scores))], dtype=np.int64)
     sure = torch.stack([one_hot(torch.as_tensor(np.asarray(p)).long(), space.k).float() for p in partitions])
     most = max(len(np.unique(p)) for p in partitions)
-    for share in (1., .5, 0):                # where the average leaves a cluster empty, fewer are averaged, at last one
+    for share in (1., .5, 0):  # where the average leaves a cluster empty, fewer are averaged, at last one
         found = consensus(sure, scores, share).argmax(1).numpy()
         if len(np.unique(found))>=most: break
     return found
 
 # %% ../../nbs/cluster/07_candidates.ipynb #0e6e8773
-def _starts(space, Z, n_init, n_runs=4):
+def _average_kmeans(space, Z, n_init, n_runs=4):
     "Average of k-means from several starts"
-    n_runs = n_runs if space.k<=200 else 1
-    return average_partitions(space, [kmeans_labels(Z, space.k, n_init, space.seed*n_runs+s) for s in range(n_runs)])
+    if space.k>200: n_runs = 1               # each takes long, and one with many clusters is steady enough
+    seeds = range(space.seed*n_runs, (space.seed+1)*n_runs)
+    return average_partitions(space, [kmeans_labels(Z, space.k, n_init, s) for s in seeds])
 
-def _merged(space, Z):
+def _merge_finer(space, Z):
     "Partitions that were cut finely and merged: the average of the best quarter, and the best"
-    finer,starts = ((1, 1.5, 2, 3, 4, 6, 10), 2) if space.k<=50 else ((1, 1.5, 2, 3, 4), 1) if space.k<=200 else ((1.5, 2), 1)
-    if len(space)>10_000: starts = 1
+    starts = 2 if space.k<=50 and len(space)<=10_000 else 1
+    if space.k<=50: finer = 1, 1.5, 2, 3, 4, 6, 10
+    elif space.k<=200: finer = 1, 1.5, 2, 3, 4
+    else: finer = 1.5, 2
     found = free_partitions(torch.from_numpy(np.asarray(Z)), space.graph, space.k, finer, starts, space.seed)
     scores = [border_depth(space.graph, space.rank, l)+3*modularity(space.graph, l) for l in found]
     best = [found[i] for i in np.argsort(-np.asarray(scores), kind='stable')]
@@ -182,10 +189,10 @@ def _merged(space, Z):
 # %% ../../nbs/cluster/07_candidates.ipynb #d1d2f3a3
 FAMILIES = {
     # name: (a function of a Space that gives partitions, clusters at most)
-    'embedded':         (lambda s: [_starts(s, s.embedding, 2)], math.inf),
-    'merged':           (lambda s: _merged(s, s.map), 200),
-    'embedded, merged': (lambda s: _merged(s, s.embedding), math.inf),
-    'heads':            (lambda s: [] if s.find_heads is None else [s.find_heads()], math.inf),
+    'embedded':         (lambda space: [_average_kmeans(space, space.embedding, 2)], math.inf),
+    'merged':           (lambda space: _merge_finer(space, space.map), 200),
+    'embedded, merged': (lambda space: _merge_finer(space, space.embedding), math.inf),
+    'heads':            (lambda space: [] if space.find_heads is None else [space.find_heads()], math.inf),
 }
 
 def family_of(candidate:str    # as `find_candidates` names it
@@ -197,7 +204,9 @@ def family_of(candidate:str    # as `find_candidates` names it
 def _make_families(space, names, threads):
     "Partitions of these families; heads stay in this thread, which callbacks and Ctrl-C belong to"
     aside = [f for f in names if f.startswith('embedded')] if threads>1 else []
-    if aside: space.eigenvectors,space.rank               # or both threads would compute them
+    if aside:                                  # computed here, or both threads would compute them
+        space.eigenvectors
+        space.rank
     def make(some): return {f: FAMILIES[f][0](space) for f in some}
     with ThreadPoolExecutor(1) as pool:
         others = pool.submit(make, aside)
@@ -215,10 +224,12 @@ def find_candidates(space:Space,       # what to make them from
     found = {}
     if few_per_cluster(space):          # without a graph, k-means and Ward need directions that are more even
         E = evened(space.directions, .5).numpy()
-        found['k-means'] = _starts(space, E, 3)
+        found['k-means'] = _average_kmeans(space, E, 3)
         if len(space)<=5_000: found['Ward'] = AgglomerativeClustering(space.k).fit_predict(E).astype(np.int64)
         families = []
-    names = [f for f,(_,most_k) in FAMILIES.items() if space.k<=most_k and (families is None or f in families)]
-    for name,parts in _make_families(space, names, threads).items():
-        for i,p in enumerate(parts): found[name if len(parts)==1 else f'{name} {i+1}'] = np.asarray(p, dtype=np.int64)
+    if families is None: families = FAMILIES
+    names = [f for f,(_,most_k) in FAMILIES.items() if space.k<=most_k and f in families]
+    for name,partitions in _make_families(space, names, threads).items():
+        for i,p in enumerate(partitions, 1):
+            found[name if len(partitions)==1 else f'{name} {i}'] = np.asarray(p, dtype=np.int64)
     return {f: refine_partition(space, p) for f,p in found.items()} if refine else found

@@ -1,4 +1,4 @@
-"""Which of the candidates to believe, without a label: the one that the others agree with, and that neighbours and distances confirm
+"""Choose a candidate without labels: agreement with the others, compact clusters, borders where images are sparse, nearly even sizes
 
 Docs: https://scp-nb.github.io/scp_nb/cluster/choice.html.md"""
 
@@ -24,33 +24,36 @@ def agreements(labels:np.ndarray,   # partitions of the same rows, int `[m, n]`
     "Normalised mutual information between all pairs of partitions"
     m,n = labels.shape
     def entropy(p): return -(p[p>0]*np.log(p[p>0])).sum()
-    own,out = [entropy(np.bincount(l, minlength=k)/n) for l in labels],np.eye(m)
+    own = [entropy(np.bincount(l, minlength=k)/n) for l in labels]
+    found = np.eye(m)
     for a in range(m):
         for b in range(a):
             both = entropy(np.unique(labels[a]*k+labels[b], return_counts=True)[1]/n)
             shared,scale = own[a]+own[b]-both,(own[a]+own[b])/2
-            out[a,b] = out[b,a] = shared/scale if scale>1e-12 else 1.
-    return out
+            found[a,b] = found[b,a] = shared/scale if scale>1e-12 else 1.
+    return found
 
 # %% ../../nbs/cluster/08_choice.ipynb #502a51e5
 def _silhouettes(rows, labels, k):
     "Mean silhouette by cosine of each of the partitions `labels` `[m, n]` of unit rows"
-    D,out,n = (1-rows@rows.T).clamp_min(0),[],len(rows)
+    D = (1-rows@rows.T).clamp_min(0)
+    at = torch.arange(len(rows))
+    found = []
     for l in torch.from_numpy(labels):
         sizes = torch.bincount(l, minlength=k)
-        S = torch.zeros(k, n).index_add_(0, l, D)           # sum of the distances to each cluster
-        own,at = sizes[l],torch.arange(n)
+        S = torch.zeros(k, len(rows)).index_add_(0, l, D)           # sum of the distances to each cluster
+        own = sizes[l]
         inside = S[l,at]/(own-1).clamp_min(1)
         S = torch.where(sizes[:,None]>0, S/sizes.clamp_min(1)[:,None], math.inf)
         S[l,at] = math.inf
         outside = S.amin(0)
         s = (outside-inside)/torch.maximum(outside, inside).clamp_min(1e-12)
-        out.append(float(torch.where((own>1)&outside.isfinite(), s, 0.).mean()))
-    return out
+        found.append(float(torch.where((own>1)&outside.isfinite(), s, 0.).mean()))
+    return found
 
 # %% ../../nbs/cluster/08_choice.ipynb #b9e2fb02
-def _from_others(agreement, families):
-    "Mean agreement of each candidate `[m, m]` with those of other families, each of which has one vote in all"
+def _agreement_with_others(agreement, families):
+    "Mean agreement of each candidate with those of other families, each of which has one vote in all, `[m]`"
     other = np.array([[f!=g for g in families] for f in families])/[families.count(f) for f in families]
     return (agreement*other).sum(1)/np.maximum(other.sum(1), 1e-12)
 
@@ -59,26 +62,30 @@ def _evenness(labels, k):
     return max(0., .2-size_error(labels, np.full(k, 1/k)))
 
 # %% ../../nbs/cluster/08_choice.ipynb #4fa05a39
-def score_partitions(space:Space,          # what the candidates were made from
-                     candidates:dict,      # name -> cluster of each row, int `[n]`
-                     shares=None,          # sizes to expect, `[k]`; a candidate that differs is worth less
-                     even:bool=True,       # whether nearly even sizes are worth something where no `shares` are given
-                     most:int=2000         # rows looked at for silhouettes and agreement
-                    )->pd.DataFrame:       # by candidate: the four measures, clusters (not empty), score
+def score_partitions(
+    space:Space,       # what the candidates were made from
+    candidates:dict,   # name -> cluster of each row, int `[n]`
+    shares=None,       # sizes to expect, `[k]`; a candidate that differs is worth less
+    even:bool=True,    # whether nearly even sizes are worth something where no `shares` are given
+    most:int=2000      # rows looked at for silhouettes and agreement
+)->pd.DataFrame:       # by candidate: the four measures, clusters (not empty), score
     "Measure candidates without labels"
-    names,L,k = list(candidates),np.stack(list(candidates.values())),space.k
-    some = np.sort(np.random.default_rng(space.seed).permutation(L.shape[1])[:most])
-    A = agreements(L[:,some], k)
-    table = pd.DataFrame(dict(agreement=_from_others(A, [family_of(c) for c in names]),
-                              silhouette=_silhouettes(unit_rows(space.rows[some]), L[:,some], k),
-                              depth=[border_depth(space.graph, space.rank, l) for l in L],
-                              evenness=[_evenness(l, k) for l in L], clusters=[len(np.unique(l)) for l in L]), index=names)
+    labels,k = np.stack(list(candidates.values())),space.k
+    some = np.sort(np.random.default_rng(space.seed).permutation(labels.shape[1])[:most])
+    table = pd.DataFrame(index=list(candidates))
+    families = [family_of(c) for c in candidates]
+    table['agreement'] = _agreement_with_others(agreements(labels[:,some], k), families)
+    table['silhouette'] = _silhouettes(unit_rows(space.rows[some]), labels[:,some], k)
+    table['depth'] = [border_depth(space.graph, space.rank, l) for l in labels]
+    table['evenness'] = [_evenness(l, k) for l in labels]
+    table['clusters'] = [len(np.unique(l)) for l in labels]
     table['score'] = sum(w*table[c] for c,w in WEIGHTS.items() if even or c!='evenness')
-    if shares is not None: table['score'] -= 1.5*np.array([size_error(l, shares) for l in L])
+    if shares is not None: table['score'] -= 1.5*np.array([size_error(l, shares) for l in labels])
     return table
 
-def choose_partition(table:pd.DataFrame   # from `score_partitions`
-                    )->str:               # name of the best candidate among those with the most clusters that are not empty
+def choose_partition(
+    table:pd.DataFrame   # from `score_partitions`
+)->str:                  # name of the best candidate among those with the most clusters that are not empty
     "Choose the candidate of the highest score"
     return table.score[table.clusters==table.clusters.max()].idxmax()
 
@@ -106,5 +113,5 @@ def expected_accuracy(labels:np.ndarray,    # the chosen partition, int `[n]`
     "Guess without labels what share of rows is in the right cluster"
     if not others: return None
     share = float(np.mean([matched_share(labels, l, k) for l in others]))
-    if len(labels)<10*k: return share        # mutual information is high by chance where clusters have few rows
+    if len(labels)<10*k: return share  # mutual information is high by chance where clusters have few rows
     return (share**2+float(agreement)**2)/2

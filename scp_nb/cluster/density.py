@@ -10,27 +10,27 @@ __all__ = ['density_rank', 'border_depth', 'merge_clusters', 'kmeans_labels', 'f
 # %% ../../nbs/cluster/04_density.ipynb #6c48e6c3
 import itertools, math, warnings
 import numpy as np, scipy.sparse as sp, torch
+from scipy.stats import rankdata
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
-from .neighbors import Neighbors
 from .consensus import edge_list
 from ..extract.parallel import gather, my_part
 
 # %% ../../nbs/cluster/04_density.ipynb #8208e89c
-def density_rank(neighbors:Neighbors    # from `knn`, any metric
-                )->np.ndarray:          # share of rows that lie in sparser places, 0 to 1, float64 `[n]`
+def density_rank(neighbors         # `Neighbors` from `knn`, any metric
+                )->np.ndarray:     # share of rows that lie in sparser places, 0 to 1, float64 `[n]`
     "Rank every row by how near its farthest neighbour is"
     s = neighbors.similarity[:,-1].double().numpy()
-    below,equal = np.searchsorted(np.sort(s), s, 'left'),np.searchsorted(np.sort(s), s, 'right')
-    return (below+equal-1)/2/max(1, len(s)-1)
+    return (rankdata(s)-1)/max(1, len(s)-1)          # equal ones share their mean rank
 
 # %% ../../nbs/cluster/04_density.ipynb #9831a5b3
 def _border_depths(graph, density, partitions, device='cpu'):
     "`border_depth` of many partitions of the same graph; on CUDA all edges are looked at together"
-    if torch.device(device).type=='cuda': return _border_depths_there(graph, density, partitions, device)
-    g,depths = graph.tocoo(),[]
+    if torch.device(device).type=='cuda': return _border_depths_on_gpu(graph, density, partitions, device)
+    g = graph.tocoo()
     dense = np.minimum(density[g.row], density[g.col])
     mean = np.average(dense, weights=g.data)
+    depths = []
     for labels in partitions:
         labels = np.asarray(labels)
         cut = labels[g.row]!=labels[g.col]
@@ -38,10 +38,12 @@ def _border_depths(graph, density, partitions, device='cpu'):
         depths.append(float(mean - np.average(dense[cut], weights=weight)) if weight.sum()>0 else 0.)
     return depths
 
-def _border_depths_there(graph, density, partitions, device):
-    (row,col,weight),density = edge_list(graph, device),torch.from_numpy(density).to(device)
-    dense,found = torch.minimum(density[row], density[col])*weight,[]
+def _border_depths_on_gpu(graph, density, partitions, device):
+    row,col,weight = edge_list(graph, device)
+    density = torch.from_numpy(density).to(device)
+    dense = torch.minimum(density[row], density[col])*weight
     mean = dense.sum()/weight.sum()
+    found = []
     for l in partitions:
         l = torch.as_tensor(l).to(device)
         cut = (l[row]!=l[col]).double()
@@ -58,7 +60,7 @@ def border_depth(graph:sp.csr_matrix,             # symmetric weights `[n, n]`, 
     return _border_depths(graph, density, [labels])[0]
 
 # %% ../../nbs/cluster/04_density.ipynb #718359c3
-def _links(graph, labels):
+def _weights_between(graph, labels):
     "Weight between all pairs of clusters, float64 `[m, m]`"
     m = int(labels.max())+1
     if m*m<4*graph.nnz:                      # otherwise most pairs have no edge
@@ -73,40 +75,47 @@ def merge_clusters(graph:sp.csr_matrix,    # symmetric weights `[n, n]`
                    n_clusters:int          # number of clusters to keep
                   )->np.ndarray:           # cluster of each node, int64 `[n]`, from 0
     "Join the two most closely linked clusters until `n_clusters` are left"
-    W = _links(graph, labels).astype(np.float64)
-    joined,alive,own = np.arange(len(W)),np.ones(len(W), bool),np.sqrt(np.maximum(W.diagonal(), 1e-9))
+    W = _weights_between(graph, labels).astype(np.float64)
+    m = len(W)
+    joined,alive = np.arange(m),np.ones(m, bool)
+    own = np.sqrt(np.maximum(W.diagonal(), 1e-9))
     link = W/own[:,None]/own
     np.fill_diagonal(link, -1)
-    best,value = link.argmax(1),link.max(1)       # each cluster remembers its closest one: a join costs O(m), not O(m^2)
-    for _ in range(len(W)-n_clusters):
-        a = int(np.where(alive, value, -2).argmax())
-        b = int(best[a])
-        a,b = min(a, b),max(a, b)
-        W[a] += W[b]; W[:,a] += W[:,b]
-        alive[b],joined[joined==b] = False,a
+    # with the closest one of each at hand, a join costs O(m), not O(m^2)
+    best,value = link.argmax(1),link.max(1)
+    for _ in range(m-n_clusters):
+        closest = int(np.where(alive, value, -2).argmax())
+        a,b = sorted((closest, int(best[closest])))
+        W[a] += W[b]
+        W[:,a] += W[:,b]
+        alive[b] = False
+        joined[joined==b] = a
         own[a] = np.sqrt(max(W[a,a], 1e-9))
         new = np.where(alive, W[a]/own[a]/own, -1)
         new[a] = -1
-        link[a],link[:,a],link[b],link[:,b] = new,new,-1,-1
+        link[a] = link[:,a] = new
+        link[b] = link[:,b] = -1
         stale = np.flatnonzero(alive & ((best==a) | (best==b)))
         best[stale] = link[stale].argmax(1)
-        closer = alive & (new>link[np.arange(len(W)),best])
-        best[a],best[closer] = new.argmax(),a
-        value = link[np.arange(len(W)),best]
+        closer = alive & (new>link[np.arange(m),best])
+        best[closer] = a
+        best[a] = new.argmax()
+        value = link[np.arange(m),best]
     return np.unique(joined[labels], return_inverse=True)[1].astype(np.int64)
 
 # %% ../../nbs/cluster/04_density.ipynb #f1a57ce9
 # steps to 1 for sums in whole numbers, which come out the same in any order; two thousand million fit
-_ONE = 2.**32
+_STEPS_TO_ONE = 2.**32
 
 def _first_centres(Z, k, r, g):
-    "k-means++ (Arthur and Vassilvitskii 2007), each centre the best of 2 + log k candidates; `[r, k, m]` for r runs"
-    chosen,run = [torch.randint(len(Z), (r,), generator=g).to(Z.device)],torch.arange(r, device=Z.device)
+    "k-means++ (Arthur, Vassilvitskii 2007) of r runs `[r, k, m]`; each centre is the best of 2 + log k draws"
+    chosen = [torch.randint(len(Z), (r,), generator=g).to(Z.device)]
+    run = torch.arange(r, device=Z.device)
     square = Z.square().sum(1)
     def squared(rows): return (square+square[rows][...,None]-2*Z[rows]@Z.T).clamp_min(0)
     near = squared(chosen[0])
     for u in torch.rand(k-1, r, 2+int(math.log(k)), generator=g, dtype=torch.float64).to(Z.device):
-        total = (near.double()*(_ONE/near.amax(1, keepdim=True).clamp_min(1e-30))).long().cumsum(1)
+        total = (near.double()*(_STEPS_TO_ONE/near.amax(1, keepdim=True).clamp_min(1e-30))).long().cumsum(1)
         rows = torch.searchsorted(total, (u*total[:,-1:]).long(), right=True).clamp_max(len(Z)-1)
         nearer = torch.minimum(near[:,None], squared(rows))
         best = nearer.sum(2).argmin(1)
@@ -121,70 +130,84 @@ def kmeans_labels(Z:np.ndarray,    # rows `[n, m]`
                   seed:int=0       # of the starts
                  )->np.ndarray:    # int64 `[n]`; fewer than `k` clusters where there are fewer different rows
     "Cluster rows with k-means"
-    g,Z = torch.Generator().manual_seed(seed),torch.from_numpy(np.array(Z, dtype=np.float32, order='C'))
+    g = torch.Generator().manual_seed(seed)
+    Z = torch.from_numpy(np.array(Z, dtype=np.float32, order='C'))
     Z -= Z.mean(0)
     # scikit-learn's own starts look at all rows for each centre, which takes longer than all that follows
     some = Z[torch.randperm(len(Z), generator=g)[:max(2000, 20*k)]]
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore', ConvergenceWarning)      # what it tells of duplicates is no news to the one who asks
-        runs = [KMeans(k, init=c.numpy(), n_init=1, max_iter=50).fit(Z.numpy()) for c in _first_centres(some, k, n_init, g)]
+        warnings.simplefilter('ignore', ConvergenceWarning)  # it warns of duplicates, which callers know of
+        runs = [KMeans(k, init=c.numpy(), n_init=1, max_iter=50).fit(Z.numpy())
+                for c in _first_centres(some, k, n_init, g)]
     return min(runs, key=lambda r: r.inertia_).labels_.astype(np.int64)
 
 # %% ../../nbs/cluster/04_density.ipynb #9a324552
-def _nearest(Z, C):
-    "Nearest of the centres `C` `[r, k, m]` of each of r runs for each row, and its squared distance, `[r, n]`"
+def _nearest_centres(Z, C):
+    "Nearest of the centres `C` `[r, k, m]` of each of r runs to each row, and its squared distance, `[r, n]`"
     r,k,m = C.shape
     flat,length = C.reshape(r*k, m),C.square().sum(2)
     found = [(length-2*(z@flat.T).view(-1, r, k)).min(2) for z in Z.split(max(1, 2**27//(r*k)))]
-    return torch.cat([f.indices for f in found]).T,(torch.cat([f.values for f in found])+Z.square().sum(1)[:,None]).clamp_min(0).T
+    far = torch.cat([f.values for f in found])+Z.square().sum(1)[:,None]
+    return torch.cat([f.indices for f in found]).T,far.clamp_min(0).T
 
 # %% ../../nbs/cluster/04_density.ipynb #f47fca8f
-def _means(Z, whole, labels, C):
-    "Mean of each cluster of each run, `[r, k, m]`, of empty ones the centre they had, and all sizes; `whole` are the rows in whole numbers"
+def _cluster_means(whole, labels, C):
+    "Mean of the rows `whole` in each cluster of each run `[r, k, m]`, empty ones as in `C`; and the sizes"
     k = C.shape[1]
-    def total(x): return torch.stack([torch.zeros(k, *x.shape[1:], dtype=torch.int64, device=Z.device).index_add_(0, l, x) for l in labels])
+    def total(x):
+        none = torch.zeros(k, *x.shape[1:], dtype=torch.int64, device=x.device)
+        return torch.stack([none.index_add(0, l, x) for l in labels])
     sizes,sums = total(torch.ones_like(labels[0])),total(whole)
-    return torch.where(sizes[...,None]>0, (sums/_ONE/sizes.clamp_min(1)[...,None]).float(), C),sizes
+    return torch.where(sizes[...,None]>0, (sums/_STEPS_TO_ONE/sizes.clamp_min(1)[...,None]).float(), C),sizes
 
-def _kmeans_there(Z, k, runs, n_init, seed, rounds=300):
-    "Labels of k-means, `runs` times the best of `n_init`, computed all together where the rows `Z` of length 1 are"
-    g,whole,r = torch.Generator().manual_seed(seed),(Z.double()*_ONE).round().long(),runs*n_init
-    C,enough,before = _first_centres(Z, k, r, g),1e-4*Z.var(0).mean(),None
+def _kmeans_on_gpu(Z, k, runs, n_init, seed, rounds=300):
+    "Labels of k-means, `runs` times the best of `n_init`, all together, where the rows `Z` of length 1 are"
+    g = torch.Generator().manual_seed(seed)
+    whole = (Z.double()*_STEPS_TO_ONE).round().long()
+    C = _first_centres(Z, k, runs*n_init, g)
+    enough,before = 1e-4*Z.var(0).mean(),None
     for i in range(rounds):
-        labels,far = _nearest(Z, C)
-        new,sizes = _means(Z, whole, labels, C)
-        moved,C = (new-C).square().sum((1, 2)),new
-        if i%4==3:                                               # to ask a card is to wait for it
+        labels,far = _nearest_centres(Z, C)
+        new,sizes = _cluster_means(whole, labels, C)
+        moved = (new-C).square().sum((1, 2))
+        C = new
+        if i%4==3:                               # seldom, since the answer of a card has to be waited for
             empty = (sizes==0).nonzero().tolist()
-            for run,c in empty: worst = far[run].argmax(); C[run,c],far[run,worst] = Z[worst],0     # they take the rows that fit worst
+            for run,c in empty:                  # an empty cluster starts again from the row that fits worst
+                worst = far[run].argmax()
+                C[run,c] = Z[worst]
+                far[run,worst] = 0
             if not empty and bool(((moved<=enough) | (labels==before).all(1)).all()): break
         before = labels
-    labels,far = _nearest(Z, C)
+    labels,far = _nearest_centres(Z, C)
     best = far.sum(1).view(runs, n_init).argmin(1)+n_init*torch.arange(runs, device=Z.device)
     return list(labels[best].cpu().numpy())
 
 # %% ../../nbs/cluster/04_density.ipynb #89495a3b
-def _cut(Z, wanted, k, n_init, seed):
+def _kmeans_partitions(Z, wanted, k, n_init, seed):
     "k-means for each (groups, number of the start) of `wanted`"
+    def tries(groups): return 3 if groups==k else 1
     if Z.device.type!='cuda':
-        yield from (kmeans_labels(Z.cpu().numpy(), groups, 3 if groups==k else 1, seed*n_init+s) for groups,s in wanted)
+        for groups,s in wanted: yield kmeans_labels(Z.cpu().numpy(), groups, tries(groups), seed*n_init+s)
         return
     for groups,some in itertools.groupby(wanted, lambda w: w[0]):
         starts = [s for _,s in some]
-        yield from _kmeans_there(Z.float(), groups, len(starts), 3 if groups==k else 1, seed*n_init+starts[0])
+        yield from _kmeans_on_gpu(Z.float(), groups, len(starts), tries(groups), seed*n_init+starts[0])
 
 # %% ../../nbs/cluster/04_density.ipynb #d021a241
-def free_partitions(embedding:torch.Tensor,    # rows of length 1, `[n, m]`, from `diffusion_map`; on a GPU, k-means runs there
-                    graph:sp.csr_matrix,       # the graph it was made from, `[n, n]`
-                    n_clusters:int,            # clusters of each partition, k
-                    finer:tuple=(1, 1.5, 2, 3, 4, 6, 10),   # groups per cluster before merging; 1 is k-means alone
-                    n_init:int=4,              # partitions of each kind; more are steadier and cost time
-                    seed:int=0                 # of the first partition; the others follow
-                   )->list[np.ndarray]:        # `len(finer)*n_init` partitions, int64 `[n]` each
+def free_partitions(
+    embedding:torch.Tensor,                 # unit rows `[n, m]`, from `diffusion_map`, on the device to use
+    graph:sp.csr_matrix,                    # the graph it was made from, `[n, n]`
+    n_clusters:int,                         # clusters of each partition, k
+    finer:tuple=(1, 1.5, 2, 3, 4, 6, 10),   # groups per cluster before merging; 1 is k-means alone
+    n_init:int=4,                           # partitions of each kind; more are steadier and cost time
+    seed:int=0                              # of the first partition; the others follow
+)->list[np.ndarray]:                        # `len(finer)*n_init` partitions, int64 `[n]` each
     "Cut an embedding finely with k-means, and merge"
     n,k = len(embedding),n_clusters
     wanted = [(max(k, min(int(f*k), n//4)), s) for f in finer for s in range(n_init)]
     mine = wanted[slice(*my_part(len(wanted)))]
-    found = [l if groups==k else merge_clusters(graph, l, k) for (groups,_),l in zip(mine, _cut(embedding, mine, k, n_init, seed))]
+    cut = zip(mine, _kmeans_partitions(embedding, mine, k, n_init, seed))
+    found = [l if groups==k else merge_clusters(graph, l, k) for (groups,_),l in cut]
     found = gather(torch.from_numpy(np.array(found, dtype=np.int64).reshape(-1, n)), len(wanted))
     return list(found.numpy())

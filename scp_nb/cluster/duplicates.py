@@ -15,56 +15,66 @@ from ..features import as_features
 from ..extract.backbones import default_device
 
 # %% ../../nbs/cluster/01_duplicates.ipynb #95bcc7f4
-def near_pairs(features,                 # anything `as_features` takes, `[n, d]`
-               threshold:float=.95,      # smallest cosine of a pair; lower finds more, and more that only look alike
-               device=None,              # see `default_device`
-               block:int=2048            # rows compared at a time; memory in use is some `block` squared floats
-              )->tuple:                  # rows int64 `[m, 2]`, first < second, and their cosines float32 `[m]`, in the order of the rows
+def near_pairs(
+    features,              # anything `as_features` takes, `[n, d]`
+    threshold:float=.95,   # smallest cosine of a pair; lower finds more, and more that only look alike
+    device=None,           # see `default_device`
+    block:int=2048         # rows compared at a time; memory in use is some `block` squared floats
+)->tuple:                  # rows int64 `[m, 2]`, ascending, first < second; their cosines float32 `[m]`
     "Find all pairs of images whose features point in nearly the same direction"
     if not -1<=threshold<=1: raise ValueError(f'threshold is a cosine, -1 to 1; got {threshold}.')
     f,device = as_features(features),default_device(device)
-    def rows(i):
-        x = torch.as_tensor(np.array(f.X[i:i+block], dtype=np.float32)).to(device)     # a copy: torch warns of read-only memory
+    def unit_block(i):
+        # a copy: torch warns of read-only memory
+        x = torch.as_tensor(np.array(f.X[i:i+block], dtype=np.float32))
+        x = x.to(device)
         return x/x.norm(dim=1, keepdim=True).clamp_min(1e-12)
     pairs,cosines = [],[]
     for i in range(0, len(f), block):
-        a = rows(i)
+        a = unit_block(i)
         for j in range(i, len(f), block):
-            cos = a @ (a if i==j else rows(j)).T
-            if i==j: cos = cos.triu(1).masked_fill(torch.ones_like(cos, dtype=torch.bool).tril(), -2)
+            cos = a @ (a if i==j else unit_block(j)).T
+            if i==j: cos.masked_fill_(torch.ones_like(cos, dtype=torch.bool).tril(), -2)      # each pair once
             r,c = (cos>=threshold).nonzero(as_tuple=True)
-            pairs.append(torch.stack([r+i, c+j], 1).cpu()); cosines.append(cos[r,c].cpu())
+            pairs.append(torch.stack([r+i, c+j], 1).cpu())
+            cosines.append(cos[r,c].cpu())
     pairs,cosines = torch.cat(pairs).numpy(),torch.cat(cosines).numpy()
     order = np.lexsort((pairs[:,1], pairs[:,0]))
     return pairs[order],cosines[order]
 
 # %% ../../nbs/cluster/01_duplicates.ipynb #435ea141
-def _groups(n:int, pairs:np.ndarray)->np.ndarray:
+def _find_leaders(n:int, pairs:np.ndarray)->np.ndarray:
     "int64 `[n]`: the row that stands for each row, itself where it has no group"
-    leader,near = np.arange(n),[[] for _ in range(n)]
-    for a,b in pairs.tolist(): near[a].append(b); near[b].append(a)
-    free = np.ones(n, dtype=bool)
+    leader,free = np.arange(n),np.ones(n, dtype=bool)
+    near = [[] for _ in range(n)]
+    for a,b in pairs.tolist():
+        near[a].append(b)
+        near[b].append(a)
     for r in sorted(range(n), key=lambda r: (-len(near[r]), r)):
         if not free[r]: continue
-        free[r] = False
-        for other in near[r]:
-            if free[other]: leader[other],free[other] = r,False
+        group = [r, *(other for other in near[r] if free[other])]
+        leader[group] = r
+        free[group] = False
     return leader
 
 # %% ../../nbs/cluster/01_duplicates.ipynb #4457a6ad
-def find_duplicates(features,                # anything `as_features` takes, `[n, d]`
-                    threshold:float=.95,     # smallest cosine to the image that stands for the group
-                    device=None              # see `default_device`
-                   )->pd.DataFrame:          # group, name, row, cosine to the first of its group, and "exact": same features as the first
+def find_duplicates(
+    features,              # anything `as_features` takes, `[n, d]`
+    threshold:float=.95,   # smallest cosine to the image that stands for the group
+    device=None            # see `default_device`
+)->pd.DataFrame:           # group, name, row, cosine to the group's first, and "exact": same features as it
     "Group images that are nearly the same; images without a double are left out"
     f = as_features(features)
     pairs,_ = near_pairs(f, threshold, device)
-    leader = _groups(len(f), pairs)
-    members = {r: [r, *np.flatnonzero((leader==r) & (np.arange(len(f))!=r))] for r in np.unique(leader[leader!=np.arange(len(f))])}
+    leader = _find_leaders(len(f), pairs)
+    own = leader==np.arange(len(f))
+    groups = [[r, *np.flatnonzero((leader==r) & ~own)] for r in np.unique(leader[~own])]
     found = []
-    for g,(r,rows) in enumerate(sorted(members.items(), key=lambda m: (-len(m[1]), m[0]))):
+    for g,rows in enumerate(sorted(groups, key=lambda rows: (-len(rows), rows[0]))):
         X = np.asarray(f.X[rows], dtype=np.float64)
         cos = X@X[0] / np.maximum(np.linalg.norm(X, axis=1)*np.linalg.norm(X[0]), 1e-12)
-        for i,c,x in zip(rows, cos.clip(-1, 1), X):
-            found.append(dict(group=g, name=f.names[i], row=int(i), cosine=round(float(c), 4), exact=bool(i!=r and (x==X[0]).all())))
+        exact = (X==X[0]).all(1)
+        exact[0] = False                        # the first is what the others are compared with
+        for i,c,e in zip(rows, cos.clip(-1, 1), exact):
+            found.append(dict(group=g, name=f.names[i], row=int(i), cosine=round(float(c), 4), exact=bool(e)))
     return pd.DataFrame(found, columns=['group', 'name', 'row', 'cosine', 'exact'])

@@ -15,20 +15,24 @@ from sklearn.cluster import KMeans
 from torch import nn
 from ..features import Features, as_features
 from ..extract.parallel import blocks
-from .clusters import Clusters, HalfWhiten, make_head, head_settings
+from .clusters import Clusters, make_head, head_settings
 
 # %% ../../nbs/cluster/12_edit.ipynb #cadc4e13
 class EditedHead(nn.Module):
     "A head, and what has been done to its clusters since"
     def __init__(self,
-        base:dict,        # kind and settings of the head underneath
-        edits:list=()     # ["merge", a, b] puts b into a and drops b; ["split", c] cuts c by the next gate, the new part comes last
+        base:dict,      # kind and settings of the head underneath
+        edits:list=()   # ["merge", a, b] adds b to a, drops b; ["split", c] cuts c, the new part comes last
     ):
         super().__init__()
-        self.base,self.edits,self.settings = make_head(**base),[list(e) for e in edits],dict(base=base, edits=[list(e) for e in edits])
+        self.base = make_head(**base)
+        self.edits = [list(e) for e in edits]
+        self.settings = dict(base=base, edits=[list(e) for e in edits])
         splits = sum(e[0]=='split' for e in edits)
-        self.gates = nn.Parameter(torch.zeros(splits, self.base.d+1), requires_grad=False)     # weights and offset of each split
-        self.d,self.n_clusters = self.base.d,self.base.n_clusters+2*splits-len(self.edits)
+        # weights and offset of each split, in order
+        self.gates = nn.Parameter(torch.zeros(splits, self.base.d+1), requires_grad=False)
+        self.d = self.base.d
+        self.n_clusters = self.base.n_clusters+2*splits-len(self.edits)
         if hasattr(self.base, 'embed'): self.embed = self.base.embed
 
     w = property(lambda self: self.base.w)      # those who ask for the device ask here
@@ -38,7 +42,9 @@ class EditedHead(nn.Module):
     )->torch.Tensor:      # logits `[1, b, n_clusters]`, which are log-probabilities
         "Compute the logits of the edited clusters"
         p,gates = self.base(x)[0].softmax(-1),iter(self.gates)
-        for what,*c in self.edits: p = merge_columns(p, *c) if what=='merge' else _cut(p, *c, _open(x, next(gates)))
+        for what,*c in self.edits:
+            if what=='merge': p = merge_columns(p, *c)
+            else: p = _split_column(p, *c, _gate_share(x, next(gates)))
         return p.clamp_min(torch.finfo(p.dtype).tiny).log()[None]
 
 # %% ../../nbs/cluster/12_edit.ipynb #64a17e15
@@ -51,11 +57,14 @@ def merge_columns(p:torch.Tensor,   # probabilities `[n, k]`
     p[:,a] += p[:,b]
     return torch.cat([p[:,:b], p[:,b+1:]], 1)
 
-def _open(x, gate): return (x@gate[:-1].to(x)+gate[-1]).sigmoid()
+def _gate_share(x, gate):
+    "Share of each row of `x` `[b, d]` that a gate moves to the new cluster, `[b]`"
+    return (x@gate[:-1].to(x)+gate[-1]).sigmoid()
 
-def _cut(p, c, share):
+def _split_column(p, c, share):
     "Columns of `p` with the `share` `[b]` of column c moved to a new last column"
-    p,part = p.clone(),p[:,c]*share
+    part = p[:,c]*share
+    p = p.clone()
     p[:,c] -= part
     return torch.cat([p, part[:,None]], 1)
 
@@ -64,31 +73,59 @@ def _check_cluster(clusters, *which):
     "Error unless each is the number of a cluster"
     for c in which:
         if isinstance(c, bool) or not isinstance(c, (int, np.integer)) or not 0<=c<clusters.n_clusters:
-            raise ValueError(f'there is no cluster {c!r}. Clusters are numbered 0 to {clusters.n_clusters-1}.')
+            raise ValueError(f'there is no cluster {c!r}. '
+                             f'Clusters are numbered 0 to {clusters.n_clusters-1}.')
 
-def edited_copy(clusters:Clusters,             # stay as they are
-                labels:np.ndarray|None=None,   # new cluster of each image, int `[n]`; None keeps them
-                captions:list|None=None,       # new names of the clusters `[k]`, None where there is none; None keeps them all
-                note:str|None=None,            # what was done, in words, added to `config`
-                edit:list|None=None,           # what the head shall do, such as `['merge', a, b]`; None keeps head and probabilities
-                gate:torch.Tensor|None=None,   # weights and offset `[d+1]` of the boundary of a split
-                probs:np.ndarray|None=None     # probabilities after `edit`, `[n, k]`; needed with it
-               )->Clusters:                    # the copy
+def features_of_clusters(clusters:Clusters,   # with or without the features they were made from
+                         features,            # anything `as_features` takes, `[n, d]`; None: those of the fit
+                         who:str              # what needs them, for the error
+                        )->Features:          # `[n, d]`
+    "Give the features that were clustered, or say that they are missing or of other images"
+    feats = clusters.features if features is None else as_features(features)
+    if feats is None:
+        raise ValueError(f'{who} needs the features of the images; saved clusters do not hold them. '
+                         'Give features=.')
+    if len(feats)!=len(clusters):
+        raise ValueError(f'features must be those of the {len(clusters):,} clustered images; '
+                         f'got {len(feats):,} rows.')
+    return feats
+
+def _captions(clusters):
+    "A caption or None for each cluster, as a list of its own"
+    return list(clusters.captions or [None]*clusters.n_clusters)
+
+def edited_copy(
+    clusters:Clusters,             # stay as they are
+    labels:np.ndarray|None=None,   # new cluster of each image, int `[n]`; None keeps them
+    captions:list|None=None,       # new names `[k]`, None where a cluster has none; None keeps them all
+    note:str|None=None,            # what was done, in words, added to `config`
+    edit:list|None=None,           # what the head shall do, such as `['merge', a, b]`; None keeps it
+    gate:torch.Tensor|None=None,   # weights and offset `[d+1]` of the boundary of a split
+    probs:np.ndarray|None=None     # probabilities after `edit`, `[n, k]`; needed with it
+)->Clusters:                       # the copy
     "Copy `clusters` with some things changed"
     new = copy(clusters)
     new.labels = clusters.labels.copy() if labels is None else labels
-    new.captions = (clusters.captions and list(clusters.captions)) if captions is None else captions if any(captions) else None
+    if captions is not None: new.captions = captions if any(captions) else None
+    elif clusters.captions: new.captions = list(clusters.captions)
     new.config = {**clusters.config, 'edits': [*clusters.config.get('edits', []), note]}
     if edit is None: return new
-    old = clusters.head
-    again = type(old).__name__=='EditedHead'
-    base = old.settings['base'] if again else dict(kind=type(old).__name__, **head_settings(old))
-    new.head = EditedHead(base, [*(old.edits if again else ()), edit])
-    new.head.base.load_state_dict((old.base if again else old).state_dict())
-    gates = [*(old.gates if again else ()), *([] if gate is None else [gate])]
-    if gates: new.head.gates.data = torch.stack([t.detach().float().cpu() for t in gates])
-    new.head,new.probs = new.head.requires_grad_(False).eval(),probs
+    new.head = _head_with_edit(clusters.head, edit, gate)
+    new.probs = probs
     return new
+
+def _head_with_edit(head, edit, gate):
+    "A head that does what `head` does, and then `edit`"
+    if isinstance(head, EditedHead):         # edits pile up on one head
+        new = EditedHead(head.settings['base'], [*head.edits, edit])
+        base,gates = head.base,list(head.gates)
+    else:
+        new = EditedHead(dict(kind=type(head).__name__, **head_settings(head)), [edit])
+        base,gates = head,[]
+    new.base.load_state_dict(base.state_dict())
+    if gate is not None: gates.append(gate)
+    if gates: new.gates.data = torch.stack([t.detach().float().cpu() for t in gates])
+    return new.requires_grad_(False).eval()
 
 # %% ../../nbs/cluster/12_edit.ipynb #e24fc485
 @patch
@@ -101,47 +138,50 @@ def merge(self:Clusters,
     if a==b: raise ValueError(f'cluster {a} cannot be merged with itself. Give two different clusters.')
     a,b = sorted((int(a), int(b)))
     labels = np.where(self.labels==b, a, self.labels)
-    names = list(self.captions or [None]*self.n_clusters)
+    names = _captions(self)
     names[a] = names[a] or names[b]
-    return edited_copy(self, labels-(labels>b), names[:b]+names[b+1:], f'merged {b} into {a}', ['merge', a, b],
-                   probs=merge_columns(torch.from_numpy(self.probs), a, b).numpy())
+    probs = merge_columns(torch.from_numpy(self.probs), a, b).numpy()
+    del names[b]
+    return edited_copy(self, labels-(labels>b), names, f'merged {b} into {a}', ['merge', a, b], probs=probs)
 
 # %% ../../nbs/cluster/12_edit.ipynb #2d54d482
-def _gate(Z, seed):
-    "Weights and offset `[d+1]` of a boundary through the rows of `Z`; positive on the side of the smaller half"
+def _fit_gate(Z, seed):
+    "Weights and offset `[d+1]` of a boundary through the rows of `Z`; positive on the smaller half's side"
     half = KMeans(2, n_init=4, random_state=seed).fit_predict(Z.numpy())
     if np.bincount(half, minlength=2).argmin()==0: half = 1-half
     a,b = (Z[torch.from_numpy(half==i)] for i in (0,1))
     line = nn.functional.normalize(b.mean(0)-a.mean(0), dim=0)
     low,high = a@line,b@line
     variance = ((low-low.mean()).square().sum()+(high-high.mean()).square().sum())/len(Z)
-    slope = (high.mean()-low.mean())/variance.clamp_min(1e-6*(high.mean()-low.mean()).square())
+    gap = high.mean()-low.mean()
+    slope = gap/variance.clamp_min(1e-6*gap.square())
     offset = np.log(len(b)/len(a))-slope*(low.mean()+high.mean())/2
     return torch.cat([slope*line, offset[None]])
 
 # %% ../../nbs/cluster/12_edit.ipynb #6208cd2e
 @patch
 def split(self:Clusters,
-    cluster:int,                          # which
-    features:Features|np.ndarray|torch.Tensor|None=None,   # features that were clustered `[n, d]`; None: those of the fit
-    seed:int=0,                           # of k-means
-    most:int=20_000                       # images to look for two halves in; more take longer
-)->Clusters:                              # one cluster more: the larger half keeps the number, the smaller is the last cluster
+    cluster:int,      # which
+    features:Features|np.ndarray|torch.Tensor|None=None,  # what was clustered `[n, d]`; None: that of the fit
+    seed:int=0,       # of k-means
+    most:int=20_000   # images to look for two halves in; more take longer
+)->Clusters:          # one cluster more: the larger half keeps the number, the smaller is the last cluster
     "Make two clusters of one"
     _check_cluster(self, cluster)
-    feats = self.features if features is None else as_features(features)
-    if feats is None: raise ValueError('split needs the features of the images; saved clusters do not hold them. Give features=.')
-    if len(feats)!=len(self): raise ValueError(f'features must be those of the {len(self):,} clustered images; got {len(feats):,} rows.')
+    feats = features_of_clusters(self, features, 'split')
+    def prepared(rows): return self.prepare(torch.from_numpy(np.asarray(rows, np.float32)))
     rows = np.flatnonzero(self.labels==cluster)
     rows = np.sort(np.random.default_rng(seed).permutation(rows)[:most])
-    Z = self.prepare(torch.from_numpy(np.asarray(feats.X[rows], np.float32)))
+    Z = prepared(feats.X[rows])
     if len(Z)<2 or (Z==Z[0]).all():
-        raise ValueError(f'cluster {cluster} has {len(rows)} image{"s"*(len(rows)!=1)}, none different from another: nothing to split.')
-    gate = _gate(Z, seed)
-    share = torch.cat([_open(self.prepare(torch.from_numpy(np.asarray(b, np.float32))), gate) for _,b in blocks(feats.X)])
+        images = f'{len(rows)} image{"s"*(len(rows)!=1)}'
+        raise ValueError(f'cluster {cluster} has {images}, none different from another: nothing to split.')
+    gate = _fit_gate(Z, seed)
+    share = torch.cat([_gate_share(prepared(b), gate) for _,b in blocks(feats.X)])
     labels = np.where((self.labels==cluster) & (share>.5).numpy(), self.n_clusters, self.labels)
-    return edited_copy(self, labels, [*(self.captions or [None]*self.n_clusters), None], f'split {cluster}', ['split', int(cluster)], gate,
-                   _cut(torch.from_numpy(self.probs), cluster, share).numpy())
+    probs = _split_column(torch.from_numpy(self.probs), cluster, share).numpy()
+    edit = ['split', int(cluster)]
+    return edited_copy(self, labels, [*_captions(self), None], f'split {cluster}', edit, gate, probs)
 
 # %% ../../nbs/cluster/12_edit.ipynb #573c24e2
 @patch
@@ -152,19 +192,21 @@ def rename(self:Clusters,
     "Name a cluster"
     _check_cluster(self, cluster)
     if not isinstance(name, (str, type(None))): raise ValueError(f'a name is text or None; got {name!r}.')
-    names,name = list(self.captions or [None]*self.n_clusters),(name or '').strip() or None
+    name = (name or '').strip() or None
+    names = _captions(self)
     names[cluster] = name
     return edited_copy(self, captions=names, note=f'named {cluster} {name!r}')
 
 # %% ../../nbs/cluster/12_edit.ipynb #08fcf1bf
 @patch
 def set_aside(self:Clusters,
-    rows:np.ndarray      # which images: row numbers, or one bool per image
-)->Clusters:             # with -1 in their labels; `mark_outliers` starts from the head again and forgets these
+    rows:np.ndarray  # which images: row numbers, or one bool per image
+)->Clusters:         # with -1 in their labels; `mark_outliers` starts from the head again and forgets these
     "Mark images as outliers by hand"
     rows = np.asarray(rows)
     if rows.dtype==bool and rows.shape==(len(self),): rows = np.flatnonzero(rows)
-    if rows.dtype.kind not in 'iu' and rows.size or rows.ndim!=1 or (rows.size and (rows.min()<0 or rows.max()>=len(self))):
+    whole = rows.dtype.kind in 'iu' or not rows.size
+    if not whole or rows.ndim!=1 or rows.size and (rows.min()<0 or rows.max()>=len(self)):
         raise ValueError(f'rows must be numbers from 0 to {len(self)-1}, or {len(self)} times True or False; '
                          f'got {rows.dtype} of shape {list(rows.shape)}.')
     labels = self.labels.copy()

@@ -9,21 +9,20 @@ __all__ = ['embed_graph']
 
 # %% ../../nbs/cluster/05_embed.ipynb #5e4fc106
 import numpy as np, scipy.sparse as sp, torch
-from torch.nn.functional import embedding
+from torch.nn.functional import embedding, pad
 from .consensus import graph_eigenvectors
 
 # %% ../../nbs/cluster/05_embed.ipynb #33816238
 _A,_B = 1.929, .7915     # the curve that UMAP fits for a spread of 1 and a minimal distance of 0
 
-def _start(eigenvectors, n_dims, seed):
-    "Places to start from: the first eigenvectors but the constant one, scaled as UMAP does, with a little noise"
+def _initial_places(eigenvectors, n_dims, seed):
+    "Places to start from: the first eigenvectors without the constant one, scaled as in UMAP, and some noise"
     V = np.asarray(eigenvectors)[:,1:n_dims+1]
-    g = torch.Generator().manual_seed(seed)
     Y = torch.from_numpy(np.ascontiguousarray(V*(10/max(1e-12, np.abs(V).max())), dtype=np.float32))
-    if Y.shape[1]<n_dims: Y = torch.cat([Y, torch.zeros(len(Y), n_dims-Y.shape[1])], 1)
-    return Y+1e-4*torch.randn(Y.shape, generator=g)
+    Y = pad(Y, (0, n_dims-Y.shape[1]))       # zeros where there are too few eigenvectors
+    return Y+1e-4*torch.randn(Y.shape, generator=torch.Generator().manual_seed(seed))
 
-def _move(Y, i, j, others, rate):
+def _move_edges(Y, i, j, others, rate):
     "Move both ends of the edges `i`, `j` together, and `i` away from `others` `[m, n_negative]`"
     yi = embedding(i, Y)
     D = yi-embedding(j, Y)
@@ -39,27 +38,30 @@ def _move(Y, i, j, others, rate):
     Y.index_add_(0, j, pull.mul_(-rate))
 
 # %% ../../nbs/cluster/05_embed.ipynb #35d0f944
-def embed_graph(graph:sp.csr_matrix,     # symmetric weights `[n, n]`, from `neighbor_graph`
-                n_dims:int=10,           # dimensions; 2 for a picture, 10 to cluster in
-                n_epochs:int|None=None,  # passes over the edges; None: 200, and 100 above 10,000 rows; more are slower
-                n_negative:int=5,        # random images that push an image away each time it is moved
-                seed:int=0,              # the same seed and device give the same places
-                device='cpu',            # where to compute
-                eigenvectors=None        # of the graph `[n, m]`, from `graph_eigenvectors`; None computes them
-               )->np.ndarray:            # places, float32 `[n, n_dims]`
+def embed_graph(
+    graph:sp.csr_matrix,      # symmetric weights `[n, n]`, from `neighbor_graph`
+    n_dims:int=10,            # dimensions; 2 for a picture, 10 to cluster in
+    n_epochs:int|None=None,   # passes over the edges; None: 200, and 100 above 10,000 rows; more are slower
+    n_negative:int=5,         # random images that push an image away each time it is moved
+    seed:int=0,               # the same seed and device give the same places
+    device='cpu',             # where to compute
+    eigenvectors=None         # of the graph `[n, m]`, from `graph_eigenvectors`; None computes them
+)->np.ndarray:                # places, float32 `[n, n_dims]`
     "Place the nodes of a graph so that neighbours come close"
-    n,parts = graph.shape[0],4           # edges move in four parts per epoch; all at a time they would overshoot
+    n,parts = graph.shape[0],4  # an epoch moves edges in four parts; all at a time they would overshoot
     n_epochs = n_epochs or (200 if n<=10_000 else 100)
     if eigenvectors is None: eigenvectors = graph_eigenvectors(graph, min(n, n_dims+10), seed, device)[1]
-    g,edges = torch.Generator().manual_seed(seed),graph.tocoo()
+    edges = graph.tocoo()
     w = torch.from_numpy(edges.data.astype(np.float32))
     w = w/w.max()
     often = w>=1/n_epochs                # the others would hardly ever be drawn
     i,j = (torch.from_numpy(v.astype(np.int64))[often] for v in (edges.row, edges.col))
-    Y,w = _start(eigenvectors, n_dims, seed).to(device),w[often]
+    w = w[often]
+    Y = _initial_places(eigenvectors, n_dims, seed).to(device)
+    g = torch.Generator().manual_seed(seed)
     for e in range(n_epochs):
         drawn = (torch.rand(len(w), generator=g)<w).nonzero()[:,0]
         for some in drawn[torch.randperm(len(drawn), generator=g)].chunk(parts):
             others = torch.randint(n, (len(some), n_negative), generator=g)
-            _move(Y, i[some].to(device), j[some].to(device), others.to(device), 1-e/n_epochs)
+            _move_edges(Y, i[some].to(device), j[some].to(device), others.to(device), 1-e/n_epochs)
     return Y.cpu().numpy()

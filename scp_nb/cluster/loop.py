@@ -72,7 +72,7 @@ class StopFit(Exception):
 @contextmanager
 def one_thread(device:str|torch.device    # of the work; elsewhere than on the CPU nothing changes
               ):
-    "Use one thread: in many small products several would wait for each other, beside another busy program for very long"
+    "Use one thread: in small products several wait for each other, for very long where the machine is busy"
     if torch.device(device).type!='cpu':
         yield
         return
@@ -85,14 +85,15 @@ def one_thread(device:str|torch.device    # of the work; elsewhere than on the C
 # %% ../../nbs/cluster/10_loop.ipynb #e2bdc9b3
 @contextmanager
 def plain_torch():
-    "Compute in float32, with gradients and without autocast, whatever the caller has set, and restore that afterwards"
+    "Compute in float32, with gradients and without autocast, and restore what the caller had set afterwards"
     before = torch.get_default_dtype()
     mixed = [d for d in ('cpu', 'cuda') if torch.is_autocast_enabled(d)]
     torch.set_default_dtype(torch.float32)
     try:
         with ExitStack() as stack:
-            for c in (torch.inference_mode(False), torch.enable_grad(), *(torch.autocast(d, enabled=False) for d in mixed)):
-                stack.enter_context(c)
+            stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(torch.enable_grad())
+            for d in mixed: stack.enter_context(torch.autocast(d, enabled=False))
             yield
     finally: torch.set_default_dtype(before)
 
@@ -105,17 +106,18 @@ def tell_callbacks(callbacks:list,       # each a `Callback`, called in this ord
     for c in callbacks if ranks()[0]==0 else ():
         try: getattr(c, event)(run)
         except StopFit: raise
-        except Exception as e: raise RuntimeError(f'{type(c).__name__}.{event} failed: {type(e).__name__}: {e}') from e
+        except Exception as e:
+            raise RuntimeError(f'{type(c).__name__}.{event} failed: {type(e).__name__}: {e}') from e
 
 # %% ../../nbs/cluster/10_loop.ipynb #5ad9ca78
-class _Note:
+class _StopRequest:
     "Whether somebody asked to stop"
     asked = False
 
 @contextmanager
 def note_ctrl_c():
     "Note the first Ctrl-C in `.asked` and go on; only the main thread can do so"
-    note = _Note()
+    note = _StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield note
         return
@@ -135,20 +137,22 @@ class Checkpoint:
         what:dict            # plain values that say which fit this is; a directory of another fit is refused
     ):
         self.folder,self.rank,self.broken = Path(folder),ranks(),False
-        file,what = self.folder/'fit.json',json.loads(json.dumps(what))
+        file = self.folder/'fit.json'
+        what = json.loads(json.dumps(what))            # as it comes back from the file
         self.folder.mkdir(parents=True, exist_ok=True)
         if not file.is_file():
             if any(not p.name.startswith('fit.json') for p in self.folder.iterdir()):
-                raise FileExistsError(f'"{folder}" holds other files. Give an empty or a new directory, or one that an earlier fit kept.')
+                raise FileExistsError(f'"{folder}" holds other files. Give an empty or a new directory, '
+                                      'or one that an earlier fit kept.')
             part = file.with_name(f'fit.json.part{self.rank[0]}')
             part.write_text(json.dumps(what, indent=1), encoding='utf-8')
             os.replace(part, file)
         known = json.loads(file.read_text(encoding='utf-8'))
-        changed = [k for k in {**known, **what} if known.get(k)!=what.get(k)]
-        if changed:
-            k = changed[0]
-            raise ValueError(f'"{folder}" is of another fit: {k} was {known.get(k)!r}, now it is {what.get(k)!r}. '
-                             'Give the same features and settings to go on with it, or another directory.')
+        k = next((k for k in {**known, **what} if known.get(k)!=what.get(k)), None)
+        if k is not None:
+            raise ValueError(f'"{folder}" is of another fit: {k} was {known.get(k)!r}, '
+                             f'now it is {what.get(k)!r}. Give the same features and settings '
+                             'to go on with it, or another directory.')
 
     def _file(self, name): return self.folder/'{}-{}of{}.safetensors'.format(name, *self.rank)
 
@@ -166,7 +170,9 @@ def save(self:Checkpoint,
     except Exception as e:          # safetensors has an error of its own for a full disk
         if isinstance(e, (KeyError, TypeError, ValueError)): raise
         part.unlink(missing_ok=True)
-        if not self.broken: _log.warning('cannot write to "%s" (%s); the fit goes on, but is not kept from here on', self.folder, e)
+        if not self.broken:
+            _log.warning('cannot write to "%s" (%s); the fit goes on, but is not kept from here on',
+                         self.folder, e)
         self.broken = True
 
 # %% ../../nbs/cluster/10_loop.ipynb #98594e9d
@@ -180,40 +186,47 @@ def load(self:Checkpoint,
 @patch
 def remove(self:Checkpoint,
     name:str         # as given to `save`
-): "Remove a file if it is there"; self._file(name).unlink(missing_ok=True)
+):
+    "Remove a file if it is there"
+    self._file(name).unlink(missing_ok=True)
 
 # %% ../../nbs/cluster/10_loop.ipynb #8f03ff0f
-def kept(checkpoint:Checkpoint|None,    # where to keep it; None keeps nothing
-         name:str,                      # of the file
-         make                           # called without arguments for a dict of tensors, unless the file is there
-        )->dict:                        # name -> tensor
+def kept(
+    checkpoint:Checkpoint|None,   # where to keep it; None keeps nothing
+    name:str,                     # of the file
+    make                          # called without arguments for a dict of tensors, unless the file is there
+)->dict:                          # name -> tensor
     "Make something once, and read it from then on"
     found = None if checkpoint is None else checkpoint.load(name)
     missing = torch.tensor(int(found is None))
-    sum_over(missing)                       # one that has to make it cannot do so alone
+    sum_over(missing)                       # if one process has to make it, all do: they share the work
     if missing:
         found = make()
         if checkpoint is not None: checkpoint.save(name, found)
     return found
 
 # %% ../../nbs/cluster/10_loop.ipynb #24428df6
-def _state(head, opt, g, left):
+def _round_state(head, opt, g, left):
     "All that the next epoch depends on, as tensors; `left` are the epochs to go"
-    state = {f'p{i}':p for i,p in enumerate(head.parameters())}
-    for i,p in enumerate(head.parameters()): state |= {f'{k}{i}':v for k,v in opt.state.get(p, {}).items()}
-    return state | dict(random=g.get_state(), left=torch.tensor(left))
+    state = dict(random=g.get_state(), left=torch.tensor(left))
+    for i,p in enumerate(head.parameters()):
+        state[f'p{i}'] = p
+        state |= {f'{k}{i}':v for k,v in opt.state.get(p, {}).items()}
+    return state
 
-def _restore(state, head, opt, g):
+def _restore_round(state, head, opt, g):
     "Put that back; gives the epochs to go"
     for i,p in enumerate(head.parameters()):
         with torch.no_grad(): p.copy_(state[f'p{i}'])
-        if f'step{i}' in state: opt.state[p] = {k:state[f'{k}{i}'].to(p.device) for k in ('step', 'exp_avg', 'exp_avg_sq')}
+        if f'step{i}' not in state: continue
+        opt.state[p] = {k: state[f'{k}{i}'].to(p.device) for k in ('step', 'exp_avg', 'exp_avg_sq')}
     g.set_state(state['random'])
     return int(state['left'])
 
-def _newest(checkpoint, name, epochs):
+def _last_kept_epoch(checkpoint, name, epochs):
     "The last epoch of round `name` that all processes have kept, 0 if there is none"
-    have = max((e for e in range(1, epochs+1) if checkpoint is not None and checkpoint._file(f'{name}{e}').is_file()), default=0)
+    kept_epochs = [e for e in range(1, epochs+1) if checkpoint and checkpoint._file(f'{name}{e}').is_file()]
+    have = max(kept_epochs, default=0)
     rank,size = ranks()
     all_have = torch.zeros(size, dtype=torch.int64)
     all_have[rank] = have
@@ -235,13 +248,16 @@ def epochs_for(n:int,               # rows
 def _check_loss(loss, run):
     if not loss.isfinite().all():
         bad = int((~loss.isfinite()).sum())
-        raise FloatingPointError(f'the loss of {bad} of {len(loss)} heads is not finite in epoch {run.epoch}, in the round '
-                                 f'"{run.stage}". Look for extreme values in the features.')
+        raise FloatingPointError(f'the loss of {bad} of {len(loss)} heads is not finite '
+                                 f'in epoch {run.epoch}, in the round "{run.stage}". '
+                                 'Look for extreme values in the features.')
 
 def _end_epoch(terms, run, callbacks, note):
     "Tell the callbacks how it went; whether any process was asked to stop"
     _check_loss(terms.total, run)
-    run.loss,run.confidence,run.balance = (o.mean().item() for o in (terms.total, terms.confidence, terms.balance))
+    run.loss = terms.total.mean().item()
+    run.confidence = terms.confidence.mean().item()
+    run.balance = terms.balance.mean().item()
     asked = note.asked
     try: tell_callbacks(callbacks, 'on_epoch_end', run)
     except StopFit: asked = True
@@ -252,13 +268,13 @@ def _end_epoch(terms, run, callbacks, note):
     return bool(asked)
 
 # %% ../../nbs/cluster/10_loop.ipynb #e7e85239
-class _Steps:
+class _TrainingSteps:
     "Training steps; on CUDA one with `size` pairs is recorded once, and then replayed"
     def __init__(self, head, opt, prior, weights, size, record):
         self.head,self.opt,self.prior,self.weights,self.size = head,opt,prior,weights,size
         self.record,self.before,self.graph = record,0,None
 
-    def _do(self, x, wanted, n_pairs=None):
+    def _step(self, x, wanted, n_pairs=None):
         terms = loss_and_grad(self.head, x, self.prior, wanted, n_pairs, weights=self.weights)
         self.opt.step()
         return terms
@@ -268,9 +284,9 @@ class _Steps:
         for group in self.opt.param_groups:
             if torch.is_tensor(group['lr']): group['lr'].fill_(rate)
             else: group['lr'] = rate
-        if not self.record or len(x)!=2*self.size: return self._do(x, wanted, n_pairs)
+        if not self.record or len(x)!=2*self.size: return self._step(x, wanted, n_pairs)
         self.before += 1
-        if self.before<=3: return self._do(x, wanted)             # libraries set themselves up
+        if self.before<=3: return self._step(x, wanted)             # libraries set themselves up
         if self.graph is None: self._record(x, wanted)
         self.x.copy_(x)
         if wanted is not None: self.wanted.copy_(wanted)
@@ -279,38 +295,41 @@ class _Steps:
 
 # %% ../../nbs/cluster/10_loop.ipynb #46d7044f
 @patch
-def _record(self:_Steps, x, wanted):
+def _record(self:_TrainingSteps, x, wanted):
     "Record a step on copies of `x` and `wanted`"
     self.x,self.wanted = x.clone(),None if wanted is None else wanted.clone()
     torch.cuda.synchronize()
     self.graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(self.graph, capture_error_mode='thread_local'): self.terms = self._do(self.x, self.wanted)
+    with torch.cuda.graph(self.graph, capture_error_mode='thread_local'):
+        self.terms = self._step(self.x, self.wanted)
 
 def _optimizer(head, rate, record):
     "AdamW, with a rate that lies on the card where steps are recorded"
-    return torch.optim.AdamW(head.parameters(), torch.tensor(rate, device=head.w.device) if record else rate, weight_decay=1e-3,
-                             fused=head.w.device.type in ('cpu', 'cuda'), capturable=record)
+    dev = head.w.device
+    return torch.optim.AdamW(head.parameters(), torch.tensor(rate, device=dev) if record else rate,
+                             weight_decay=1e-3, fused=dev.type in ('cpu', 'cuda'), capturable=record)
 
 # %% ../../nbs/cluster/10_loop.ipynb #916e6b77
 def _batches(batch, n, batch_size, g, target, shared):
-    "All rows once: both sides of their pairs, what is wanted of them, and how many pairs all processes have where they share a batch"
+    "All rows once: both sides of their pairs, their target, and the number of pairs of a shared batch"
     for rows in torch.randperm(n, generator=g).split(batch_size):
         part = slice(*my_part(len(rows))) if shared else slice(None)
         wanted = None if target is None else target[rows[part].to(target.device)]
         yield batch(rows, part),wanted,len(rows) if shared else None
 
-def _epoch(take, batches, rate, step, steps, note):
+def _train_epoch(take, batches, rate, step, steps, note):
     "Train for one epoch; gives the last step's losses and the step reached"
     for x,wanted,n_pairs in batches:
         t = step/steps
-        terms = take(rate*min(1, 10*t+.1)*(1+math.cos(math.pi*t))/2, x, wanted, n_pairs)
+        now = rate*min(1, 10*t+.1)*(1+math.cos(math.pi*t))/2
+        terms = take(now, x, wanted, n_pairs)
         step += 1
         if note.asked and ranks()[1]==1: break
     return terms,step
 
 # %% ../../nbs/cluster/10_loop.ipynb #f82b2533
 @torch.no_grad()
-def _sizes(head, batch, n, g, most=512):
+def _sizes_of_first_head(head, batch, n, g, most=512):
     "Sizes of the clusters of head 0 among some rows; leaves the random numbers as they were"
     before = g.get_state()
     x = batch(torch.randperm(n, generator=g)[:most], slice(None))
@@ -319,37 +338,44 @@ def _sizes(head, batch, n, g, most=512):
 
 # %% ../../nbs/cluster/10_loop.ipynb #4348e127
 def train_heads(
-    head:ClusterHead,          # trained in place
-    batch,                     # `batch(rows, part)` gives both sides of one pair for each of `rows[part]`, stacked, ready for the head
-    n:int,                     # rows to draw from
-    epochs:int,                # passes over all rows
-    batch_size:int,            # pairs per step at most
-    rate:float,                # learning rate at its highest
-    g:torch.Generator,         # source of randomness, the same in every process
-    run:Run,                   # what callbacks see; its `epoch` counts on
-    callbacks:list=(),         # told after every epoch
-    target:torch.Tensor|None=None,   # probabilities to learn, `[n, k]`
-    prior:torch.Tensor|None=None,    # shares to expect, `[k]`; None: those of the target, or equal ones
-    weights:tuple|None=(1.,1.,5.),   # of SCP's three terms; None leaves them out
-    shared:bool=False,         # whether processes share each batch, so that all train the same head; else each trains heads of its own
-    checkpoint:Checkpoint|None=None, # where to keep every epoch
-    name:str='train'           # of this round in the checkpoint
+    head:ClusterHead,                  # trained in place
+    batch,                             # `batch(rows, part)`: both sides of a pair for each of `rows[part]`
+    n:int,                             # rows to draw from
+    epochs:int,                        # passes over all rows
+    batch_size:int,                    # pairs per step at most
+    rate:float,                        # learning rate at its highest
+    g:torch.Generator,                 # source of randomness, the same in every process
+    run:Run,                           # what callbacks see; its `epoch` counts on
+    callbacks:list=(),                 # told after every epoch
+    target:torch.Tensor|None=None,     # probabilities to learn, `[n, k]`
+    prior:torch.Tensor|None=None,      # shares to expect, `[k]`; None: those of the target, or equal ones
+    weights:tuple|None=(1.,1.,5.),     # of SCP's three terms; None leaves them out
+    shared:bool=False,                 # whether processes share each batch, or each trains heads of its own
+    checkpoint:Checkpoint|None=None,   # where to keep every epoch
+    name:str='train'                   # of this round in the checkpoint
 ):
     "Train heads on pairs, going on where `checkpoint` left off"
     record = head.w.device.type=='cuda' and ranks()[1]==1
     opt = _optimizer(head, rate, record)
-    batch_size = math.ceil(n/math.ceil(n/batch_size))      # all of nearly one size, since a last one of few pairs would be noise
-    per_epoch,done,left = math.ceil(n/batch_size),_newest(checkpoint, name, epochs),epochs
-    if done: left = _restore(checkpoint.load(f'{name}{done}'), head, opt, g)
+    # batches of nearly one size, since a last one of few pairs would be noise
+    batch_size = math.ceil(n/math.ceil(n/batch_size))
+    per_epoch = math.ceil(n/batch_size)
+    done,left = _last_kept_epoch(checkpoint, name, epochs),epochs
+    if done: left = _restore_round(checkpoint.load(f'{name}{done}'), head, opt, g)
     run.epoch += done
-    step,prior = done*per_epoch,target.mean(0) if target is not None else prior
-    take = _Steps(head, opt, None if prior is None else prior.to(head.w), weights, min(n, batch_size), record)
+    step = done*per_epoch
+    if target is not None: prior = target.mean(0)
+    if prior is not None: prior = prior.to(head.w)
+    take = _TrainingSteps(head, opt, prior, weights, min(n, batch_size), record)
     with note_ctrl_c() as note:
         while left>0:
-            terms,step = _epoch(take, _batches(batch, n, batch_size, g, target, shared), rate, step, epochs*per_epoch, note)
-            run.epoch,run.seen,done,left = run.epoch+1,run.seen+n,done+1,left-1
-            if callbacks: run.sizes = _sizes(head, batch, n, g)
+            batches = _batches(batch, n, batch_size, g, target, shared)
+            terms,step = _train_epoch(take, batches, rate, step, epochs*per_epoch, note)
+            run.epoch += 1
+            run.seen += n
+            done,left = done+1,left-1
+            if callbacks: run.sizes = _sizes_of_first_head(head, batch, n, g)
             if _end_epoch(terms, run, callbacks, note): left = 0
             if checkpoint is not None:
-                checkpoint.save(f'{name}{done}', _state(head, opt, g, left))
+                checkpoint.save(f'{name}{done}', _round_state(head, opt, g, left))
                 checkpoint.remove(f'{name}{done-2}')

@@ -20,8 +20,8 @@ from ..extract.parallel import gather, my_part
 class Neighbors(NamedTuple):
     "Nearest other rows of every row, nearest first"
     indices:torch.Tensor      # row numbers, int64 `[n, n_neighbors]`
-    similarity:torch.Tensor   # cosine, or minus the squared distance for `metric="euclidean"`, float32 `[n, n_neighbors]`
-    recall:float=1.           # share of the true neighbours among these; 1 where the search was exact, else measured on a sample
+    similarity:torch.Tensor   # cosine, or minus the squared Euclidean distance, float32 `[n, n_neighbors]`
+    recall:float=1.  # share of the true neighbours among these: 1 if exact, else measured on a sample
 
 # %% ../../nbs/cluster/00_neighbors.ipynb #aea3865a
 def _similarity(X, rows, found, metric, part=64):
@@ -30,11 +30,12 @@ def _similarity(X, rows, found, metric, part=64):
     for i in range(0, len(rows), part):
         other = X[found[i:i+part].reshape(-1)].view(*found[i:i+part].shape, X.shape[1])
         mine = X[rows[i:i+part]][:,None]
-        out.append(other.mul_(mine).sum(-1) if metric=='cosine' else other.sub_(mine).square_().sum(-1).neg_())
+        if metric=='cosine': out.append(other.mul_(mine).sum(-1))
+        else: out.append(other.sub_(mine).square_().sum(-1).neg_())
     return torch.cat(out)
 
 # %% ../../nbs/cluster/00_neighbors.ipynb #ff5939ae
-def _plain(X, rows, k, metric):
+def _brute_force(X, rows, k, metric):
     "The `k` nearest rows of each of `rows` from all similarities, in blocks of about 2²⁴"
     found = []
     for r in rows.split(max(1, 2**24//len(X))):
@@ -45,7 +46,7 @@ def _plain(X, rows, k, metric):
     return torch.cat(found)
 
 # %% ../../nbs/cluster/00_neighbors.ipynb #ced72fa3
-def _split(v, dtype):
+def _as_three_numbers(v, dtype):
     "`v` `[n]` as the sum of three numbers of `dtype`, `[n, 3]`"
     parts = []
     for _ in range(3):
@@ -54,63 +55,72 @@ def _split(v, dtype):
     return torch.stack(parts, 1)
 
 # %% ../../nbs/cluster/00_neighbors.ipynb #2b964fd8
-def _guess(left, right, k, n, sample=2048):
+def _guess_kth_score(left, right, k, n, sample=2048):
     "About the `k`-th best score of each row, from the scores of a sample of rows"
-    pick = torch.randperm(n, generator=torch.Generator().manual_seed(0))[:max(min(n, 64), min(sample, n//16))].to(right.device)
-    place = min(len(pick), round(k*len(pick)/n)+1)
-    return torch.cat([(rows@right[pick].T).topk(place, dim=1)[0][:,-1].float() for rows in left.split(4096)])
+    m = max(min(n, 64), min(sample, n//16))
+    some = torch.randperm(n, generator=torch.Generator().manual_seed(0))[:m].to(right.device)
+    place = min(m, round(k*m/n)+1)
+    return torch.cat([(rows@right[some].T).topk(place, dim=1)[0][:,-1].float() for rows in left.split(4096)])
 
-def _operands(X, k, metric, dtype):
-    "Both sides of the product that scores all pairs, `[n, d+6]` in `dtype`, and a bound of the error of each row's scores `[n]`"
+def _score_operands(X, k, metric, dtype):
+    "Both sides of the product that scores all pairs, `[n, d+6]` each, and a bound of each row's error `[n]`"
     n,d = X.shape
     mean = X.mean(0)
     C = X-mean
-    rounded,q = C.to(dtype),(C*C).sum(1)
-    rest,length = (C-rounded.float()).norm(dim=1),q.sqrt()
-    h = torch.cat([c.double()@mean.double() for c in C.split(8192)]).float() if metric=='cosine' else -q/2
+    rounded = C.to(dtype)
+    rest = (C-rounded.float()).norm(dim=1)
+    square = (C*C).sum(1)
+    length = square.sqrt()
+    if metric=='cosine': h = torch.cat([c.double()@mean.double() for c in C.split(8192)]).float()
+    else: h = -square/2
     one = torch.ones(n, 3, dtype=dtype, device=X.device)
-    left,right = torch.cat([rounded, one, 0*one], 1),torch.cat([rounded, _split(h, dtype), one], 1)
-    g = _guess(left, right, k, n)
-    left[:,-3:] = _split(-g, dtype)
-    sums = 8*(d+6)*2**-24*(length*length.max()+h.abs().max()+g.abs()+mean.norm()*length.max())   # of adding up in float32, eight times over
+    left = torch.cat([rounded, one, 0*one], 1)
+    right = torch.cat([rounded, _as_three_numbers(h, dtype), one], 1)
+    g = _guess_kth_score(left, right, k, n)
+    left[:,-3:] = _as_three_numbers(-g, dtype)
+    # the error of adding up in float32, eight times over to be safe
+    sums = 8*(d+6)*2**-24*(length*length.max()+h.abs().max()+g.abs()+mean.norm()*length.max())
     return left,right,rest*(length+rest).max()+length*rest.max()+sums
 
 # %% ../../nbs/cluster/00_neighbors.ipynb #586ce7e4
-_GROUP,_WIDTH = 16,4096     # columns per group, and columns multiplied at a time
+_GROUP_SIZE,_CHUNK_WIDTH = 16,4096     # columns per group, and columns multiplied at a time
 
 def _group_scores(left, right, first, buffer):
-    "Scores of some rows from row `first` on, `[chunks, b, width]` in `buffer`, a row's own at -inf, and the maximum of each group"
-    b,n,chunks = len(left),len(right),math.ceil(len(right)/_WIDTH)
-    S = buffer[:chunks*b*_WIDTH].view(chunks, b, _WIDTH)
+    "Scores of rows from `first` on, `[chunks, b, width]` in `buffer`, own ones -inf; and maxima of groups"
+    b,chunks = len(left),math.ceil(len(right)/_CHUNK_WIDTH)
+    S = buffer[:chunks*b*_CHUNK_WIDTH].view(chunks, b, _CHUNK_WIDTH)
     for c in range(chunks):
-        some = right[c*_WIDTH:(c+1)*_WIDTH]
-        if len(some)==_WIDTH: torch.mm(left, some.T, out=S[c])
-        else: S[c,:,:len(some)],S[c,:,len(some):] = left@some.T,-math.inf
+        some = right[c*_CHUNK_WIDTH:(c+1)*_CHUNK_WIDTH]
+        if len(some)==_CHUNK_WIDTH: torch.mm(left, some.T, out=S[c])
+        else:
+            S[c,:,:len(some)] = left@some.T
+            S[c,:,len(some):] = -math.inf
     own = torch.arange(first, first+b, device=left.device)
-    S[own//_WIDTH, own-first, own%_WIDTH] = -math.inf
-    return S,S.view(chunks, b, _GROUP, -1).amax(2).transpose(0, 1).reshape(b, -1)
+    S[own//_CHUNK_WIDTH, own-first, own%_CHUNK_WIDTH] = -math.inf
+    return S,S.view(chunks, b, _GROUP_SIZE, -1).amax(2).transpose(0, 1).reshape(b, -1)
 
-def _best(S, groups, m):
+def _best_columns(S, groups, m):
     "Scores and columns of the `m` best of each row, and the best score that may have been left out"
     chunks,b,_ = S.shape
-    per = _WIDTH//_GROUP
-    top,g = groups.topk(min(m+1, groups.shape[1]), dim=1)
-    g,chunk,place = g[:,:m],g[:,:m]//per,g[:,:m]%per
-    inside = S.view(chunks, b, _GROUP, per)[chunk, torch.arange(b, device=S.device)[:,None], :, place]      # [b, groups, 16]
-    columns = (chunk*_WIDTH+place)[:,:,None]+per*torch.arange(_GROUP, device=S.device)
+    per = _CHUNK_WIDTH//_GROUP_SIZE
+    top,group = groups.topk(min(m+1, groups.shape[1]), dim=1)
+    chunk,place = group[:,:m]//per,group[:,:m]%per
+    row = torch.arange(b, device=S.device)[:,None]
+    inside = S.view(chunks, b, _GROUP_SIZE, per)[chunk, row, :, place]      # [b, groups, 16]
+    columns = (chunk*_CHUNK_WIDTH+place)[:,:,None]+per*torch.arange(_GROUP_SIZE, device=S.device)
     scores,i = inside.reshape(b, -1).topk(m+1, dim=1)
     left_out = scores[:,m] if groups.shape[1]<=m else torch.maximum(scores[:,m], top[:,m])
     return scores[:,:m].float(),columns.reshape(b, -1).gather(1, i[:,:m]),left_out.float()
 
 # %% ../../nbs/cluster/00_neighbors.ipynb #15896dec
-def _least(t, error, dtype):
+def _least_score(t, error, dtype):
     "The rounded score that each of the k nearest must have, when the k-th best rounded score is `t`"
     half = torch.finfo(dtype).eps/2*1.01           # a number is rounded by at most this share of itself
     least = t-half*t.abs()-2*error
     return least-half*least.abs()
 
 # %% ../../nbs/cluster/00_neighbors.ipynb #6b685d8b
-def _seconds(f, repeats=5):
+def _shortest_time(f, repeats=5):
     "Shortest of some runs"
     times = []
     for _ in range(repeats):
@@ -124,28 +134,31 @@ def _low_precision(device):
     "bfloat16 on a CPU that multiplies it at least 1.5 times as fast as float32, else float32"
     if device!='cpu': return torch.float32
     A,B = torch.ones(256, 512),torch.ones(2048, 512)
-    full,half = (_seconds(lambda a=A.to(t), b=B.to(t): a@b.T) for t in (torch.float32, torch.bfloat16))
+    full,half = (_shortest_time(lambda a=A.to(t), b=B.to(t): a@b.T) for t in (torch.float32, torch.bfloat16))
     return torch.bfloat16 if full>1.5*half else torch.float32
 
 # %% ../../nbs/cluster/00_neighbors.ipynb #0303ccde
-def _exact(X, k, metric, rows, block, dtype):
+def _search_exactly(X, k, metric, rows, block, dtype):
     "The `k` nearest rows of X of each of the consecutive `rows`"
     n,dev = len(X),X.device
-    left,right,error = _operands(X, k, metric, dtype)
-    block = max(1, min(8*block, n, 2**28//n) if dev.type=='cuda' else min(block, n, 2**26//n))     # at most 1 GB of scores, 256 MB on a CPU
-    buffer = torch.empty(block*math.ceil(n/_WIDTH)*_WIDTH, dtype=dtype, device=dev)
-    m,most,out = min(2*k+32, n-1),min(8*k+256, n-1),[(torch.empty(0, k, dtype=torch.int64), torch.empty(0, k))]
+    left,right,error = _score_operands(X, k, metric, dtype)
+    # at most 1 GB of scores, 256 MB on a CPU
+    block = max(1, min(8*block, n, 2**28//n) if dev.type=='cuda' else min(block, n, 2**26//n))
+    buffer = torch.empty(block*math.ceil(n/_CHUNK_WIDTH)*_CHUNK_WIDTH, dtype=dtype, device=dev)
+    m,most = min(2*k+32, n-1),min(8*k+256, n-1)      # candidates per row, and how many they may become
+    out = [(torch.empty(0, k, dtype=torch.int64), torch.empty(0, k))]
     for some in rows.split(block) if len(rows) else ():
         first,last = int(some[0]),int(some[-1])+1
         S,groups = _group_scores(left[first:last], right, first, buffer)
-        scores,columns,left_out = _best(S, groups, m)
-        least = _least(scores[:,k-1], error[first:last], dtype)
+        scores,columns,left_out = _best_columns(S, groups, m)
+        least = _least_score(scores[:,k-1], error[first:last], dtype)
         needed = max(k, int((scores>=least[:,None]).sum(1).max()))
         found = columns[:,:needed]
         similarity,i = _similarity(X, some, found, metric).topk(k, dim=1)
-        found,lost = found.gather(1, i),(left_out>=least).nonzero()[:,0]
+        found = found.gather(1, i)
+        lost = (left_out>=least).nonzero()[:,0]                # rows whose candidates may lack a neighbour
         if len(lost):
-            found[lost] = _plain(X, some[lost], k, metric)
+            found[lost] = _brute_force(X, some[lost], k, metric)
             similarity[lost] = _similarity(X, some[lost], found[lost], metric)
         if len(lost)>.1*len(some): m = min(2*m, most)          # these rows crowd; look at more candidates
         out.append((found.cpu(), similarity.cpu()))
@@ -159,20 +172,26 @@ def check_n_neighbors(n_neighbors:int,   # neighbours per row that were asked fo
     if isinstance(n_neighbors, bool) or not isinstance(n_neighbors, (int, np.integer)) or n_neighbors<1:
         raise ValueError(f"n_neighbors must be a whole number of 1 or more; got {n_neighbors!r}.")
     if n_neighbors>=n:
-        raise ValueError(f"n_neighbors={n_neighbors} needs at least {n_neighbors+1} rows, got {n}. Give {max(n-1,0)} or less.")
+        raise ValueError(f"n_neighbors={n_neighbors} needs at least {n_neighbors+1} rows, got {n}. "
+                         f"Give {max(n-1,0)} or less.")
 
 def _check_choice(name, value, known):
-    if value not in known: raise ValueError(f'{name} must be {" or ".join(map(repr, known))}; got {value!r}.'.replace("'", '"'))
+    if value in known: return
+    raise ValueError(f'{name} must be {" or ".join(map(repr, known))}; got {value!r}.'.replace("'", '"'))
 
 # %% ../../nbs/cluster/00_neighbors.ipynb #e3fb1387
-def _ivf(X, k, metric, probes):
-    "The `k` nearest rows by faiss: an inverted file over about 4√n cells, `probes` of them searched, all rows stored in full"
+def _search_cells(X, k, metric, probes):
+    "The `k` nearest rows by faiss: an inverted file of about 4√n cells, `probes` of them searched"
     try: import faiss
-    except ImportError as e: raise ImportError('method="faiss" needs faiss. Install it: pip install faiss-cpu, or "scp_nb[scale]".') from e
+    except ImportError as e:
+        raise ImportError('method="faiss" needs faiss. Install it: '
+                          'pip install faiss-cpu, or "scp_nb[scale]".') from e
     n,d = X.shape
-    cells = max(1, min(int(4*math.sqrt(n)), n//39))
-    index = faiss.index_factory(d, f'IVF{cells},Flat', faiss.METRIC_INNER_PRODUCT if metric=='cosine' else faiss.METRIC_L2)
-    index.nprobe,index.cp.seed = min(probes, cells),0
+    cells = max(1, min(int(4*math.sqrt(n)), n//39))            # faiss warns below 39 rows per cell
+    order = faiss.METRIC_INNER_PRODUCT if metric=='cosine' else faiss.METRIC_L2
+    index = faiss.index_factory(d, f'IVF{cells},Flat', order)
+    index.nprobe = min(probes, cells)
+    index.cp.seed = 0
     rows = X.numpy()
     index.train(rows[np.random.default_rng(0).permutation(n)[:64*cells]])
     index.add(rows)
@@ -180,39 +199,43 @@ def _ivf(X, k, metric, probes):
     own = found==torch.arange(n)[:,None]
     own[~own.any(1), -1] = True                            # a row that did not find itself drops its last
     found = found[~own].view(n, k)
-    return torch.where(found<0, found[:,:1].clamp_min(0), found)      # cells with too few rows: the nearest again
+    return torch.where(found<0, found[:,:1].clamp_min(0), found)  # cells with too few rows: the nearest again
 
 # %% ../../nbs/cluster/00_neighbors.ipynb #219b2026
-def _recall(X, found, metric, sample=500):
+def _measure_recall(X, found, metric, sample=500):
     "Share of the true neighbours of some rows that are among `found`"
     rows = torch.randperm(len(X), generator=torch.Generator().manual_seed(0))[:sample]
-    last = _similarity(X, rows, _plain(X, rows, found.shape[1], metric)[:,-1:], metric)
-    return (_similarity(X, rows, found[rows], metric)>=last-1e-6).float().mean().item()       # ties are as good
+    last = _similarity(X, rows, _brute_force(X, rows, found.shape[1], metric)[:,-1:], metric)
+    return (_similarity(X, rows, found[rows], metric)>=last-1e-6).float().mean().item()  # ties are as good
 
 # %% ../../nbs/cluster/00_neighbors.ipynb #230ae78c
 @torch.no_grad()
-def knn(features:Features|np.ndarray|torch.Tensor,  # features `[n, d]`, any float type; they need not be normalised
-        n_neighbors:int=15,         # neighbours per row, the row itself not counted; more reach further and err more often
-        metric:str='cosine',        # "cosine" or "euclidean"
-        block:int=512,              # rows compared at a time, fewer where n is large: 2 to 4 bytes per row and column, 256 MB at most
-        device:str|torch.device|None=None,  # None takes the GPU where there is one
-        method:str='exact',         # "exact", or "faiss": approximate, for a million rows and more, on the CPU
-        probes:int=32               # cells that faiss searches; more find more and take longer
-       )->Neighbors:                # indices and similarities `[n, n_neighbors]` on the CPU, nearest first, and the recall
+def knn(
+    features:Features|np.ndarray|torch.Tensor,  # features `[n, d]`, any float type, not normalised
+    n_neighbors:int=15,     # neighbours per row, not counting itself; more reach further and err more often
+    metric:str='cosine',    # "cosine" or "euclidean"
+    block:int=512,          # rows compared at a time, fewer where n is large: 256 MB of scores at most
+    device:str|torch.device|None=None,   # None takes the GPU where there is one
+    method:str='exact',     # "exact", or "faiss": approximate, for a million rows and more, on the CPU
+    probes:int=32           # cells that faiss searches; more find more and take longer
+)->Neighbors:               # indices and similarities `[n, n_neighbors]` on the CPU, nearest first; recall
     "Find the nearest neighbours of every row"
     _check_choice('metric', metric, ('cosine', 'euclidean'))
     _check_choice('method', method, ('exact', 'faiss'))
     X = torch.as_tensor(as_features(features).numpy())
     n,k,dev = len(X),n_neighbors,default_device(device)
     check_n_neighbors(k, n)
-    X = unit_rows(X) if metric=='cosine' else X-X.mean(0)   # distances do not change under a shift, rounding errors do
+    # distances do not change under a shift, rounding errors do
+    X = unit_rows(X) if metric=='cosine' else X-X.mean(0)
     if method=='exact':
-        mine = torch.arange(*my_part(n), device=dev)            # under torchrun each process searches for its part of the rows
-        return Neighbors(*(gather(t, n) for t in _exact(X.to(dev), k, metric, mine, block, _low_precision(dev.type))))
-    found = _ivf(X, k, metric, probes)
-    similarity,i = torch.cat([_similarity(X, r, found[r], metric) for r in torch.arange(n).split(2**16)]).sort(dim=1, descending=True)
+        mine = torch.arange(*my_part(n), device=dev)  # under torchrun each process searches for its rows
+        found = _search_exactly(X.to(dev), k, metric, mine, block, _low_precision(dev.type))
+        return Neighbors(*(gather(t, n) for t in found))
+    found = _search_cells(X, k, metric, probes)
+    similarity = torch.cat([_similarity(X, r, found[r], metric) for r in torch.arange(n).split(2**16)])
+    similarity,i = similarity.sort(dim=1, descending=True)
     found = found.gather(1, i)
-    return Neighbors(found, similarity, _recall(X, found, metric))
+    return Neighbors(found, similarity, _measure_recall(X, found, metric))
 
 # %% ../../nbs/cluster/00_neighbors.ipynb #ab0c2065
 def _neighbor_weights(d, steps=40):
@@ -220,23 +243,26 @@ def _neighbor_weights(d, steps=40):
     n,m = d.shape
     d = d-d[:,:1]
     floor = max(1e-3*float(d.mean()), 1e-12)
-    lo,hi,sigma = torch.zeros(n, 1),torch.full((n,1), math.inf),torch.full((n,1), max(float(d.mean()), 1e-12))
+    low,high = torch.zeros(n, 1),torch.full((n,1), math.inf)
+    sigma = torch.full((n,1), max(float(d.mean()), 1e-12))
     for _ in range(steps):
         large = torch.exp(-d/sigma).sum(1, keepdim=True) > math.log2(m)
-        hi,lo = torch.where(large, sigma, hi),torch.where(large, lo, sigma)
-        sigma = torch.where(hi.isinf(), 2*sigma, (lo+hi)/2)
+        high,low = torch.where(large, sigma, high),torch.where(large, low, sigma)
+        sigma = torch.where(high.isinf(), 2*sigma, (low+high)/2)
     return torch.exp(-d/sigma.clamp_min(floor))
 
 # %% ../../nbs/cluster/00_neighbors.ipynb #0487c34c
-def neighbor_graph(neighbors:Neighbors,     # from `knn`
-                   metric:str='cosine'      # the metric that `knn` was called with
-                  )->sp.csr_matrix:         # symmetric weights in (0, 1], float32 `[n, n]`, at most 2·n·n_neighbors entries
+def neighbor_graph(
+    neighbors:Neighbors,   # from `knn`
+    metric:str='cosine'    # the metric that `knn` was called with
+)->sp.csr_matrix:          # symmetric weights in (0, 1], float32 `[n, n]`, at most 2·n·n_neighbors entries
     "Weigh the edges between neighbours as UMAP does, and make them mutual"
     n,m = neighbors.indices.shape
     s = neighbors.similarity
     d = ((2-2*s) if metric=='cosine' else -s).clamp_min(0).sqrt()
     w = _neighbor_weights(d) if m>1 else torch.ones(n, 1)
-    A = sp.csr_matrix((w.flatten().numpy(), (np.arange(n).repeat(m), neighbors.indices.flatten().numpy())), shape=(n,n), dtype=np.float32)
+    ends = np.arange(n).repeat(m),neighbors.indices.flatten().numpy()
+    A = sp.csr_matrix((w.flatten().numpy(), ends), shape=(n,n), dtype=np.float32)
     return (A + A.T - A.multiply(A.T)).tocsr()
 
 # %% ../../nbs/cluster/00_neighbors.ipynb #0c60f52a
@@ -256,5 +282,6 @@ class EdgeSampler:
         "Draw a neighbour of each row"
         first,last = self.first[rows],self.first[rows+1]-1
         before = torch.where(first>0, self.cumulated[first-1], 0.)
-        u = before + torch.rand(len(rows), generator=generator, dtype=torch.float64)*(self.cumulated[last]-before)
+        u = torch.rand(len(rows), generator=generator, dtype=torch.float64)
+        u = before + u*(self.cumulated[last]-before)
         return self.partners[torch.searchsorted(self.cumulated, u, right=True).clamp(first, last)]

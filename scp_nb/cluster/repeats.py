@@ -17,7 +17,7 @@ from ..features import unit_rows
 # %% ../../nbs/cluster/02_repeats.ipynb #5ccba6c4
 def _distances(near): return (2-2*near.similarity.clamp(-1, 1)).clamp_min(0).sqrt()
 
-def _limit(P, near, seed):
+def _repeat_distance(P, near, seed):
     "Distance below which two rows are the same picture"
     n = len(P)
     m = max(64, n//64)
@@ -32,16 +32,17 @@ def _limit(P, near, seed):
     return max(always, math.sqrt(expected*max(found, 1e-3))) if found<.6*expected else always
 
 # %% ../../nbs/cluster/02_repeats.ipynb #dc2bdd4b
-def find_repeats(features:np.ndarray|torch.Tensor,  # rows `[n, d]`; centred ones, as a rule
-                 neighbors:Neighbors|None=None,     # of the rows, from `knn`; None searches
-                 seed:int=0                         # of the sample
-                )->np.ndarray:                      # int64 `[n]`: the first row of the group of each row, itself where it is alone
+def find_repeats(
+    features:np.ndarray|torch.Tensor,   # rows `[n, d]`; centred ones, as a rule
+    neighbors:Neighbors|None=None,      # of the rows, from `knn`; None searches
+    seed:int=0                          # of the sample
+)->np.ndarray:                          # int64 `[n]`: the first row of each row's group, itself if alone
     "Find rows that repeat others: copies, bursts, frames of one scene"
     P = unit_rows(torch.as_tensor(np.asarray(features)).float())
     n = len(P)
     if n<3: return np.arange(n)
     near = knn(P, min(15, n-1)) if neighbors is None else neighbors
-    close = (_distances(near)<_limit(P, near, seed)).numpy()
+    close = (_distances(near)<_repeat_distance(P, near, seed)).numpy()
     row,place = np.nonzero(close)
     graph = sp.csr_matrix((np.ones(len(row)), (row, near.indices.numpy()[row,place])), shape=(n, n))
     group = connected_components(graph, directed=False)[1]

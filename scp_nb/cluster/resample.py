@@ -9,16 +9,15 @@ __all__ = ['Look', 'draw_looks', 'coding_length_per_image', 'look_pairs', 'cross
            'reliable_information']
 
 # %% ../../nbs/cluster/11_resample.ipynb #adf34d45
-import math
-import numpy as np, scipy.sparse as sp, torch
+import numpy as np, torch
 from fastcore.basics import patch
 from sklearn.metrics.cluster import contingency_matrix, expected_mutual_information
 from ..features import Features, as_features, unit_rows
 from ..extract.parallel import take_rows
 from .neighbors import knn, neighbor_graph
-from .consensus import largest_eigenvectors
-from .clusters import HalfWhiten
+from .consensus import largest_eigenvectors, walk_matrix
 from .density import kmeans_labels
+from ..head import HalfWhiten
 from ..mcr2 import coding_rate
 
 # %% ../../nbs/cluster/11_resample.ipynb #ca06b719
@@ -29,10 +28,10 @@ class Look:
         rows:np.ndarray,      # which rows of all they are, ascending, `[m]`
         seed:int=0            # of the eigensolver and of k-means
     ):
-        self.rows,self.seed,self._found = rows,seed,{}
-        graph = neighbor_graph(knn(X, min(15, len(X)-1)))
-        scale = sp.diags(np.maximum(np.asarray(graph.sum(1), dtype=np.float64).ravel(), 1e-12)**-.5)
-        self._walk,self.values,self._vectors = (scale@graph@scale).tocsr(),np.empty(0),np.empty((len(X), 0))
+        self.rows,self.seed = rows,seed
+        self._labels = {}                       # number of clusters -> cluster of each row
+        self._walk = walk_matrix(neighbor_graph(knn(X, min(15, len(X)-1))))
+        self.values,self._vectors = np.empty(0),np.empty((len(X), 0))
 
     def __len__(self): return len(self.rows)
 
@@ -42,6 +41,7 @@ class Look:
         "Have at least `n_dims` eigenvectors"
         n = len(self)
         if min(n_dims, n)>len(self.values):
+            # more than asked for, for the next one who asks
             m = min(n, max(n_dims, 32, 3*len(self.values)//2))
             self.values,self._vectors = largest_eigenvectors(self._walk, m, self.seed)
             self.values = np.clip(self.values, 0, 1)
@@ -55,45 +55,51 @@ def embed(self:Look,
 )->torch.Tensor:         # rows of length 1, float32 `[m, d]`
     "Embed the rows by the first `n_dims` eigenvectors"
     self.decompose(n_dims)
-    return unit_rows(torch.from_numpy((self._vectors[:,:n_dims]*self.values[:n_dims]**steps).astype(np.float32)))
+    Z = self._vectors[:,:n_dims]*self.values[:n_dims]**steps
+    return unit_rows(torch.from_numpy(Z.astype(np.float32)))
 
 @patch
 def labels(self:Look,
     k:int                # number of clusters
 )->torch.Tensor:         # cluster of each row, int64 `[m]`
     "Cut the rows into k clusters"
-    if k not in self._found:
-        found = np.zeros(len(self), np.int64) if k==1 else kmeans_labels(self.embed(k, 5).numpy(), k, 3 if k<=32 else 1, self.seed)
-        self._found[k] = torch.from_numpy(found)
-    return self._found[k]
+    if k not in self._labels:
+        if k==1: found = np.zeros(len(self), np.int64)
+        else: found = kmeans_labels(self.embed(k, 5).numpy(), k, 3 if k<=32 else 1, self.seed)
+        self._labels[k] = torch.from_numpy(found)
+    return self._labels[k]
 
 # %% ../../nbs/cluster/11_resample.ipynb #e53d4a9a
 def draw_looks(
-    features:Features|np.ndarray|torch.Tensor,   # features `[n, d]`, in memory or a memory map
-    n_looks:int=8,           # looks; every second one is half-whitened; more are steadier and cost time in proportion
-    n_rows:int=2500,         # rows of each look at most; more see smaller clusters and cost time
-    seed:int=0,              # of all draws
-    share:float=.6,          # share of the rows in each look, unless `n_rows` is less; lower makes looks differ more
-    skip:int=0               # leave out the first ones: to add to looks that are there
-)->list[Look]:               # of more than four times `n_rows` rows, four times as many are drawn first, for looks to share some
+    features:Features|np.ndarray|torch.Tensor,  # features `[n, d]`, in memory or a memory map
+    n_looks:int=8,     # looks, every second one half-whitened; more are steadier and take longer
+    n_rows:int=2500,   # rows of each look at most; more see smaller clusters and cost time
+    seed:int=0,        # of all draws
+    share:float=.6,    # share of the rows in each look, unless `n_rows` is less; with less, looks differ more
+    skip:int=0         # leave out the first ones: to add to looks that are there
+)->list[Look]:         # where there are more rows, all from the same `4*n_rows`, so that looks share some
     "Look at features several times, each time at other rows, and in two ways by turns"
     feats,rng = as_features(features),np.random.default_rng(seed)
     n = len(feats)
     some = np.sort(rng.choice(n, 4*n_rows, replace=False)) if n>4*n_rows else np.arange(n)
-    X,found = torch.from_numpy(np.array(take_rows(feats.X, some), np.float32)),[]
+    X = torch.from_numpy(np.array(take_rows(feats.X, some), np.float32))
+    size = max(2, min(n_rows, round(share*len(some))))
+    looks = []
     for i in range(n_looks):
-        part = np.sort(rng.choice(len(some), max(2, min(n_rows, round(share*len(some)))), replace=False))
+        part = np.sort(rng.choice(len(some), size, replace=False))  # drawn even if skipped: the others follow
         if i<skip: continue
         rows = X[torch.from_numpy(part)]
-        found.append(Look(HalfWhiten.fit(rows)(rows) if i%2 else rows, some[part], seed=seed*64+i))
-    return found
+        if i%2: rows = HalfWhiten.fit(rows)(rows)
+        looks.append(Look(rows, some[part], seed=seed*64+i))
+    return looks
 
 # %% ../../nbs/cluster/11_resample.ipynb #fc80098c
-def _rates(parts, eps, most=20_000_000):
+def _coding_rates(parts, eps, most=20_000_000):
     "`coding_rate` of several sets of points of one width, float64 `[k]`"
     d,sizes = parts[0].shape[1],torch.tensor([len(p) for p in parts])
     m = int(sizes.max())
-    if len(parts)*max(m, d)*d>most: return torch.stack([coding_rate(p, eps) for p in parts]).double()   # padding would be large
+    if len(parts)*max(m, d)*d>most:                             # padding would take too much memory
+        return torch.stack([coding_rate(p, eps) for p in parts]).double()
     Z = torch.nn.utils.rnn.pad_sequence(parts, batch_first=True)          # rows of zeros change nothing
     M = (Z@Z.mT if m<d else Z.mT@Z)*(d/(eps**2*sizes))[:,None,None] + torch.eye(min(m, d))
     return torch.linalg.cholesky(M).diagonal(dim1=1, dim2=2).double().log().sum(1)
@@ -108,18 +114,23 @@ def coding_length_per_image(Z:torch.Tensor,        # points, rows of length 1, f
     order = labels.argsort(stable=True)
     sizes = torch.bincount(labels)
     sizes = sizes[sizes>0]
-    rates,N = _rates(Z[order].split(sizes.tolist()), eps),len(Z)
+    rates,N = _coding_rates(Z[order].split(sizes.tolist()), eps),len(Z)
     return float(((sizes+book*2*N/Z.shape[1])*rates - sizes*(sizes/N).log()).sum()/N)
 
 # %% ../../nbs/cluster/11_resample.ipynb #ecc37f7d
-def _shared(a, b): return [torch.from_numpy(i) for i in np.intersect1d(a.rows, b.rows, assume_unique=True, return_indices=True)[1:]]
+def _shared_rows(a, b):
+    "Where the rows that looks `a` and `b` both have stand in each of them, int64 `[m]` twice"
+    _,*places = np.intersect1d(a.rows, b.rows, assume_unique=True, return_indices=True)
+    return [torch.from_numpy(p) for p in places]
 
 # %% ../../nbs/cluster/11_resample.ipynb #2d7a43e0
-def look_pairs(looks:list   # `Look`s
-              )->list:      # (i, j, rows of i, rows of j): the rows that both have, for all i and j that see in different ways
-    "List the pairs of looks to compare, both ways round; each with up to four others, those closest on a circle"
+def look_pairs(
+    looks:list   # `Look`s
+)->list:         # (i, j, places in i, places in j) of the rows that both have
+    "List the pairs of looks to compare: each with up to four that see another way, the closest on a circle"
     n = len(looks)
-    return [(i, j, *_shared(looks[i], looks[j])) for i in range(n) for j in range(n) if (i-j)%2 and min((i-j)%n, (j-i)%n)<4]
+    return [(i, j, *_shared_rows(looks[i], looks[j])) for i in range(n) for j in range(n)
+            if (i-j)%2 and min((i-j)%n, (j-i)%n)<4]
 
 # %% ../../nbs/cluster/11_resample.ipynb #d95af1bc
 def cross_length(looks:list,     # `Look`s

@@ -16,15 +16,16 @@ from ..extract.parallel import sum_over
 # %% ../../nbs/cluster/09_step.ipynb #e107ff38
 def _logits(head, x):
     "Hidden units `[h, hidden, m]`, or None, and logits `[h, k, m]` of the rows `x` `[m, d]`"
-    h,k = head.n_heads,head.n_clusters
-    def first(w, b): return torch.addmm(b.reshape(-1, 1), w.transpose(1, 2).reshape(-1, head.d), x.T).view(h, -1, len(x))
+    def first(w, b):
+        product = torch.addmm(b.reshape(-1, 1), w.transpose(1, 2).reshape(-1, head.d), x.T)
+        return product.view(head.n_heads, -1, len(x))
     if not head.hidden: return None,first(head.w, head.b)
     H = first(head.w1, head.b1).relu_()
     return H,torch.baddbmm(head.b.transpose(1, 2), head.w.transpose(1, 2), H)
 
 # %% ../../nbs/cluster/09_step.ipynb #6792ce30
-def _consistency(M, temperature):
-    "The term of each head from the products of all columns `M` `[h, 2k, 2k]`, and the matrix A that gives its gradient A·C"
+def _consistency_gradient(M, temperature):
+    "The term of each head from products of columns `M` `[h, 2k, 2k]`, and A, which gives the gradient A·C"
     size = M.shape[1]
     at = torch.arange(size, device=M.device)
     length = M.diagonal(dim1=1, dim2=2).clamp_min(1e-24).sqrt()
@@ -38,31 +39,34 @@ def _consistency(M, temperature):
     return -logs[:,at,own].mean(-1),G/(length[:,:,None]*length[:,None])
 
 # %% ../../nbs/cluster/09_step.ipynb #4883edf9
-def _balance(mean, prior):
+def _balance_gradient(mean, prior):
     "The term of each head from the mean of every column `[h, 2k]`, and its derivative by each mean"
     tiny = torch.finfo(mean.dtype).tiny
-    log_prior = -math.log(mean.shape[1]//2) if prior is None else prior.to(mean).clamp_min(tiny).log().repeat_interleave(2)
+    if prior is None: log_prior = -math.log(mean.shape[1]//2)
+    else: log_prior = prior.to(mean).clamp_min(tiny).log().repeat_interleave(2)
     over = mean.clamp_min(tiny).log()-log_prior
     return (mean*over).sum(-1)/2,(over+1)/2
 
 # %% ../../nbs/cluster/09_step.ipynb #87f1d810
-def _alone(*tensors): "Nothing to add up: this process holds the whole batch"
+def _add_nothing(*tensors): "Nothing to add up: this process holds the whole batch"
 
 def _loss_gradient(P, n_pairs, prior, temperature, weights, add_up):
-    "Loss of each head and the gradient by the probabilities `P` `[h, k, 2b]`, both sides of `b` of `n_pairs` pairs"
+    "Loss of each head and its gradient by the probabilities `P` `[h, k, 2b]` of both sides of b pairs"
     h,k,m = P.shape
     C,V = P.view(h, 2*k, m//2),P.view(h, k, 2, m//2)
     p,q = V[:,:,0],V[:,:,1]
     agree = (p*q).sum(1, keepdim=True).clamp_min(torch.finfo(P.dtype).tiny)
-    M,mean,doubt = torch.bmm(C, C.transpose(1, 2)),C.sum(-1)/n_pairs,-agree[:,0].log().sum(-1)/n_pairs
-    add_up(M, mean, doubt)
-    con,A = _consistency(M, temperature)
-    bal,slope = _balance(mean, prior)
+    M,mean = torch.bmm(C, C.transpose(1, 2)),C.sum(-1)/n_pairs
+    confidence = -agree[:,0].log().sum(-1)/n_pairs
+    add_up(M, mean, confidence)
+    consistency,A = _consistency_gradient(M, temperature)
+    balance,slope = _balance_gradient(mean, prior)
+    total = weights[0]*consistency+weights[1]*confidence+weights[2]*balance
     D = torch.baddbmm((weights[2]/n_pairs*slope)[:,:,None], A, C, alpha=weights[0]).view(h, k, 2, m//2)
     each = (-weights[1]/n_pairs)/agree
     D[:,:,0].addcmul_(q, each)
     D[:,:,1].addcmul_(p, each)
-    return Loss(weights[0]*con+weights[1]*doubt+weights[2]*bal, con, doubt, bal),D.view(h, k, m)
+    return Loss(total, consistency, confidence, balance),D.view(h, k, m)
 
 # %% ../../nbs/cluster/09_step.ipynb #17c7847e
 def _add_target(dL, L, target, n_pairs, add_up):
@@ -74,35 +78,41 @@ def _add_target(dL, L, target, n_pairs, add_up):
     add_up(loss)
     return loss
 
-def _through_head(head, x, H, dL, add_up):
+def _set_head_gradients(head, x, H, dL, add_up):
     "Set the gradients of the head's parameters from that of the logits, `dL` `[h, k, m]`"
-    def first(d): return (d.reshape(-1, len(x))@x).view(head.n_heads, -1, head.d).transpose(1, 2).contiguous(),d.sum(-1)[:,None]
+    def first(d):
+        product = (d.reshape(-1, len(x))@x).view(head.n_heads, -1, head.d)
+        return product.transpose(1, 2).contiguous(),d.sum(-1)[:,None]
     if not head.hidden: head.w.grad,head.b.grad = first(dL)
     else:
         head.w.grad,head.b.grad = torch.bmm(H, dL.transpose(1, 2)),dL.sum(-1)[:,None]
-        head.w1.grad,head.b1.grad = first(torch.ops.aten.threshold_backward(torch.bmm(head.w, dL), H, 0))
+        dH = torch.ops.aten.threshold_backward(torch.bmm(head.w, dL), H, 0)
+        head.w1.grad,head.b1.grad = first(dH)
     add_up(*(p.grad for p in head.parameters()))
 
 # %% ../../nbs/cluster/09_step.ipynb #2bce8ed9
 @torch.no_grad()
 def loss_and_grad(
-    head:ClusterHead,                 # gets new gradients in `.grad`, those of the sum over heads
-    x:torch.Tensor,                   # both sides of the pairs, all first sides before all second ones, `[2b, d]`
-    prior:torch.Tensor|None=None,     # expected share of each cluster `[k]`; None is 1/k each
-    target:torch.Tensor|None=None,    # probabilities that the first sides should have, `[b, k]`; None has no target
-    n_pairs:int|None=None,            # pairs of the whole batch, where other processes hold the rest of it; None: this is all of it
-    temperature:float=0.5,            # τ of `consistency`
-    weights:tuple|None=(1.,1.,5.)     # of consistency, confidence and balance; None leaves SCP's loss out, for learning a target alone
-)->Loss:                              # losses of all heads as in `scp_loss`; the target's cross-entropy is in `total`
+    head:ClusterHead,                # gets new gradients in `.grad`, those of the sum over heads
+    x:torch.Tensor,                  # pairs, all first sides before all second ones, `[2b, d]`
+    prior:torch.Tensor|None=None,    # expected share of each cluster `[k]`; None is 1/k each
+    target:torch.Tensor|None=None,   # probabilities that first sides should have, `[b, k]`; None: no target
+    n_pairs:int|None=None,           # pairs of a batch that processes share; None: this is the whole batch
+    temperature:float=0.5,           # τ of `consistency`
+    weights:tuple|None=(1.,1.,5.)    # of consistency, confidence and balance; None leaves SCP's loss out
+)->Loss:                             # losses of all heads as in `scp_loss`; `total` has the cross-entropy too
     "Compute the loss of every head and its gradient, without automatic differentiation"
-    add_up,n_pairs = _alone if n_pairs is None else sum_over,n_pairs or len(x)//2
+    add_up = _add_nothing if n_pairs is None else sum_over
+    n_pairs = n_pairs or len(x)//2
     H,L = _logits(head, x)
-    zero = L.new_zeros(len(L))
-    if weights is None: terms,dL = Loss(zero, zero, zero, zero),torch.zeros_like(L)
+    if weights is None:
+        terms = Loss(*[L.new_zeros(len(L))]*4)
+        dL = torch.zeros_like(L)
     else:
         P = L.softmax(1)
         terms,D = _loss_gradient(P, n_pairs, prior, temperature, weights, add_up)
         dL = D.sub_(torch.mul(P, D).sum(1, keepdim=True)).mul_(P)
-    if target is not None: terms = terms._replace(total=terms.total+_add_target(dL, L, target, n_pairs, add_up))
-    _through_head(head, x, H, dL, add_up)
+    if target is not None:
+        terms = terms._replace(total=terms.total+_add_target(dL, L, target, n_pairs, add_up))
+    _set_head_gradients(head, x, H, dL, add_up)
     return terms

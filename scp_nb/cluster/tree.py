@@ -8,61 +8,62 @@ Docs: https://scp-nb.github.io/scp_nb/cluster/tree.html.md"""
 __all__ = ['merge_order', 'grow_tree', 'plot_tree']
 
 # %% ../../nbs/cluster/14_tree.ipynb #a5ea69ae
-import math
+import itertools, math
 from copy import copy
 import matplotlib.pyplot as plt, numpy as np, torch
 from fastcore.basics import patch
 from matplotlib.axes import Axes
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from .clusters import Clusters
-from .edit import edited_copy, merge_columns
+from .edit import edited_copy, features_of_clusters
 from ..features import Features
 from ..mcr2 import coding_rate
 from .resample import draw_looks
 
 # %% ../../nbs/cluster/14_tree.ipynb #c946f6c5
-def _length(Z, N, book=1/3, eps=.1**.5):
+def _coding_length(Z, N, book=1/3, eps=.1**.5):
     "Nats for the points of one cluster, of N in all"
     n,d = Z.shape
     return (n+book*2*N/d)*float(coding_rate(Z, eps)) - n*math.log(n/N)
 
 # %% ../../nbs/cluster/14_tree.ipynb #2e83bdc9
-def merge_order(Z:torch.Tensor,       # points in which clusters are directions, rows of length 1, float32 `[N, d]`
-                labels:np.ndarray,    # cluster of each, whole numbers from 0 to k-1; an empty cluster is merged first
-                k:int                 # number of clusters
-               )->list:               # k-1 triples: a, b (merged into a; numbers above b move down by one), nats that it adds
+def merge_order(
+    Z:torch.Tensor,      # points in which clusters are directions, rows of length 1, float32 `[N, d]`
+    labels:np.ndarray,   # cluster of each, whole numbers from 0 to k-1; an empty cluster is merged first
+    k:int                # number of clusters
+)->list:                 # k-1 triples: a, b (joins a; numbers above b move down by one), nats that this adds
     "List the merges of the closest two clusters, until one is left"
     N,labels = len(Z),torch.as_tensor(labels)
     parts = [Z[labels==c] for c in range(k)]
-    own = [_length(p, N) if len(p) else 0. for p in parts]
+    def length(part): return _coding_length(part, N) if len(part) else 0.
+    own = [length(p) for p in parts]
     def added(a, b):
         if not len(parts[a]) or not len(parts[b]): return -math.inf
-        return _length(torch.cat([parts[a], parts[b]]), N)-own[a]-own[b]
-    gain = np.full((k, k), np.inf)
-    for a in range(k):
-        for b in range(a+1, k): gain[a,b] = added(a, b)
+        return length(torch.cat([parts[a], parts[b]]))-own[a]-own[b]
+    cost = np.full((k, k), np.inf)                     # above the diagonal: what each merge adds
+    for a,b in itertools.combinations(range(k), 2): cost[a,b] = added(a, b)
     order = []
     while len(parts)>1:
-        a,b = (int(i) for i in np.unravel_index(gain.argmin(), gain.shape))
-        order.append((a, b, float(max(gain[a,b], -1e9))))
-        parts[a] = torch.cat([parts[a], parts.pop(b)]); own.pop(b)
-        own[a] = _length(parts[a], N) if len(parts[a]) else 0.
-        gain = np.delete(np.delete(gain, b, 0), b, 1)
-        for c in range(len(parts)):
-            if c!=a: gain[min(a, c), max(a, c)] = added(min(a, c), max(a, c))
+        a,b = (int(i) for i in np.unravel_index(cost.argmin(), cost.shape))
+        order.append((a, b, float(max(cost[a,b], -1e9))))
+        parts[a] = torch.cat([parts[a], parts.pop(b)])
+        own.pop(b)
+        own[a] = length(parts[a])
+        cost = np.delete(np.delete(cost, b, 0), b, 1)
+        for c in range(a): cost[c,a] = added(c, a)
+        for c in range(a+1, len(parts)): cost[a,c] = added(a, c)
     return order
 
 # %% ../../nbs/cluster/14_tree.ipynb #23c76d61
-def grow_tree(clusters:Clusters,      # fine clusters, with their features
-              features:Features|np.ndarray|torch.Tensor|None=None,   # what they were made from; None: those of the fit
-              seed:int=0              # of the look
-             )->Clusters:             # the same, with `.tree`
+def grow_tree(
+    clusters:Clusters,   # fine clusters, with their features
+    features:Features|np.ndarray|torch.Tensor|None=None,  # what they were made from; None: those of the fit
+    seed:int=0           # of the look
+)->Clusters:             # the same, with `.tree`
     "Merge clusters into a tree, on the side"
-    feats = clusters.features if features is None else features
-    if feats is None: raise ValueError('A tree needs the features of the images; saved clusters do not hold them. Give features=.')
-    if len(feats)!=len(clusters):
-        raise ValueError(f'features must be those of the {len(clusters):,} clustered images; got {len(feats):,} rows.')
-    k,look = clusters.n_clusters,draw_looks(feats, 1, max(2500, 60*clusters.n_clusters), seed, share=1)[0]
+    feats = features_of_clusters(clusters, features, 'A tree')
+    k = clusters.n_clusters
+    look = draw_looks(feats, 1, max(2500, 60*k), seed, share=1)[0]
     labels = clusters.probs[look.rows].argmax(1)
     new = edited_copy(clusters, note=f'tree of {k} clusters')
     new.config['tree'] = [list(t) for t in merge_order(look.embed(min(len(look)-1, 2*k)), labels, k)]
@@ -72,32 +73,36 @@ def grow_tree(clusters:Clusters,      # fine clusters, with their features
 @patch
 def at(self:Clusters,
     k:int             # number of clusters, 1 to that of the finest level
-)->Clusters:          # merged from the finest level; captions of what was merged are kept as long as only one had one
+)->Clusters:          # merged from the finest level; of merged clusters the first caption is kept
     "Give the level of the tree with k clusters"
     fine = getattr(self, 'fine', self)
-    if len(fine.config.get('tree', ['none']*10**6))!=fine.n_clusters-1:
-        raise ValueError('These clusters have no tree. Make one with fit_tree(features) or grow_tree(clusters), and save clusters.fine.')
+    merges = fine.config.get('tree')
+    if merges is None or len(merges)!=fine.n_clusters-1:
+        raise ValueError('These clusters have no tree. Make one with fit_tree(features) '
+                         'or grow_tree(clusters), and save clusters.fine.')
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1<=k<=fine.n_clusters:
-        raise ValueError(f'k must be a whole number from 1 to {fine.n_clusters}, the clusters of the finest level; got {k!r}.')
-    new = fine
-    for a,b,_ in fine.config['tree'][:fine.n_clusters-k]: new = new.merge(a, b)
-    if new is fine: new = copy(fine)
+        raise ValueError(f'k must be a whole number from 1 to {fine.n_clusters}, '
+                         f'the clusters of the finest level; got {k!r}.')
+    new = copy(fine)
+    for a,b,_ in merges[:fine.n_clusters-k]: new = new.merge(a, b)
     new.fine = fine
     return new
 
 # %% ../../nbs/cluster/14_tree.ipynb #543d29fb
-def _joins(order, k):
-    "Leaves from left to right, and of each join the two nodes and what is left after it; leaves are nodes 0 to k-1, joins come after"
-    now,joins,below = list(range(k)),[],{c: [c] for c in range(k)}
+def _list_joins(order, k):
+    "Leaves from left to right, and of each join (node k, k+1, ...) its two nodes and the clusters left"
+    node = list(range(k))                      # of each cluster that is left
+    leaves = {c: [c] for c in range(k)}        # below each node
+    joins = []
     for i,(a,b,_) in enumerate(order):
-        joins.append((now[a], now[b], k-i-1))
-        below[k+i] = below[now[a]]+below[now[b]]
-        now[a] = k+i
-        now.pop(b)
-    return below[now[0]],joins
+        joins.append((node[a], node[b], k-i-1))
+        leaves[k+i] = leaves[node[a]]+leaves[node[b]]
+        node[a] = k+i
+        node.pop(b)
+    return leaves[node[0]],joins
 
 # %% ../../nbs/cluster/14_tree.ipynb #38c9d828
-def _central(clusters, c):
+def _most_central_row(clusters, c):
     "The row that is most surely in cluster c; None if it is empty"
     rows = np.flatnonzero(clusters.labels==c)
     return int(rows[clusters.probs[rows, c].argmax()]) if len(rows) else None
@@ -108,23 +113,27 @@ def plot_tree(clusters:Clusters,    # with a tree
               ax:Axes|None=None     # where to draw; None makes a figure
              )->Axes:               # the axes
     "Plot the tree of clusters with the most central image of each leaf"
-    leaves = clusters.at(1).fine.at(min(40, clusters.at(1).fine.n_clusters) if k is None else k)
-    k,fine = leaves.n_clusters,leaves.fine.n_clusters
-    order,joins = _joins(leaves.fine.config['tree'][fine-k:], k)
-    ax = plt.subplots(figsize=(max(5, .42*k+1), 4), layout='constrained')[1] if ax is None else ax
+    fine = clusters.at(1).fine
+    leaves = fine.at(min(40, fine.n_clusters) if k is None else k)
+    k = leaves.n_clusters
+    order,joins = _list_joins(fine.config['tree'][fine.n_clusters-k:], k)
+    if ax is None: _,ax = plt.subplots(figsize=(max(5, .42*k+1), 4), layout='constrained')
     place = {c: (x, k) for x,c in enumerate(order)}
     for i,(a,b,left) in enumerate(joins):
         (x0,y0),(x1,y1) = place[a],place[b]
         ax.plot([x0, x0, x1, x1], [y0, left, left, y1], color='0.4', lw=1)
         place[k+i] = (x0+x1)/2,left
     for x,c in enumerate(order):
-        row = _central(leaves, c)
+        row = _most_central_row(leaves, c)
         if leaves.images is not None and row is not None:
             picture = OffsetImage(np.asarray(leaves.images[row].convert('RGB').resize((28, 28))), zoom=.7)
-            ax.add_artist(AnnotationBbox(picture, (x, k), xybox=(0, -16), boxcoords='offset points', frameon=False, annotation_clip=False))
-        name = (leaves.captions or [None]*k)[c]
-        ax.annotate(f'{leaves.sizes[c]:,}'+(f' {name[:18]}' if name else ''), (x, k), xytext=(0, -30), textcoords='offset points',
-                    ha='center' if not name else 'right', va='top', fontsize=7, rotation=45 if name else 0, annotation_clip=False)
+            ax.add_artist(AnnotationBbox(picture, (x, k), xybox=(0, -16), boxcoords='offset points',
+                                         frameon=False, annotation_clip=False))
+        text,style = f'{leaves.sizes[c]:,}',dict(ha='center')
+        if leaves.captions and leaves.captions[c]:
+            text,style = f'{text} {leaves.captions[c][:18]}',dict(ha='right', rotation=45)
+        ax.annotate(text, (x, k), xytext=(0, -30), textcoords='offset points', va='top', fontsize=7,
+                    annotation_clip=False, **style)
     ax.set(xlim=(-.7, k-.3), ylim=(k+.2, 0), ylabel='clusters left', xticks=[])
     for side in ('top', 'right', 'bottom'): ax.spines[side].set_visible(False)
     return ax

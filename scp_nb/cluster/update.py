@@ -16,12 +16,12 @@ from ..extract.backbones import default_device
 from ..extract.parallel import take_rows
 from .neighbors import EdgeSampler, knn, neighbor_graph
 from ..head import ClusterHead
-from .clusters import Clusters, HalfWhiten, calibrate_head, place_rows, head_probs
+from .clusters import Clusters, calibrate_head, place_rows, head_probs
 from .loop import Run, train_heads, epochs_for
 
 # %% ../../nbs/cluster/13_update.ipynb #fde89468
-def _spread(graph, probs, old, rounds=30):
-    "Let opinions `probs` `[n, k]` spread along `graph`; rows where `old` is True half hold on to theirs"
+def _spread_probabilities(graph, probs, old, rounds=30):
+    "Let `probs` `[n, k]` spread along `graph`; rows where `old` is True half keep theirs"
     W = sp.diags(1/np.maximum(np.asarray(graph.sum(1)).ravel(), 1e-12))@graph
     Y = F = np.asarray(probs, dtype=np.float32)
     a = np.where(old, .5, 1.)[:,None].astype(np.float32)
@@ -29,53 +29,71 @@ def _spread(graph, probs, old, rounds=30):
     return torch.from_numpy(F/np.maximum(F.sum(1, keepdims=True), 1e-12))
 
 # %% ../../nbs/cluster/13_update.ipynb #aca23b74
-def _some(old, new, sample, seed):
+def _sample_rows(old, new, sample, seed):
     "A sample of old and of new rows, float32 `[m, d]`, and which of them are old"
-    rng,most = np.random.default_rng(seed),sample or len(old)+len(new)
-    m = min(len(new), max(most//2, most-len(old)))
-    rows = [np.sort(rng.choice(len(f), c, replace=False)) for f,c in ((old, min(len(old), most-m)), (new, m))]
-    return torch.from_numpy(np.concatenate([take_rows(f.X, r) for f,r in zip((old, new), rows)])),np.arange(len(rows[0])+m)<len(rows[0])
+    rng = np.random.default_rng(seed)
+    most = sample or len(old)+len(new)
+    n_new = min(len(new), max(most//2, most-len(old)))
+    n_old = min(len(old), most-n_new)
+    def draw(feats, m): return take_rows(feats.X, np.sort(rng.choice(len(feats), m, replace=False)))
+    rows = np.concatenate([draw(old, n_old), draw(new, n_new)])
+    return torch.from_numpy(rows),np.arange(n_old+n_new)<n_old
 
 # %% ../../nbs/cluster/13_update.ipynb #7c24cd2c
 def _check_update(clusters, features, new):
     "The features of the old images, or an error"
     old = clusters.features if features is None else as_features(features)
     if hasattr(clusters.head, 'edits'):
-        raise ValueError('these clusters were merged or split by hand, and update trains heads as they come from fit_head. '
-                         'Update the clusters before the edits, then edit again; predict takes in new images as they are.')
-    if not isinstance(clusters.head, ClusterHead): raise ValueError('update is for clusters from fit_head; fit CPP again on all images.')
+        raise ValueError('these clusters were merged or split by hand, and update trains heads as they come '
+                         'from fit_head. Update the clusters before the edits, then edit again; '
+                         'predict takes in new images as they are.')
+    if not isinstance(clusters.head, ClusterHead):
+        raise ValueError('update is for clusters from fit_head; fit CPP again on all images.')
     if old is None:
-        raise ValueError(f'update needs the features of the {len(clusters):,} old images, to see which of them move; saved clusters do not '
-                         'hold them. Give features=.')
-    if len(old)!=len(clusters): raise ValueError(f'features must be those of the {len(clusters):,} old images; got {len(old):,} rows.')
+        raise ValueError(f'update needs the features of the {len(clusters):,} old images, '
+                         'to see which of them move; saved clusters do not hold them. Give features=.')
+    if len(old)!=len(clusters):
+        raise ValueError(f'features must be those of the {len(clusters):,} old images; '
+                         f'got {len(old):,} rows.')
+    wanted = len(clusters.prepare.mean)
     for what,f in (('features', old), ('new_features', new)):
-        if f.shape[1]!=len(clusters.prepare.mean):
-            wanted = len(clusters.prepare.mean)
-            raise ValueError(f'{what} must have the width {wanted} of the fit; got {f.shape[1]}. Use the same backbone.')
+        if f.shape[1]!=wanted:
+            raise ValueError(f'{what} must have the width {wanted} of the fit; got {f.shape[1]}. '
+                             'Use the same backbone.')
     specs = {s for s in (clusters.config.get('backbone'), old.meta.get('spec'), new.meta.get('spec')) if s}
-    if len(specs)>1: raise ValueError(f'old and new features come from different backbones, {" and ".join(sorted(specs))}. Use the same.')
+    if len(specs)>1:
+        raise ValueError('old and new features come from different backbones, '
+                         f'{" and ".join(sorted(specs))}. Use the same.')
     return old
 
 # %% ../../nbs/cluster/13_update.ipynb #5f6a52ab
 class _Update:
     "A copy of the head of `clusters`, and what old and new rows agree on for it to learn"
     def __init__(self, clusters, X, was_old, dev):
-        self.head,self.prepare,self.dev = deepcopy(clusters.head).to(dev).requires_grad_(True),deepcopy(clusters.prepare).to(dev),dev
+        self.head = deepcopy(clusters.head).to(dev).requires_grad_(True)
+        self.prepare,self.dev = deepcopy(clusters.prepare).to(dev),dev
         self.Z = torch.cat([self.prepare(x.to(dev)).cpu() for x in X.split(65536)])
-        self.graph,self.there = neighbor_graph(knn(X, min(15, len(X)-1), device=dev)),self.Z.to(dev)
-        self.edges = EdgeSampler(self.graph)
-        self.target = _spread(self.graph, head_probs(self.head, self.Z)[0].numpy(), was_old)
+        self.Z_dev = self.Z.to(dev)
+        graph = neighbor_graph(knn(X, min(15, len(X)-1), device=dev))
+        self.edges = EdgeSampler(graph)
+        self.target = _spread_probabilities(graph, head_probs(self.head, self.Z)[0].numpy(), was_old)
 
-    def look(self, rows): return 'probs',head_probs(self.head, self.there[rows])[0].numpy()
+    def look(self, rows): return 'probs',head_probs(self.head, self.Z_dev[rows])[0].numpy()
 
     def learn(self, epochs, batch_size, seed, callbacks):
         "Train the head"
-        n,g = len(self.Z),torch.Generator().manual_seed(seed)
-        b,run = min(n, batch_size),Run(stage='update', n=n, device=str(self.dev), look=self.look)
-        def batch(rows, part): return self.there[torch.cat([rows[part], self.edges.sample(rows, g)[part]]).to(self.dev)]
-        train_heads(self.head, batch, n, epochs or epochs_for(n, b, 300, 1500), b, 1e-3, g, run, callbacks, self.target.to(self.dev),
-                    shared=True)
-        calibrate_head(self.head, self.Z, self.target, neighbor_graph(knn(self.Z, min(15, n-1), device=self.dev)))
+        n = len(self.Z)
+        batch_size = min(n, batch_size)
+        epochs = epochs or epochs_for(n, batch_size, 300, 1500)
+        g = torch.Generator().manual_seed(seed)
+        run = Run(stage='update', n=n, device=str(self.dev), look=self.look)
+        def batch(rows, part):
+            return self.Z_dev[torch.cat([rows[part], self.edges.sample(rows, g)[part]]).to(self.dev)]
+        train_heads(self.head, batch, n, epochs, batch_size, 1e-3, g, run, callbacks,
+                    self.target.to(self.dev), shared=True)
+        # neighbours of the prepared rows, since training has used those of the others
+        judge = neighbor_graph(knn(self.Z, min(15, n-1), device=self.dev))
+        calibrate_head(self.head, self.Z, self.target, judge)
         self.head.requires_grad_(False)
 
     def place(self, X): return place_rows(self.head, self.prepare, X, self.dev)
@@ -83,26 +101,28 @@ class _Update:
 # %% ../../nbs/cluster/13_update.ipynb #39ff9541
 @patch
 def update(self:Clusters,
-    new_features:Features|np.ndarray|torch.Tensor,   # features of new images `[m, d]`, from the same backbone
-    features:Features|np.ndarray|torch.Tensor|None=None,  # features of the old images `[n, d]`; None: those of the fit
-    epochs:int|None=None,                # None makes n/10 steps, at least 300 and at most 1,500; more follow new images further
+    new_features:Features|np.ndarray|torch.Tensor,  # features of new images `[m, d]`, from the same backbone
+    features:Features|np.ndarray|torch.Tensor|None=None,  # of the old images `[n, d]`; None: those of the fit
+    epochs:int|None=None,                # None: n/10 steps, from 300 to 1,500; more follow new images further
     batch_size:int=512,                  # pairs per step
     sample:int|None=100_000,             # rows to learn from at most, old and new; None takes all
     seed:int=0,                          # the same seed gives the same clusters
     device:str|torch.device|None=None,   # see `default_device`
     callbacks:list=()                    # `Callback`s that follow the training, stage "update"
-)->Clusters:                             # the old images, then the new ones; its `moved` says how many old ones changed their cluster
+)->Clusters:                             # old images, then new ones; `moved`: old ones that changed cluster
     "Adapt the clusters to new images and add them; every cluster keeps its number"
     new,dev = as_features(new_features),default_device(device)
     old = _check_update(self, features, new)
-    work = _Update(self, *_some(old, new, sample, seed), dev)
+    work = _Update(self, *_sample_rows(old, new, sample, seed), dev)
     work.learn(epochs, batch_size, seed, callbacks)
     probs = np.concatenate([work.place(f.X) for f in (old, new)])
-    before,after = self.probs.argmax(1),probs[:len(old)].argmax(1)
+    moved = int((self.probs.argmax(1)!=probs[:len(old)].argmax(1)).sum())
     config = {k:v for k,v in self.config.items() if k!='outliers'}
-    large,names = len(old)+len(new)>(sample or 0)>0,[*self.names, *new.names]
+    names = [*self.names, *new.names]
+    large = len(names)>(sample or 0)>0             # then the features are not copied
     both = None if large else Features(np.concatenate([old.numpy(), new.numpy()]), names, meta=old.meta)
     return Clusters(probs, work.head.cpu(), work.prepare.cpu(), names,
-                    config | dict(moved=int((before!=after).sum()), of=len(old), added=len(new)), features=both)
+                    config | dict(moved=moved, of=len(old), added=len(new)), features=both)
 
-Clusters.moved = property(lambda self: self.config.get('moved', 0), doc='Old images that changed their cluster in the last `update`')
+Clusters.moved = property(lambda self: self.config.get('moved', 0),
+                          doc='Old images that changed their cluster in the last `update`')

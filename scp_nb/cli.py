@@ -24,8 +24,7 @@ from .cluster.clusters import check_one_fraction
 from .extract.parallel import ranks
 from .cluster.loop import Callback
 from .train import fit_head, check_prior
-from .estimate_k import estimate_k
-from .estimators import number_to_make
+from .estimate_k import estimate_k, number_to_make
 from .caption import caption_clusters
 from .extract.vocabulary import vocabulary
 from .evaluate import evaluate

@@ -1,4 +1,4 @@
-"""A number with its doubt: where images are coded most briefly by the clusters of another look, and what three other criteria say
+"""A number of clusters with its doubt: where images are coded most briefly, on several samples
 
 Docs: https://scp-nb.github.io/scp_nb/estimate_k.html.md"""
 
@@ -254,6 +254,16 @@ def estimate_k(
         low,high = found.interval
         if high<=1.1*low or n_rows>first_n_rows or len(looks)>=n_looks: return found
         looks = looks+draw_looks(feats, n_looks, n_rows, seed, skip=half)
+
+# %% ../nbs/07_estimate_k.ipynb #c0a1d2e3
+def number_to_make(
+    found   # from `estimate_k`
+)->tuple:   # clusters to make, 2 or more; and what to say where only one was found, else None
+    "Choose how many clusters to make of an estimate"
+    if found.k>1: return found.k,None
+    n = int(found.votes.k.get('stability', 1))
+    if n>1: return n,f'coding length sees no more than one cluster; cut in {n}, as stability prefers.'
+    return 2,'nothing says that there is more than one cluster; cut in 2 all the same.'
 
 # %% ../nbs/07_estimate_k.ipynb #995272aa
 _MARKS = {'coding length': 'o', 'stability': 's', 'eigengap': '^', 'silhouette': 'D'}

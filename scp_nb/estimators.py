@@ -20,7 +20,7 @@ from .head import ClusterHead
 from .cluster.clusters import Clusters, HalfWhiten
 from .train import fit_head
 from .cpp import fit_cpp
-from .estimate_k import estimate_k
+from .estimate_k import estimate_k, number_to_make
 
 # %% ../nbs/12_estimators.ipynb #ab78cd36
 def _rows(est, X, fitting=False):
@@ -43,15 +43,6 @@ def _seed(random_state):
     return int(random_state if isinstance(random_state, (int, np.integer)) else rng.randint(2**30))
 
 # %% ../nbs/12_estimators.ipynb #76e84355
-def number_to_make(
-    found   # from `estimate_k`
-)->tuple:   # clusters to make, 2 or more; and what to say where only one was found, else None
-    "Choose how many clusters to make of an estimate"
-    if found.k>1: return found.k,None
-    n = int(found.votes.k.get('stability', 1))
-    if n>1: return n,f'coding length sees no more than one cluster; cut in {n}, as stability prefers.'
-    return 2,'nothing says that there is more than one cluster; cut in 2 all the same.'
-
 def _how_many(n_clusters, feats, seed):
     "The number of clusters to make, and the estimate that it comes from, if any"
     if not isinstance(n_clusters, str): return n_clusters,None

@@ -364,7 +364,8 @@ def _in_memory(images:Images, backbone:Backbone, how:RunSettings)->Features:
         X[0][[p for p in batch if p not in reasons]] = rows
     todo = [p for p in range(n) if p not in copies]
     batches = [todo[i:i+how.size] for i in range(0, len(todo), how.size)]
-    encode_images(Reader(images, backbone.first), Encoder(backbone, how.precision, how.size), batches, how, save)
+    encode_images(Reader(images, backbone.first), Encoder(backbone, how.precision, how.size), batches, how,
+                  save)
     why.update({p: why[f] for p,f in copies.items() if f in why})
     images.skipped.update({images.names[p]: reason for p,reason in why.items()})
     if not X: raise ValueError(nothing_read(images))
@@ -373,7 +374,8 @@ def _in_memory(images:Images, backbone:Backbone, how:RunSettings)->Features:
     m,kept = backbone.model,images.subset(list(row))
     meta = {**features_record(images, backbone, how.precision), **run_timing(time.perf_counter()-then, n)}
     projection = dict(mean=m.mean, components=m.components) if isinstance(m, PixelProjection) else None
-    return Features(X[0][:len(row)], kept.names, kept.labels, kept.classes, meta, kept, images.skipped, projection)
+    return Features(X[0][:len(row)], kept.names, kept.labels, kept.classes, meta, kept, images.skipped,
+                    projection)
 
 # %% ../nbs/01_features.ipynb #8f6a7ec5
 def extract_features(

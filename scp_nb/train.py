@@ -1,4 +1,4 @@
-"""From features to clusters in one call: candidates of several kinds, a choice among them without labels, and a head that learns it
+"""From features to clusters: candidates of several kinds, a choice without labels, a head that learns it
 
 Docs: https://scp-nb.github.io/scp_nb/train.html.md"""
 

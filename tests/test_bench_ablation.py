@@ -20,11 +20,11 @@ def test_weights_are_chosen_on_the_other_families():
     rows += measured('d1', one=(.3,.1,.4), other=(.1,.9,.7))
     found = ablation.weights_left_out(pd.DataFrame(rows))
     assert found.tasks.tolist()==[1,2,1,1]
-    assert np.allclose(found['default weights'], [.5,.5,.5,.7])     # .7*.2 < 1.3*.8
+    assert np.allclose(found['default weights'], [.5,.5,.5,.7])     # .2 < .8
     assert np.allclose(found['chosen on others'], [.8,.8,.8,.4])    # which is wrong for d
     assert np.allclose(found['best there'], [.8,.8,.8,.7])
     chosen = found[list(WEIGHTS)]
-    assert (.2*chosen.silhouette>.8*chosen.depth).all() and (chosen.agreement==1).all()
+    assert (.2*chosen.silhouette>.8*chosen.depth).all() and (chosen.silhouette==1).all()
 
 def test_where_all_weights_are_equal_the_default_ones_stay():
     rows = [r for t in ('a1', 'b1') for r in measured(t, one=(.3,.9,.8), other=(.1,.1,.5))]

@@ -133,8 +133,8 @@ def ablation_table(parts:pd.DataFrame  # the first of `ablation_frames`
     return table.rename_axis('part')
 
 # %% ../../nbs/bench/11_ablation.ipynb #91c66b09
-# only ratios count, so agreement stays 1
-GRID = dict(agreement=(1.,), **{m: (0,.5,1.,1.5,2.) for m in ('silhouette', 'depth', 'evenness')})
+# only ratios count, so the silhouette stays 1
+GRID = dict(silhouette=(1.,), **{m: (0,.2,.5,1.,2.,5.) for m in ('depth', 'evenness')})
 
 def _by_weights(candidates, measures, grid):
     "ACC of what each of the weights chooses, tasks by points of the grid"

@@ -19,7 +19,7 @@ from ..head import Prepare
 from ..features import unit_rows
 from .neighbors import Neighbors, knn, neighbor_graph
 from .consensus import consensus, diffusion_map, graph_eigenvectors, modularity
-from .density import border_depth, density_rank, free_partitions, kmeans_labels
+from .density import border_depth, density_rank, free_partitions, quick_kmeans
 from .embed import embed_graph
 
 # %% ../../nbs/cluster/07_candidates.ipynb #9dbfcff8
@@ -173,7 +173,7 @@ def _average_kmeans(space, Z, n_init, n_runs=4):
     "Average of k-means from several starts"
     if space.k>200: n_runs = 1               # each takes long, and one with many clusters is steady enough
     seeds = range(space.seed*n_runs, (space.seed+1)*n_runs)
-    return average_partitions(space, [kmeans_labels(Z, space.k, n_init, s) for s in seeds])
+    return average_partitions(space, [quick_kmeans(Z, space.k, n_init, s) for s in seeds])
 
 def _merge_finer(space, Z):
     "Partitions that were cut finely and merged: the average of the best quarter, and the best"

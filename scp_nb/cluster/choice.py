@@ -1,4 +1,4 @@
-"""Choose a candidate without labels: agreement with the others, compact clusters, borders where images are sparse, nearly even sizes
+"""Choose a candidate without labels: compact clusters, borders where images are sparse, nearly even sizes
 
 Docs: https://scp-nb.github.io/scp_nb/cluster/choice.html.md"""
 
@@ -16,7 +16,7 @@ from .candidates import Space, family_of
 from ..features import unit_rows
 
 # %% ../../nbs/cluster/08_choice.ipynb #4aa7ea32
-WEIGHTS = dict(agreement=1., silhouette=1., depth=1., evenness=1.)
+WEIGHTS = dict(silhouette=1., depth=1., evenness=1.)
 
 def agreements(labels:np.ndarray,   # partitions of the same rows, int `[m, n]`
                k:int                # clusters of each
@@ -68,7 +68,7 @@ def score_partitions(
     shares=None,       # sizes to expect, `[k]`; a candidate that differs is worth less
     even:bool=True,    # whether nearly even sizes are worth something where no `shares` are given
     most:int=2000      # rows looked at for silhouettes and agreement
-)->pd.DataFrame:       # by candidate: the four measures, clusters (not empty), score
+)->pd.DataFrame:       # by candidate: agreement, the three measures, clusters (not empty), score
     "Measure candidates without labels"
     labels,k = np.stack(list(candidates.values())),space.k
     some = np.sort(np.random.default_rng(space.seed).permutation(labels.shape[1])[:most])

@@ -1,4 +1,4 @@
-"""What many heads agree on: a smooth embedding of the neighbour graph, a score for a partition, and an average of heads
+"""What many heads agree on: a map of the neighbour graph, a score for partitions, an average of heads
 
 Docs: https://scp-nb.github.io/scp_nb/cluster/consensus.html.md"""
 

@@ -1,4 +1,4 @@
-"""Merge two, split one, rename one, set images aside: each gives new clusters, with a head that knows the change
+"""Merge two clusters, split one, rename one, set images aside: edits by hand that predictions then follow
 
 Docs: https://scp-nb.github.io/scp_nb/cluster/edit.html.md"""
 

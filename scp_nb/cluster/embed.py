@@ -1,4 +1,4 @@
-"""Place images in a few dimensions so that neighbours come close: UMAP's objective, on neighbours that are already known
+"""UMAP's objective on neighbours that are already known: a place for each image in a few dimensions
 
 Docs: https://scp-nb.github.io/scp_nb/cluster/embed.html.md"""
 

@@ -1,4 +1,4 @@
-"""One loop for all rounds: it can be watched, stopped, killed and gone on with, and shared by several processes
+"""One training loop: it can be watched, stopped, resumed, and shared by several processes
 
 Docs: https://scp-nb.github.io/scp_nb/cluster/loop.html.md"""
 

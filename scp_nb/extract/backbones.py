@@ -389,7 +389,8 @@ def _load_open_clip(spec:str, name:str, args:dict, checkpoint:Path|None)->tuple:
     with fetching_weights(spec):
         net,_,transform = open_clip.create_model_and_transforms(
             model, pretrained=None if checkpoint else tag, pretrained_text=False,
-            force_quick_gelu=cfg.get('quick_gelu', False), image_mean=cfg.get('mean'), image_std=cfg.get('std'),
+            force_quick_gelu=cfg.get('quick_gelu', False),
+            image_mean=cfg.get('mean'), image_std=cfg.get('std'),
             image_resize_mode=cfg.get('resize_mode'), image_interpolation=cfg.get('interpolation'))
     if checkpoint:
         with _fitting(spec, checkpoint): load_checkpoint(net, str(checkpoint), weights_only=True)

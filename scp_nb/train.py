@@ -307,7 +307,9 @@ class _Fit:
             _log.info('%d clusters died while learning; the head learns the target once more, by itself',
                       len(lost))
             hard = one_hot(target.argmax(1), k).float()
-            epochs = math.ceil(self.teach_epochs/3)
+            # a third will mostly do, but hardly with less than 50 steps
+            few = epochs_for(self.n, self.s.batch_size, 50)
+            epochs = max(math.ceil(self.teach_epochs/3), min(few, self.teach_epochs))
             last += epochs
             found = self.learn(head, hard, epochs, weights=None, name=name)
         head = _sort_by_size(head, found)

@@ -297,5 +297,5 @@ def test_docs_search_finds_a_function(site, chromium):
 def test_api_pages_tell_what_parameters_mean(site):
     text = (site[1]/'view'/'pictures.html').read_text(encoding='utf-8')
     # a docment of `features`
-    assert 'show_clusters' in text and 'central is then close to the cluster' in text
+    assert 'show_clusters' in text and 'central is near the mean of these' in text
     assert '<math' in (site[1]/'mcr2.html').read_text(encoding='utf-8')

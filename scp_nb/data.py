@@ -356,7 +356,7 @@ class ImageDataset(Images):
         column:str|None=None      # Hugging Face only: the column of images, where there is more than one
     ):
         if not len(ds): raise ValueError('the data set is empty. Give at least one image.')
-        self._column,names = None,None
+        self._column = None
         if hasattr(ds, 'features') and hasattr(ds, 'column_names'):
             self._column,label = _hf_columns(ds, column)
             if label and labels is None: labels,classes = ds[label],ds.features[label].names

@@ -26,8 +26,8 @@ from .cluster.clusters import Clusters, check_one_fraction, fit_temperature, hea
 from .cluster.clusters import neighbor_support, place_rows
 from .cluster.density import kmeans_labels
 from .cluster.repeats import find_repeats
-from .cluster.candidates import Space, centred, evened, family_of, few_per_cluster, find_candidates
-from .cluster.candidates import principal_directions
+from .cluster.candidates import MANY_CLUSTERS, Space, centred, evened, family_of, few_per_cluster
+from .cluster.candidates import find_candidates, principal_directions
 from .cluster.choice import choose_partition, expected_accuracy, score_partitions
 from .cluster.loop import Callback, Checkpoint, Run, StopFit, epochs_for, kept, one_thread, plain_torch
 from .cluster.loop import tell_callbacks, train_heads
@@ -119,7 +119,7 @@ def warn_empty_clusters(probs:np.ndarray   # probabilities of all images `[n, k]
 def _soften_target(chosen, candidates, k, own=.55):
     "Mean of the chosen partition, with the weight `own`, and all candidates, matched to it, `[n, k]`"
     sure = one_hot(torch.from_numpy(chosen), k).float()
-    if len(candidates)<2 or k>200: return sure
+    if len(candidates)<2 or k>MANY_CLUSTERS: return sure
     votes = torch.zeros_like(sure)
     for l in candidates: votes += align(one_hot(torch.from_numpy(l), k).float(), sure)
     return own*sure+(1-own)/len(candidates)*votes
@@ -133,8 +133,8 @@ def _find_target(space, prior, search, run, threads=1):
     "Make candidates and choose one: what the kept head shall learn, `[n, k]`"
     shares = _expected_shares(prior, space.k)
     free = isinstance(prior, str) and prior=='learned'
-    # heads expect clusters of one size; with more than 200 clusters they take longer than all the rest
-    if not free and space.k<=200 and not few_per_cluster(space):
+    # heads expect clusters of one size
+    if not free and space.k<=MANY_CLUSTERS and not few_per_cluster(space):
         sizes = None if shares is None else torch.from_numpy(np.sort(shares)[::-1].astype(np.float32))
         space.find_heads = lambda: search(space, sizes)
     # small products are done before another thread has begun; processes must wait for each other in one order

@@ -5,7 +5,6 @@ nbs/bench, which `scp_bench quality --suite broad` and `scp_bench speed` wrote. 
 table shows."""
 import json, re, sys
 from pathlib import Path
-import pandas as pd
 from scp_nb.bench.broad import broad_summary, read_broad
 
 nbs = Path(__file__).resolve().parent.parent/'nbs'

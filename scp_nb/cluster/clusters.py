@@ -113,6 +113,21 @@ def features_for_head(clusters,     # `Clusters` with a head
                          f'got features of "{theirs}". {mend}')
     return X
 
+# %% ../../nbs/cluster/06_clusters.ipynb #b7d2c9a1
+def features_of_clusters(clusters:Clusters,   # with or without the features they were made from
+                         features,            # anything `as_features` takes, `[n, d]`; None: those of the fit
+                         who:str              # what needs them, for the error
+                        )->Features:          # `[n, d]`
+    "Give the features that were clustered, or say that they are missing or of other images"
+    feats = clusters.features if features is None else as_features(features)
+    if feats is None:
+        raise ValueError(f'{who} needs the features of the images; saved clusters do not hold them. '
+                         'Give features=.')
+    if len(feats)!=len(clusters):
+        raise ValueError(f'features must be those of the {len(clusters):,} clustered images; '
+                         f'got {len(feats):,} rows.')
+    return feats
+
 # %% ../../nbs/cluster/06_clusters.ipynb #8191a3da
 @patch
 def predict_proba(self:Clusters,

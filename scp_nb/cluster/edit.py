@@ -13,9 +13,9 @@ import numpy as np, torch
 from fastcore.basics import patch
 from sklearn.cluster import KMeans
 from torch import nn
-from ..features import Features, as_features
+from ..features import Features
 from ..extract.parallel import blocks
-from .clusters import Clusters, make_head, head_settings
+from .clusters import Clusters, features_of_clusters, head_settings, make_head
 
 # %% ../../nbs/cluster/12_edit.ipynb #cadc4e13
 class EditedHead(nn.Module):
@@ -75,20 +75,6 @@ def _check_cluster(clusters, *which):
         if isinstance(c, bool) or not isinstance(c, (int, np.integer)) or not 0<=c<clusters.n_clusters:
             raise ValueError(f'there is no cluster {c!r}. '
                              f'Clusters are numbered 0 to {clusters.n_clusters-1}.')
-
-def features_of_clusters(clusters:Clusters,   # with or without the features they were made from
-                         features,            # anything `as_features` takes, `[n, d]`; None: those of the fit
-                         who:str              # what needs them, for the error
-                        )->Features:          # `[n, d]`
-    "Give the features that were clustered, or say that they are missing or of other images"
-    feats = clusters.features if features is None else as_features(features)
-    if feats is None:
-        raise ValueError(f'{who} needs the features of the images; saved clusters do not hold them. '
-                         'Give features=.')
-    if len(feats)!=len(clusters):
-        raise ValueError(f'features must be those of the {len(clusters):,} clustered images; '
-                         f'got {len(feats):,} rows.')
-    return feats
 
 def _captions(clusters):
     "A caption or None for each cluster, as a list of its own"

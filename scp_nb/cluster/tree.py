@@ -14,8 +14,8 @@ import matplotlib.pyplot as plt, numpy as np, torch
 from fastcore.basics import patch
 from matplotlib.axes import Axes
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
-from .clusters import Clusters
-from .edit import edited_copy, features_of_clusters
+from .clusters import Clusters, features_of_clusters
+from .edit import edited_copy
 from ..features import Features
 from ..mcr2 import coding_rate
 from .resample import draw_looks

@@ -16,7 +16,7 @@ from ..extract.backbones import default_device
 from ..extract.parallel import take_rows
 from .neighbors import EdgeSampler, knn, neighbor_graph
 from ..head import ClusterHead
-from .clusters import Clusters, calibrate_head, place_rows, head_probs
+from .clusters import Clusters, calibrate_head, features_of_clusters, head_probs, place_rows
 from .loop import Run, train_heads, epochs_for
 
 # %% ../../nbs/cluster/13_update.ipynb #fde89468
@@ -42,19 +42,13 @@ def _sample_rows(old, new, sample, seed):
 # %% ../../nbs/cluster/13_update.ipynb #7c24cd2c
 def _check_update(clusters, features, new):
     "The features of the old images, or an error"
-    old = clusters.features if features is None else as_features(features)
     if hasattr(clusters.head, 'edits'):
         raise ValueError('these clusters were merged or split by hand, and update trains heads as they come '
                          'from fit_head. Update the clusters before the edits, then edit again; '
                          'predict takes in new images as they are.')
     if not isinstance(clusters.head, ClusterHead):
         raise ValueError('update is for clusters from fit_head; fit CPP again on all images.')
-    if old is None:
-        raise ValueError(f'update needs the features of the {len(clusters):,} old images, '
-                         'to see which of them move; saved clusters do not hold them. Give features=.')
-    if len(old)!=len(clusters):
-        raise ValueError(f'features must be those of the {len(clusters):,} old images; '
-                         f'got {len(old):,} rows.')
+    old = features_of_clusters(clusters, features, 'update')
     wanted = len(clusters.prepare.mean)
     for what,f in (('features', old), ('new_features', new)):
         if f.shape[1]!=wanted:

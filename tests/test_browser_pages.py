@@ -163,6 +163,8 @@ def test_report_by_keyboard(page):
     assert page.evaluate('document.activeElement.className')=='skip'
     page.keyboard.press('Enter')
     page.keyboard.press('Tab')
+    assert page.evaluate('document.activeElement.id')=='level'
+    page.keyboard.press('Tab')
     assert focus()=='c0'
     assert page.evaluate('getComputedStyle(document.activeElement.closest(".card"))' '.outlineStyle')=='solid'
     page.keyboard.press('ArrowRight')
@@ -182,6 +184,25 @@ def test_report_by_keyboard(page):
     page.keyboard.press('Escape')
     assert view.is_hidden()
     until(page, 'document.activeElement.closest(".card")?.id=="c2"')
+
+
+def test_report_groups_its_clusters(page):
+    "The slider shows coarser levels by keyboard: every card stays, below the heading of its group"
+    ids = 'return [...document.querySelectorAll(".cards > .card")].map(c => c.id)'
+    def cards(): return page.evaluate(f'() => {{ {ids} }}')
+    def headings():
+        return page.evaluate('[...document.querySelectorAll(".cards > .group")].map(h => h.textContent)')
+    first = cards()
+    assert len(first)==7 and headings()==[]
+    page.focus('#level')
+    for _ in range(4): page.keyboard.press('ArrowLeft')
+    assert page.locator('.groups output').text_content()=='3 groups of 7 clusters'
+    said = headings()
+    assert len(said)==3 and sum(int(h.split(' cluster')[0]) for h in said)==7
+    assert sum(int(h.split(', ')[1].split()[0]) for h in said)==84
+    assert sorted(cards())==sorted(first)
+    page.keyboard.press('End')
+    assert headings()==[] and cards()==first
 
 
 def test_report_cards_open_by_mouse_and_fit_a_phone(page):

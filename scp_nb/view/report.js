@@ -137,11 +137,33 @@ function names(all) {
   map.addEventListener('pointerleave', hide)
 }
 
+// Coarser levels: cards stand below the heading of their group, which is of clusters joined in the order that the page holds
+function groups() {
+  const range = $('#level'), box = $('.cards')
+  if (!range) return
+  const joins = JSON.parse(range.dataset.joins), cards = [...box.children], said = $('.groups output')
+  const size = cards => cards.reduce((sum, c) => sum + +c.dataset.size, 0)
+  const run = () => {
+    const parent = new Map(), top = id => parent.has(id) ? top(parent.get(id)) : id, found = new Map()
+    for (const [a, b] of joins.slice(0, +range.max - range.value)) parent.set(top(`c${b}`), top(`c${a}`))
+    for (const c of cards) found.set(top(c.id), [...found.get(top(c.id)) || [], c])
+    const alone = range.value == range.max, many = [...found.values()].sort((a, b) => size(b) - size(a))
+    said.textContent = alone ? 'each cluster by itself' : `${range.value} groups of ${range.max} clusters`
+    box.replaceChildren(...alone ? cards : many.flatMap(group => {
+      const h = el('h3', 'group', group.length > 1 ? `${group.length} clusters` : '1 cluster')
+      h.append(el('span', 'soft num', `, ${size(group).toLocaleString('en')} images`))
+      return [h, ...group]
+    }))
+  }
+  range.oninput = run
+  run()
+}
+
 addEventListener('DOMContentLoaded', () => {
   $$('.needs-js').forEach(e => e.hidden = false)
   theme()
   const all = clusters(), find = search(all)
-  arrows(all); large(all); names(all)
+  arrows(all); large(all); names(all); groups()
   const go = () => { const card = location.hash && document.getElementById(location.hash.slice(1)); if (card?.hidden) { find.clear(); card.scrollIntoView() } }
   addEventListener('hashchange', go)
 })

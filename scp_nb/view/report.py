@@ -14,12 +14,16 @@ from datetime import datetime
 from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
-import numpy as np, pandas as pd
+import numpy as np, pandas as pd, torch
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
 from PIL import Image
 from ..features import as_features
+from ..extract.parallel import take_rows
+from ..cluster.density import join_order
+from ..cluster.neighbors import neighbor_graph
+from ..cluster.resample import directions_and_neighbors
 from ..evaluate import Scores, format_score
 from .pick import Pick, Thumbnails, cluster_style, pick_images
 from .pictures import (MapPoints, map_points, number_places, plot_map, save_png, show_clusters,
@@ -89,7 +93,7 @@ class _Pages:
 def _card(pages:_Pages, p:Pick, largest:int)->dict:
     "One cluster: what its card and its line in the list of sizes show"
     sure = f'confidence {format_score(p.confidence, 2)}' if p.size else 'empty'
-    return dict(pages.mark(p.cluster), size=f'{p.size:,}', bar=round(100*p.size/max(largest,1), 1),
+    return dict(pages.mark(p.cluster), n=p.size, size=f'{p.size:,}', bar=round(100*p.size/max(largest,1), 1),
                 note=p.note, sure=sure, share=f'{p.size/pages.n:.1%} of all',
                 meter=round(100*p.confidence, 1) if p.size else 0, near=pages.near(p.cluster),
                 hero=len(p.central)>=9, central=[pages.thumb(r) for r in p.central],
@@ -157,7 +161,10 @@ def _k_words(k_estimate, n_clusters:int)->str:
     span = getattr(k_estimate, 'interval', None)
     between = f', between {span[0]:,} and {span[1]:,}' if span is not None else ''
     differs = '' if k_estimate.k==n_clusters else f' This report has {n_clusters:,}.'
-    return f'The estimate is {k_estimate.k:,}{between}.{differs}'
+    levels = getattr(k_estimate, 'levels', None)
+    others = [] if levels is None else [f'{int(q):,}' for q in levels.index if q!=k_estimate.k]
+    other = f' Other levels: {" and ".join(others)} clusters.' if others else ''
+    return f'The estimate is {k_estimate.k:,}{between}.{other}{differs}'
 
 def _k_curve(k_estimate, n_clusters:int)->dict|None:
     "The curve in the units of a picture of 560 × 270, with ticks, the estimate and its interval"
@@ -253,8 +260,26 @@ def _static()->dict:
     return dict(style=Markup(read('report.css')), script=Markup(script),
                 script_hash=Markup(f'sha256-{digest}'))
 
+def _joins(clusters, features, seed=0, most=5000):
+    "Pairs of clusters in the order in which they are joined into groups, the most closely linked first"
+    labels = np.asarray(clusters.labels)
+    rows = np.flatnonzero(labels>=0)
+    rows = np.sort(np.random.default_rng(seed).permutation(rows)[:most])
+    there,own = np.unique(labels[rows], return_inverse=True)
+    if not 2<len(there)<=_CARDS: return []
+    near = directions_and_neighbors(torch.from_numpy(take_rows(features.X, rows)))[1]
+    return [(int(there[a]), int(there[b])) for a,b in join_order(neighbor_graph(near), own)]
+
+def _groups(pages, features, k_estimate):
+    "What the slider of groups needs: the joins, the most groups, and levels to mark"
+    joins = [] if features is None else _joins(pages.clusters, features)
+    if not joins: return None
+    levels = getattr(k_estimate, 'levels', None)
+    marks = [] if levels is None else [int(k) for k in levels.index if 2<=k<=len(joins)]
+    return dict(joins=json.dumps(joins, separators=(',', ':')), most=len(joins)+1, marks=marks)
+
 def _parts(pages:_Pages, picks:list, features, points:MapPoints|None, scores:Scores|None,
-           curve:dict|None)->dict:
+           curve:dict|None, groups:dict|None=None)->dict:
     "What the template shows of the clusters"
     names,left_out = _names(pages)
     largest = max(p.size for p in picks)      # the outliers may be more than any cluster
@@ -263,7 +288,8 @@ def _parts(pages:_Pages, picks:list, features, points:MapPoints|None, scores:Sco
     skipped |= {k:v for k,v in pages.thumbs.images.skipped.items() if k not in missing}
     found = dict(facts=_facts(pages, scores, curve), cards=cards, more=len(picks)-len(cards),
                  doubtful=_doubtful(pages, min(_DOUBTFUL, pages.n)), names=Markup(names), curve=curve,
-                 unsure=f'{int((pages.conf<.5).sum()):,} of {pages.n:,}', lists=_lists(skipped, missing),
+                 groups=groups, unsure=f'{int((pages.conf<.5).sum()):,} of {pages.n:,}',
+                 lists=_lists(skipped, missing),
                  central_means='most confident images')
     if features is not None:
         found['central_means'] = 'most central images (nearest to the mean of their features)'
@@ -310,7 +336,8 @@ def report(
     if title is None:
         root = getattr(thumbs.images, 'root', None)
         title = Path(root).resolve().name if root else 'images'
-    page = _fill_template(title=title, **_parts(pages, picks, features, points, scores, curve),
+    groups = _groups(pages, features, k_estimate)
+    page = _fill_template(title=title, **_parts(pages, picks, features, points, scores, curve, groups),
                           provenance=_how_made(provenance, _known(clusters, features)),
                           code=_code_to_reuse(features, head))
     write_picture(out/'report.html', page.encode('utf-8', 'replace'), force)

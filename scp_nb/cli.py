@@ -24,7 +24,7 @@ from .cluster.clusters import check_one_fraction
 from .extract.parallel import ranks
 from .cluster.loop import Callback
 from .train import fit_head, check_prior
-from .estimate_k import estimate_k, number_to_make
+from .estimate_k import LEVELS, estimate_k, number_to_make
 from .caption import caption_clusters
 from .extract.vocabulary import vocabulary
 from .evaluate import evaluate
@@ -50,16 +50,17 @@ def one_line_errors(f   # the function of a command; called from Python it raise
     return wrapped
 
 def _read_k(k, n=None, what='images found'):
-    "Read `--k`, a whole number or auto, and compare it with the number of images `n`"
-    if k=='auto':
+    "Read `--k`, a whole number or a level, and compare it with the number of images `n`"
+    if k in LEVELS:
         if n is not None and n<20:
-            raise ValueError(f'--k auto: the {n:,} {what} are too few to estimate k from; 20 are the least. '
+            raise ValueError(f'--k {k}: the {n:,} {what} are too few to estimate k from; 20 are the least. '
                              'Give a number.')
         return k
     try: value = int(str(k))
     except ValueError: value = 0
     if value<2:
-        raise ValueError(f'--k must be a whole number of clusters, 2 or more; got {k!r}. Or give --k auto.')
+        raise ValueError(f'--k must be a whole number of clusters, 2 or more; got {k!r}. '
+                         'Or give --k auto, coarse or fine.')
     if n is not None and value>n:
         raise ValueError(f'--k {value} is more than the {n:,} {what}. Give 2 to {n}.')
     return value
@@ -122,13 +123,16 @@ def _provenance(feats, clusters, command, found=None):
                 clusters_estimated=None if found is None else repr(found))
 
 # %% ../nbs/13_cli.ipynb #40488ed6
-def _estimate(feats, seed):
+def _estimate(feats, seed, level='auto'):
     "Estimate k and print it; gives the number of clusters to make, and the estimate"
     found = estimate_k(feats, seed=seed)
     number,_,doubt = repr(found).split(' ', 2)
     _say('Clusters?', f'{number} {doubt}')
-    k,doubt = number_to_make(found)
+    k,doubt = number_to_make(found, level)
     if doubt: _say('', f'{doubt} Give --k to choose.')
+    elif len(found.levels)>1:
+        taken = [f'{q} (taken)' if q==k else f'{q}' for q in found.levels.index]
+        _say('Levels', f'{" · ".join(taken)}   (--k coarse, auto or fine, or a number)')
     return k,found
 
 def _name_clusters(clusters, feats, images, words, network:_Network):
@@ -155,7 +159,7 @@ class _Job:
     command:str                  # its name
     title:str                    # of the report
     network:_Network             # makes the features
-    k:str|int                    # number of clusters, or auto
+    k:str|int                    # number of clusters, or a level
     out:str                      # directory to make
     force:bool                   # replace what an earlier run wrote there?
     seed:int                     # of the fit
@@ -172,7 +176,7 @@ def _cluster(images, job:_Job):
         if job.store: feats = job.network.stored(images, job.store)
         else: feats = job.network.features(images, tmp/'features')
         _read_k(k, len(feats), 'images that could be read')
-        k,found = _estimate(feats, job.seed) if k=='auto' else (k, None)
+        k,found = _estimate(feats, job.seed, k) if k in LEVELS else (k, None)
         clusters = fit_head(feats, k, prior=job.prior, outliers=job.outliers, seed=job.seed,
                             device=job.network.device, callbacks=[_ProgressBar()])
         tried,chosen,seconds = (clusters.config[w] for w in ('scores', 'chosen', 'seconds'))
@@ -180,8 +184,7 @@ def _cluster(images, job:_Job):
         if job.words is not None: _name_clusters(clusters, feats, images, job.words, job.network)
         scores = None if feats.labels is None else evaluate(feats.labels, clusters)
         _write_skipped(feats, tmp/'skipped.csv')
-        if found:
-            clusters.config['k_estimate'] = dict(k=found.k, interval=list(found.interval), note=found.note)
+        if found: clusters.config['k_estimate'] = found.to_dict()
         clusters.save(tmp/'head')
         table = clusters.to_frame().rename(columns=dict(name='path')).drop(columns='runner_up')
         table.to_csv(tmp/'assignments.csv', index=False, errors='surrogateescape')
@@ -208,7 +211,7 @@ def _print_result(clusters, scores, out, store=None):
 @one_line_errors
 def scp_demo(
     out:str='scp_demo',     # directory to make; it must not exist yet, or be empty
-    k:str='10',             # number of clusters, 2 or more, or auto to estimate it; there are ten digits
+    k:str='10',             # number of clusters, 2 or more; auto, coarse or fine estimate it; there are ten
     seed:int=0,             # the same seed gives the same clusters
     force:bool=False,       # replace what an earlier run wrote to `out`; other files there are left alone
 ):
@@ -245,7 +248,7 @@ def scp_features(
 @one_line_errors
 def scp_cluster(
     folder:str,            # folder of images, searched with its sub-folders
-    k:str=None,            # number of clusters, 2 or more, or auto to estimate it
+    k:str=None,            # number of clusters, 2 or more; auto, coarse or fine estimate it
     out:str=None,          # directory to make; FOLDER-clusters in the current directory if not given
     features:str=None,     # directory of features, as `scp_features` leaves it; made if it is not there
     backbone:str=default_backbone,  # `open_clip:MODEL/TAG`, `timm:MODEL`, or `pixels`
@@ -261,7 +264,7 @@ def scp_cluster(
 ):
     "Cluster a folder of images and write a report, the assignments, the head and the features"
     k = _read_k(k)
-    check_prior(prior, 'k' if k=='auto' else k)
+    check_prior(prior, 'k' if k in LEVELS else k)
     if outliers is not None: check_one_fraction(outliers=outliers, min_confidence=None)
     words = None if caption is None else vocabulary(caption)
     try:

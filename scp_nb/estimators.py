@@ -20,7 +20,7 @@ from .head import ClusterHead
 from .cluster.clusters import Clusters, HalfWhiten
 from .train import fit_head
 from .cpp import fit_cpp
-from .estimate_k import estimate_k, number_to_make
+from .estimate_k import LEVELS, estimate_k, number_to_make
 
 # %% ../nbs/12_estimators.ipynb #ab78cd36
 def _rows(est, X, fitting=False):
@@ -46,10 +46,11 @@ def _seed(random_state):
 def _how_many(n_clusters, feats, seed):
     "The number of clusters to make, and the estimate that it comes from, if any"
     if not isinstance(n_clusters, str): return n_clusters,None
-    if n_clusters!='auto':
-        raise ValueError(f'n_clusters must be a whole number or "auto"; got {n_clusters!r}.')
+    if n_clusters not in LEVELS:
+        raise ValueError('n_clusters must be a whole number, or "auto", "coarse" or "fine"; '
+                         f'got {n_clusters!r}.')
     found = estimate_k(feats, seed=seed)
-    k,doubt = number_to_make(found)
+    k,doubt = number_to_make(found, n_clusters)
     if doubt: warnings.warn(f'{doubt} Give n_clusters to choose.', stacklevel=4)
     return k,found
 
@@ -86,7 +87,7 @@ class _Clustering(ClusterMixin, BaseEstimator):
 class SCPClustering(_Clustering):
     "Cluster rows of features with SCP"
     def __init__(self,
-        n_clusters:int|str=8,             # number of clusters k, 1 to the number of rows; "auto" estimates it
+        n_clusters:int|str=8,             # number of clusters, 1 to n; "auto", "coarse", "fine": estimated
         prior:str|np.ndarray='auto',      # sizes to expect: "auto", "uniform", "learned" (none), or shares
         n_heads:int=12,                   # heads that search; more are steadier and cost time in proportion
         hidden:int|None=256,              # hidden units of the kept head; None makes it linear
@@ -113,7 +114,7 @@ class SCPClustering(_Clustering):
 class CPPClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Clustering):
     "Cluster rows of features with CPP, and embed them"
     def __init__(self,
-        n_clusters:int|str=8,       # number of clusters k, 1 to the number of rows; "auto" estimates it
+        n_clusters:int|str=8,       # number of clusters, 1 to n; "auto", "coarse", "fine": estimated
         prior:str='uniform',        # sizes to expect: "uniform" or "learned" (none)
         z:int|None=None,            # width of the learned feature; None: three per cluster, 32 to 128
         hidden:int=256,             # width of the hidden layers

@@ -125,7 +125,7 @@ def test_k_auto(commands, tmp_path):
     rows = list(csv.DictReader(open(tmp_path/'o'/'assignments.csv')))
     assert {o['cluster'] for o in rows}=={str(c) for c in range(max(2, found.k))}
     kept = json.loads((tmp_path/'o'/'head'/'config.json').read_text())['fit']['k_estimate']
-    assert kept==dict(k=found.k, interval=list(found.interval), note=found.note)
+    assert kept==found.to_dict()
     page = (tmp_path/'o'/'report.html').read_text()
     assert f'The estimate is {found.k}' in page and 'The curve is the coding length' in page
     assert found.note in page

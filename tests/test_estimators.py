@@ -213,5 +213,5 @@ def test_auto_finds_the_number(make, tmp_path):
 
 def test_auto_where_nothing_speaks_for_clusters():
     with pytest.warns(UserWarning, match='more than one cluster; cut in 2 all the same. Give n_clusters'):
-        e = SCPClustering('auto', random_state=0, **quick).fit(rng.normal(size=(300,6)))
+        e = SCPClustering('auto', random_state=0, **quick).fit(rng.normal(size=(300,20)))
     assert e.k_estimate_.k==1 and set(e.labels_)=={0,1}

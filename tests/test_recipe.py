@@ -102,7 +102,7 @@ def test_what_the_caller_set_in_torch_changes_nothing(data, state):
         with ways.get(state) or warnings.catch_warnings():
             assert (fit_head(X, 5, **quick).labels==plain).all()
             assert len(fit_cpp(X, 5, steps=10, warmup=5).labels)==300
-            assert estimate_k(X, n_looks=4).k>0
+            assert estimate_k(X).k>0
             assert torch.get_default_dtype()==(torch.float64 if state=='float64' else torch.float32)
             assert torch.is_grad_enabled()==(state in ('float64', 'autocast'))
             assert torch.is_autocast_enabled('cpu')==(state=='autocast')

@@ -28,7 +28,7 @@ SUITES = dict(
     quality=Suite('quality', 'sets seeds only add force', True),
     extract=Suite('extract', ''),
     cpp=Suite('cpp', 'sets seeds methods'),
-    k=Suite('k', 'sets seeds only force', True),
+    k=Suite('k', 'data tasks seeds only jobs redo quick', True),
     caption=Suite('captions', ''),
     papers=Suite('papers', 'sets backbones methods seeds quick limit n_views device force', True),
     speed=Suite('speed', 'sets only'),
@@ -52,21 +52,21 @@ def _run_suite(suite, name, out, options):
 def scp_bench(
     what:str,              # what to measure: quality, extract, cpp, k, caption, papers, speed or ablation
     out:str='scp_bench',   # directory for the results
-    sets:str=None,         # names separated by commas, as in `load_set`, `get_set`, `k_set` or `TASKS`
+    sets:str=None,         # names separated by commas, as in `load_set`, `get_set` or `TASKS`
     seeds:int=None,        # quality, cpp, k: runs of each method (10); papers, broad: likewise (5)
     only:str=None,         # methods, or parts of speed, separated by ";"; all if not given
     methods:str=None,      # another name for --only
     backbones:str=None,    # papers: specs of `load_backbone`, or "SPEC@FILE", separated by commas
-    quick:bool=False,      # papers, broad: a few minutes on small sets; papers: without a network
+    quick:bool=False,      # papers, broad, k: a few minutes on small sets; papers: without a network
     limit:int=None,        # papers: images of each split at most
     views:int=None,        # papers: views of each image (4)
     device:str=None,       # papers: see `default_device`
     add:bool=False,        # keep the runs in `out`, add what is missing; papers, k and ablation always do
     force:bool=False,      # replace what an earlier run wrote to `out`
     suite:str=None,        # quality: "broad" runs many tasks in place of a few sets; it always adds
-    data:str=None,         # broad, ablation: folder of the .npz files
-    jobs:int=2,            # broad: workers, each with one thread
-    redo:str=None,         # broad: methods to run again, separated by ";"
+    data:str=None,         # broad, k, ablation: folder of the .npz files
+    jobs:int=2,            # broad, k: workers, each with one thread
+    redo:str=None,         # broad, k: methods or groups to run again, separated by ";"
     priors:bool=False,     # broad: also `fit_head` with either prior
 ):
     "Measure, print and write down"

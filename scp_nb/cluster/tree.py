@@ -63,10 +63,10 @@ def grow_tree(
     "Merge clusters into a tree, on the side"
     feats = features_of_clusters(clusters, features, 'A tree')
     k = clusters.n_clusters
-    look = draw_looks(feats, 1, max(2500, 60*k), seed, share=1)[0]
+    look = draw_looks(feats, 1, max(2500, 60*k), seed, share=1, n_vectors=2*k)[0]
     labels = clusters.probs[look.rows].argmax(1)
     new = edited_copy(clusters, note=f'tree of {k} clusters')
-    new.config['tree'] = [list(t) for t in merge_order(look.embed(min(len(look)-1, 2*k)), labels, k)]
+    new.config['tree'] = [list(t) for t in merge_order(look.spectral(min(len(look)-1, 2*k)), labels, k)]
     return new
 
 # %% ../../nbs/cluster/14_tree.ipynb #4b7a261c

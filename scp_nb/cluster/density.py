@@ -127,7 +127,8 @@ def merge_clusters(graph:sp.csr_matrix,    # symmetric weights `[n, n]`
                    n_clusters:int          # number of clusters to keep
                   )->np.ndarray:           # cluster of each node, int64 `[n]`, from 0
     "Join the two most closely linked clusters until `n_clusters` are left"
-    return merge_levels(graph, labels, [n_clusters])[n_clusters]
+    k = min(n_clusters, int(labels.max())+1)                 # nothing to join where there are fewer
+    return merge_levels(graph, labels, [k])[k]
 
 # %% ../../nbs/cluster/04_density.ipynb #f1a57ce9
 # steps to 1 for sums in whole numbers, which come out the same in any order; two thousand million fit

@@ -18,14 +18,13 @@ from sklearn.cluster import HDBSCAN
 from sklearn.metrics import silhouette_score
 from .features import Features, as_features, unit_rows
 from .extract.parallel import take_rows
-from .cluster.candidates import evened
+from .cluster.candidates import evened, nearest_rows, principal_directions
 from .cluster.clusters import Clusters
 from .cluster.consensus import modularity
 from .cluster.density import border_depth
 from .cluster.loop import one_thread, plain_torch
 from .cluster.repeats import find_repeats
-from .cluster.resample import (Look, coding_length_per_image, directions_and_neighbors, draw_looks,
-                                     shared_information)
+from .cluster.resample import Look, coding_length_per_image, draw_looks, shared_information
 from .cluster.tree import grow_tree
 from .train import fit_head
 
@@ -221,7 +220,8 @@ def _draw_rows(feats, n_rows, seed):
     rows = np.random.default_rng(seed).permutation(len(feats))[:n_rows]
     X = torch.from_numpy(take_rows(feats.X, np.sort(rows)))
     if bool((X==X[0]).all()): return X[:1],None
-    Z,near = directions_and_neighbors(X)
+    Z = principal_directions(X)[1]
+    near = nearest_rows(Z)
     first = np.unique(find_repeats(evened(Z), near, seed))
     if len(first)==len(X) or len(first)<min(20, len(X)): return X,(Z, near)
     return X[torch.from_numpy(first)],None

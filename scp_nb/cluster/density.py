@@ -103,7 +103,7 @@ def join_order(graph:sp.csr_matrix,      # symmetric weights `[n, n]`
                labels:np.ndarray         # cluster of each node, whole numbers from 0 to k-1, `[n]`
               )->list:                   # k-1 pairs a < b: what has become of b joins what has become of a
     "List the joins of the two most closely linked clusters, until one is left"
-    W = _weights_between(graph, labels).astype(np.float64)
+    W = _weights_between(graph, labels)
     return list(_closest_pairs(W, len(W)-1))
 
 def merge_levels(graph:sp.csr_matrix,    # symmetric weights `[n, n]`
@@ -111,7 +111,7 @@ def merge_levels(graph:sp.csr_matrix,    # symmetric weights `[n, n]`
                  numbers                 # numbers of clusters wanted, each at most that of `labels`
                 )->dict:                 # number -> cluster of each node, int64 `[n]`, from 0
     "Join the two most closely linked clusters again and again, and keep some of the numbers on the way"
-    W = _weights_between(graph, labels).astype(np.float64)
+    W = _weights_between(graph, labels)
     m,wanted = len(W),set(numbers)
     joined,found = np.arange(m),{}
     def keep(k):

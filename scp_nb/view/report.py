@@ -21,9 +21,9 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
 from PIL import Image
 from ..features import as_features
 from ..extract.parallel import take_rows
+from ..cluster.candidates import nearest_rows, principal_directions
 from ..cluster.density import join_order
 from ..cluster.neighbors import neighbor_graph
-from ..cluster.resample import directions_and_neighbors
 from ..evaluate import Scores, format_score
 from .pick import Pick, Thumbnails, cluster_style, pick_images
 from .pictures import (MapPoints, map_points, number_places, plot_map, save_png, show_clusters,
@@ -267,8 +267,8 @@ def _joins(clusters, features, seed=0, most=5000):
     rows = np.sort(np.random.default_rng(seed).permutation(rows)[:most])
     there,own = np.unique(labels[rows], return_inverse=True)
     if not 2<len(there)<=_CARDS: return []
-    near = directions_and_neighbors(torch.from_numpy(take_rows(features.X, rows)))[1]
-    return [(int(there[a]), int(there[b])) for a,b in join_order(neighbor_graph(near), own)]
+    Z = principal_directions(torch.from_numpy(take_rows(features.X, rows)))[1]
+    return [(int(there[a]), int(there[b])) for a,b in join_order(neighbor_graph(nearest_rows(Z)), own)]
 
 def _groups(pages, features, k_estimate):
     "What the slider of groups needs: the joins, the most groups, and levels to mark"

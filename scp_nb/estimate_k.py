@@ -24,7 +24,8 @@ from .cluster.consensus import modularity
 from .cluster.density import border_depth
 from .cluster.loop import one_thread, plain_torch
 from .cluster.repeats import find_repeats
-from .cluster.resample import Look, coding_length_per_image, draw_looks, shared_information
+from .cluster.resample import (Look, coding_length_per_image, draw_looks, shared_information,
+                                     stands_out)
 from .cluster.tree import grow_tree
 from .train import fit_head
 
@@ -233,12 +234,12 @@ def _examine(X, prepared, k_min, k_max, seed):
     evidence = _Evidence(whole, draw_looks(X, 2, len(X), seed), seed)
     dense,gap = _count_dense_groups(whole),_largest_gap(whole.values)
     curve = evidence.measure(_numbers(max(2, min(k_min, high)), max(2, high)))
-    # clusters of very few rows are found again in any cloud: each row and its neighbours
-    told = curve[curve.index<=max(5, len(X)//20)]
-    if k_min==1 and ((told.shared-told.left).max()<=0 or high==1):
-        return _one_group(len(X), 'one group; no level below it is stable', curve.assign(bits=np.nan)
-                          .reset_index(), _vote(curve, dense, gap))
-    more = _numbers_around(_median(_vote(curve, dense, gap).values()), list(curve.index))
+    first = _vote(curve, dense, gap)
+    about = _median(first.values())
+    if k_min==1 and (high==1 or not stands_out(whole, max(2000, 40*about), seed=seed)):
+        return _one_group(len(X), 'one group; no level below it is better than chance',
+                          curve.assign(bits=np.nan).reset_index(), first)
+    more = _numbers_around(about, list(curve.index))
     if more: curve = evidence.measure(more)
     votes = _vote(curve, dense, gap)
     curve['bits'] = evidence.bits(curve.index, min(whole.values.size, max(4, 2*_median(votes.values()))))

@@ -6,7 +6,7 @@ Docs: https://scp-nb.github.io/scp_nb/bench/k.html.md"""
 
 # %% auto #0
 __all__ = ['K_TASKS', 'K_GROUPS', 'subspaces', 'run_k', 'k_jobs', 'k_files', 'read_k', 'k_errors', 'criteria_left_out',
-           'k_coverage', 'widening_left_out', 'k_table', 'k_scale', 'write_k']
+           'k_coverage', 'widening_left_out', 'k_table', 'k_scale', 'k_nothing', 'write_k']
 
 # %% ../../nbs/bench/09_k.ipynb #b2ac1526
 import math, tempfile, time
@@ -81,7 +81,7 @@ _UNIONS = dict(subspaces3=(3, 1000), subspaces10=(10, 300), subspaces40=(40, 100
 K_TASKS = *(t for t in TASKS if not t.startswith('imagenet4')), *_UNIONS
 _SCALE = {'100,000 x 512, k = 1,000': (100_000, 512, 1000), '1,000,000 x 64, k = 20': (1_000_000, 64, 20),
           '5,000 x 512, k = 50': (5_000, 512, 50)}
-K_GROUPS = 'estimate_k', *_RIVALS, 'scale'
+K_GROUPS = 'estimate_k', *_RIVALS, 'scale', 'nothing'
 
 def _load(task, data, seed):
     if task in _UNIONS: return (*subspaces(*_UNIONS[task], seed=seed), 'made')
@@ -114,6 +114,7 @@ def run_k(task:str,               # as in `K_TASKS`, or a large file
          )->list:                 # rows of plain numbers, one for each method of the group
     "Ask a task for its number of clusters"
     if group=='scale': return [_run_scale(task)]
+    if group=='nothing': return [_run_nothing(task)]
     X,y,family = _load(task, data, seed)
     k = len(np.unique(y))
     what = dict(task=task, family=family, n=len(X), k=k, seed=seed)
@@ -127,9 +128,10 @@ def k_jobs(tasks:list,        # names as in `K_TASKS`
           )->list:            # dicts with task, group and seed
     "List what there is to ask, the estimates first"
     groups = [g for g in groups if not why_not(_RIVALS.get(g, (None, ()))[1], None, 0)]
-    found = [(t, g, s) for g in groups if g!='scale' for t in tasks
+    made = dict(scale=_SCALE, nothing=_SHAPES)                       # these groups bring their own tasks
+    found = [(t, g, s) for g in groups if g not in made for t in tasks
              for s in range(seeds if g=='estimate_k' else 1)]
-    if 'scale' in groups: found += [(name, 'scale', 0) for name in _SCALE]
+    found += [(name, g, 0) for g in groups for name in made.get(g, ())]
     return [dict(zip(('task', 'group', 'seed'), job)) for job in found]
 
 def k_files(tasks:list              # names as in `K_TASKS`
@@ -162,6 +164,34 @@ def _run_scale(name, size=None):
         found = run_apart('scp_nb.bench.k:_estimate_file', file, threads=1)
     return dict(task=name, family='scale', n=n, d=d, k=k, seed=0, method='scale', **found)
 
+# %% ../../nbs/bench/09_k.ipynb #4c190268
+def _shape(name, n, rng):
+    "Points without clusters `[n, d]`"
+    kind,d = name.split()[0],int(name.split()[-1])
+    noise = rng.normal(size=(n, d))
+    if kind=='cloud': return noise
+    if kind=='uneven': return noise/np.arange(1, d+1)**.7             # each direction narrower than the last
+    if kind=='heavy': return noise*rng.gamma(1, 1, size=(n, 1))
+    if kind=='cube': return rng.uniform(size=(n, d))-.5
+    a,b = rng.uniform(size=(2, n))
+    turn = 1.5*np.pi*(1+2*a)
+    flat = dict(circle=(np.cos(2*np.pi*a), np.sin(2*np.pi*a)), sheet=(2*a-1, 2*b-1),
+                rolled=(turn*np.cos(turn)/5, 4*b, turn*np.sin(turn)/5), curve=np.cos(np.pi*np.outer(range(1, 7), a)))
+    B = np.linalg.qr(rng.normal(size=(d, len(flat[kind]))))[0]
+    return np.stack(flat[kind], 1)@B.T+.05*noise
+
+_SHAPES = (*(f'cloud of {d}' for d in (2, 3, 5, 8, 20, 100, 512)), *(f'cube of {d}' for d in (2, 4, 8)),
+           'uneven cloud of 256', 'heavy tails in 32', 'circle in 64', 'sheet in 64', 'rolled sheet in 64',
+           'curve in 64')
+
+def _run_nothing(shape, sizes=(60, 200, 600, 2000), draws=5):
+    "How often points without clusters are told as one group, of `draws` draws of each size"
+    def one(n, seed):
+        return estimate_k(_shape(shape, n, np.random.default_rng(seed)).astype(np.float32), seed=seed).k==1
+    found = {str(n): sum(one(n, 1000*n+s) for s in range(draws)) for n in sizes}
+    return dict(task=shape, family='nothing', seed=0, method='nothing', draws=draws, one_group=found)
+
+
 # %% ../../nbs/bench/09_k.ipynb #ad65a30a
 def read_k(file:str|Path        # `k.json` of an earlier run
           )->pd.DataFrame:      # a row per answer
@@ -175,7 +205,7 @@ def _answers(runs):
     own = _estimates(runs)
     asked = own[[('coding length' in v) for v in own.votes]]        # one group is told without it
     alone = asked.assign(method='coding length', k_hat=[v['coding length'] for v in asked.votes])
-    return pd.concat([runs[runs.method!='scale'], alone], ignore_index=True)
+    return pd.concat([runs[~runs.method.isin(['scale', 'nothing'])], alone], ignore_index=True)
 
 def k_errors(runs:pd.DataFrame    # from `read_k`
             )->pd.DataFrame:      # by method: mean log error per family and over all, median error
@@ -262,6 +292,13 @@ def k_scale(runs:pd.DataFrame    # from `read_k`
     f = runs[runs.method=='scale']
     columns = ['k', 'k_hat', 'low', 'high', 'rows_looked_at', 'seconds', 'mib']
     return f.set_index('task')[columns].astype({c: int for c in columns if c!='seconds'})
+
+def k_nothing(runs:pd.DataFrame    # from `read_k`
+             )->pd.DataFrame:      # by shape and number of points: draws that are told as one group
+    "Show what is said of points without clusters"
+    f = runs[runs.method=='nothing'].set_index('task')
+    table = pd.DataFrame([*f.one_group], f.index)
+    return table.astype(int).assign(of=f.draws.astype(int))
 
 def write_k(out:Path,      # directory
             rows:list      # of `run_k`

@@ -275,7 +275,7 @@ def bench_k(out:Path,                  # directory; what it holds of an earlier 
             quick:bool=False           # a few minutes: small tasks of every kind, one seed, no large files
            )->list:                    # all rows that `out` holds
     "Ask estimates and their rivals for the number of clusters, and write it down"
-    groups = only or (K_GROUPS[:-1] if quick else K_GROUPS)
+    groups = only or (K_GROUPS[:-2] if quick else K_GROUPS)
     if quick: tasks,seeds = tasks or [t for t in QUICK if t in K_TASKS],seeds or 1
     tasks,again,out = tasks or K_TASKS,redo or [],Path(out)
     check_names([*groups, *again], K_GROUPS, 'group')

@@ -176,7 +176,8 @@ def _shape(name, n, rng):
     a,b = rng.uniform(size=(2, n))
     turn = 1.5*np.pi*(1+2*a)
     flat = dict(circle=(np.cos(2*np.pi*a), np.sin(2*np.pi*a)), sheet=(2*a-1, 2*b-1),
-                rolled=(turn*np.cos(turn)/5, 4*b, turn*np.sin(turn)/5), curve=np.cos(np.pi*np.outer(range(1, 7), a)))
+                rolled=(turn*np.cos(turn)/5, 4*b, turn*np.sin(turn)/5),
+                curve=np.cos(np.pi*np.outer(range(1, 7), a)))
     B = np.linalg.qr(rng.normal(size=(d, len(flat[kind]))))[0]
     return np.stack(flat[kind], 1)@B.T+.05*noise
 

@@ -11,15 +11,16 @@ __all__ = ['scp_demo', 'scp_features', 'scp_cluster']
 import csv, os, sys
 from copy import copy
 from dataclasses import dataclass
-from functools import wraps
+from functools import cached_property, wraps
 from pathlib import Path
 import numpy as np
 from fastcore.script import call_parse
 from tqdm import tqdm
 from .data import as_images, digits
 from .extract.backbones import default_backbone, load_backbone
-from .features import extract_features
-from .extract.store import check_place, out_dir
+from .features import Features, as_features, extract_features
+from .extract.formats import holds_embeddings
+from .extract.store import check_out, check_place, free_place, out_dir, same_run
 from .cluster.clusters import check_one_fraction
 from .extract.parallel import ranks
 from .cluster.loop import Callback
@@ -29,6 +30,7 @@ from .caption import caption_clusters
 from .extract.vocabulary import vocabulary
 from .evaluate import evaluate
 from .show import report
+from .view.pick import NameTiles, find_pictures
 
 # %% ../nbs/13_cli.ipynb #84979374
 def one_line_errors(f   # the function of a command; called from Python it raises as ever
@@ -42,9 +44,8 @@ def one_line_errors(f   # the function of a command; called from Python it raise
             line,code = ' '.join(str(e).split()),2
             if isinstance(e, KeyboardInterrupt):
                 line,code = 'stopped; nothing was written.',130
-                kept = 'what is done is' if f.__name__=='scp_features' else 'the features so far are'
-                if f.__name__=='scp_features' or kwargs.get('features'):
-                    line = f'stopped; {kept} kept, and the same command goes on.'
+                if f.__name__ in ('scp_features', 'scp_cluster'):
+                    line = 'stopped; the features so far are kept, and the same command goes on.'
             print(f'{f.__name__}: {line}', file=sys.stderr)
             raise SystemExit(code) from None
     return wrapped
@@ -75,7 +76,11 @@ class _ProgressBar(Callback):
 
 def _say(what, text):
     "Print a line of the result; of several processes that torchrun started, the first one speaks"
-    if not int(os.environ.get('RANK', 0)): print(f'{what:11s} {text}', flush=True)
+    if int(os.environ.get('RANK', 0)): return
+    line,encoding = f'{what:11s} {text}',getattr(sys.stdout, 'encoding', None) or 'utf-8'
+    # no work is lost because a line cannot be said, in an old code page or into a pipe that was closed
+    try: print(line.encode(encoding, 'replace').decode(encoding), flush=True)
+    except OSError: pass
 
 # %% ../nbs/13_cli.ipynb #404c860e
 @dataclass
@@ -86,23 +91,34 @@ class _Network:
     device:str|None=None         # None: the best one there is
     batch_size:int|None=None     # images per forward pass; None: worked out
 
-    def load(self): return load_backbone(self.spec, checkpoint=self.checkpoint, device=self.device)
+    @cached_property
+    def backbone(self): return load_backbone(self.spec, checkpoint=self.checkpoint, device=self.device)
 
     def features(self, images, out, **kwargs):
-        "Extract features into `out` and say what was read"
-        backbone = self.load()
-        _say('Backbone', f'{backbone.spec} on {backbone.device}')
-        feats = extract_features(images, backbone, out=out, batch_size=self.batch_size,
+        "Extract features into the directory `out`, or take what is there, and say which"
+        _say('Backbone', f'{self.backbone.spec} on {self.backbone.device}')
+        file = Path(out)/'features.npy'
+        before = file.stat().st_mtime_ns if file.is_file() else None
+        feats = extract_features(images, self.backbone, out=out, batch_size=self.batch_size,
                                  progress=sys.stderr.isatty(), **kwargs)
+        kept = before==file.stat().st_mtime_ns
         _say('Images', f'{len(feats):,} read, {len(feats.skipped):,} skipped')
-        _say('Features', f'{len(feats):,} × {feats.shape[1]} in {feats.meta["seconds"]:.1f} s')
+        made = f'from an earlier run, in {out}' if kept else f'in {feats.meta["seconds"]:.1f} s'
+        _say('Features', f'{len(feats):,} × {feats.shape[1]} {made}')
         return feats
+
+    def place(self, images, name)->Path:
+        "Directory where features of `images` are kept: the one that has them, else a new one"
+        return free_place(f'{name}-features', lambda p: same_run(p, images, self.backbone.spec))
 
     def stored(self, images, store):
         "Features of `images` from the directory `store`, which serves runs with labels and without"
         plain = copy(images)
         plain.labels,plain.classes = None,None
-        feats = self.features(plain, store)
+        try: feats = self.features(plain, store, update=same_run(Path(store), plain, self.backbone.spec))
+        except FileExistsError as e:
+            raise FileExistsError(str(e).split(' Give another directory')[0]+' Give a new directory with '
+                                  '--features, or bring this one up to date with scp_features.') from e
         if images.labels is not None:
             label = dict(zip(images.names, images.labels))
             feats.labels,feats.classes = np.array([label[n] for n in feats.names]),images.classes
@@ -118,9 +134,11 @@ _FILES = {'features', 'head', 'assignments.csv', 'skipped.csv', 'report.html', '
 def _provenance(feats, clusters, command, found=None):
     "What the report says of how it was made, with the estimate of k `found`"
     m,c = feats.meta,clusters.config
-    return dict(command=command, backbone=m['spec'], device=m['device'], seed=c['seed'],
-                seconds=f'{m["seconds"]:.1f} for features, {c["seconds"]:.1f} for training',
+    made = f'{m["seconds"]:.1f} for features, ' if 'seconds' in m else ''
+    return dict(command=command, backbone=m.get('spec'), device=m.get('device'), seed=c['seed'],
+                seconds=f'{made}{c["seconds"]:.1f} for training',
                 clusters_estimated=None if found is None else repr(found))
+
 
 # %% ../nbs/13_cli.ipynb #40488ed6
 def _estimate(feats, seed, level='auto'):
@@ -137,9 +155,8 @@ def _estimate(feats, seed, level='auto'):
 
 def _name_clusters(clusters, feats, images, words, network:_Network):
     "Give the clusters names from the vocabulary `words`; clusters stay usable where that fails"
-    backbone = network.load()
     try:
-        names = caption_clusters(clusters, feats, backbone, words, images=images,
+        names = caption_clusters(clusters, feats, network.backbone, words, images=images,
                                  progress=sys.stderr.isatty())
     except (RuntimeError, OSError, ValueError) as e: return _say('Names', f'none: {e}')
     clusters.captions = [c.name for c in names]
@@ -160,21 +177,22 @@ class _Job:
     title:str                    # of the report
     network:_Network             # makes the features
     k:str|int                    # number of clusters, or a level
-    out:str                      # directory to make
+    out:str|Path                 # directory to make
     force:bool                   # replace what an earlier run wrote there?
     seed:int                     # of the fit
     prior:str='auto'             # sizes to expect
     outliers:float|None=None     # share of images to mark
     words:object=None            # vocabulary of names for the clusters; None gives none
-    store:str|None=None          # directory of features; None: in `out`
+    store:str|Path|None=None     # directory of features, or file they come from; None: in `out`
 
-def _cluster(images, job:_Job):
-    "Cluster `images` and write everything to a directory"
+def _cluster(images, job:_Job, feats:Features|None=None):
+    "Cluster `images`, or the features that are there, and write everything to a directory"
     _check_one_process(job.command)
-    k = _read_k(job.k, len(images))
+    k = _read_k(job.k, len(images)) if feats is None else _read_k(job.k, len(feats), 'rows')
+    check_out(job.out, job.force)
+    if job.store and feats is None: feats = job.network.stored(images, job.store)
     with out_dir(job.out, job.force, _FILES) as tmp:
-        if job.store: feats = job.network.stored(images, job.store)
-        else: feats = job.network.features(images, tmp/'features')
+        if feats is None: feats = job.network.features(images, tmp/'features')
         _read_k(k, len(feats), 'images that could be read')
         k,found = _estimate(feats, job.seed, k) if k in LEVELS else (k, None)
         clusters = fit_head(feats, k, prior=job.prior, outliers=job.outliers, seed=job.seed,
@@ -188,10 +206,11 @@ def _cluster(images, job:_Job):
         clusters.save(tmp/'head')
         table = clusters.to_frame().rename(columns=dict(name='path')).drop(columns='runner_up')
         table.to_csv(tmp/'assignments.csv', index=False, errors='surrogateescape')
-        report(clusters, images, feats, tmp, scores=scores, title=job.title, k_estimate=found,
-               provenance=_provenance(feats, clusters, job.command, found))
+        report(clusters, NameTiles(feats.names) if images is None else images, feats, tmp, scores=scores,
+               title=job.title, k_estimate=found, provenance=_provenance(feats, clusters, job.command, found))
     _print_result(clusters, scores, job.out, job.store)
     return clusters
+
 
 # %% ../nbs/13_cli.ipynb #8ba4caec
 def _print_result(clusters, scores, out, store=None):
@@ -244,13 +263,28 @@ def scp_features(
          f'{out}   (Features.load({str(out)!r}) in Python)')
 
 # %% ../nbs/13_cli.ipynb #60f4496f
+def _embeddings(path, pictures, with_labels):
+    "Embeddings of another program, or a directory of features, and their pictures, if there are some"
+    feats = as_features(path)
+    if not with_labels: feats.labels,feats.classes = None,None
+    elif feats.labels is None: raise ValueError(f'--evaluate: "{path}" holds no labels. Leave it out.')
+    root,images = feats.meta.get('root'),None
+    if pictures: images = find_pictures(feats.names, pictures)
+    elif root and Path(root).is_dir(): images = find_pictures(feats.names, root)
+    else: images = find_pictures(feats.names, beside=Path(path).parent)
+    _say('Features', f'{len(feats):,} × {feats.shape[1]} from {path}')
+    _say('Images', 'none: tiles show the names; --images FOLDER gives pictures' if images is None else
+         f'{len(images):,} from {images.what}')
+    return feats,images
+
 @call_parse
 @one_line_errors
 def scp_cluster(
-    folder:str,            # folder of images, searched with its sub-folders
+    folder:str,            # folder of images, searched with its sub-folders; or embeddings
     k:str=None,            # number of clusters, 2 or more; auto, coarse or fine estimate it
-    out:str=None,          # directory to make; FOLDER-clusters in the current directory if not given
-    features:str=None,     # directory of features, as `scp_features` leaves it; made if it is not there
+    out:str=None,          # directory to make; default: FOLDER-clusters, or the next number
+    features:str=None,     # directory to keep features in, as `scp_features` does; default: FOLDER-features
+    images:str=None,       # folder of the pictures, where FOLDER is a file of embeddings
     backbone:str=default_backbone,  # `open_clip:MODEL/TAG`, `timm:MODEL`, or `pixels`
     checkpoint:str=None,   # local weights for that model: safetensors, or a torch file without code
     prior:str='auto',      # sizes to expect: auto (those of most candidates), uniform, or learned (none)
@@ -262,18 +296,26 @@ def scp_cluster(
     seed:int=0,            # the same seed gives the same clusters
     force:bool=False,      # replace what an earlier run wrote to `out`; leave other files alone
 ):
-    "Cluster a folder of images and write a report, the assignments, the head and the features"
+    "Cluster a folder of images, or embeddings, and write a report, the assignments and the head"
     k = _read_k(k)
     check_prior(prior, 'k' if k in LEVELS else k)
     if outliers is not None: check_one_fraction(outliers=outliers, min_confidence=None)
     words = None if caption is None else vocabulary(caption)
-    try:
-        if features is not None: check_place(features, False)
-    except FileExistsError as e:
-        raise FileExistsError(f'--features "{features}" holds other things. Give what scp_features made, or '
-                              'a new directory.') from e
-    images = as_images(folder, labels='folder' if evaluate else None)
     name = Path(folder).resolve().name
     network = _Network(backbone, checkpoint, device, batch_size)
-    _cluster(images, _Job('scp_cluster', name, network, k, out or f'{name}-clusters', force, seed, prior,
-                          outliers, words, features))
+    if ready := holds_embeddings(folder):
+        feats,pictures = _embeddings(folder, images, evaluate)
+        name,store = Path(name).stem,folder
+    else:
+        try:
+            if features is not None: check_place(features, False)
+        except FileExistsError as e:
+            raise FileExistsError(f'--features "{features}" holds other things. Give what scp_features made, '
+                                  'or a new directory.') from e
+        if images: raise ValueError(f'--images is for embeddings, and "{folder}" holds images. Leave it out.')
+        feats,pictures = None,as_images(folder, labels='folder' if evaluate else None)
+        store = features or network.place(pictures, name)
+    out = out or (f'{name}-clusters' if force else free_place(f'{name}-clusters'))
+    _cluster(pictures, _Job('scp_cluster', name, network, k, out, force, seed, prior, outliers, words, store),
+             feats)
+

@@ -1,6 +1,6 @@
 """The commands as a user runs them: installed in a fresh virtual environment, from an empty directory, on
 real images"""
-import csv, json, os, re, shutil, subprocess, sys, venv
+import csv, json, os, re, shutil, subprocess, sys, time, venv
 from pathlib import Path
 import numpy as np, pytest
 
@@ -78,7 +78,7 @@ def test_sign_digits_as_a_user(commands, tmp_path, shared, sign_digits):
     assert len(rows)==2062 and all((sign_digits/o['path']).exists() for o in rows)
     from scp_nb.features import Features
     from scp_nb.train import Clusters
-    feats,clusters = Features.load(tmp_path/'signs'/'features'),Clusters.load(tmp_path/'signs'/'head')
+    feats,clusters = Features.load(tmp_path/f'{sign_digits.name}-features'),Clusters.load(tmp_path/'signs'/'head')
     assert feats.shape==(2062,1024) and feats.names==[o['path'] for o in rows]
     np.testing.assert_array_equal(clusters.predict(feats), [int(o['cluster']) for o in rows])
     # features alone are the same ones
@@ -118,7 +118,7 @@ def test_k_auto(commands, tmp_path):
     r = run(commands, 'scp_cluster', 'p', '--k', 'auto', '--evaluate', '--backbone', 'pixels?size=8', '--out',
             'o', cwd=tmp_path)
     assert r.returncode==0, r.stderr
-    found = estimate_k(Features.load(tmp_path/'o'/'features').numpy())
+    found = estimate_k(Features.load(tmp_path/'p-features').numpy())
     assert re.search(rf'^Clusters\?   {found.k} \(', r.stdout,
                      flags=re.M) and found.note in r.stdout, r.stdout
     assert r.stdout.index('Clusters?')<r.stdout.index('Training')
@@ -129,3 +129,32 @@ def test_k_auto(commands, tmp_path):
     page = (tmp_path/'o'/'report.html').read_text()
     assert f'The estimate is {found.k}' in page and 'The curve is the coding length' in page
     assert found.note in page
+
+def test_killed_and_started_again(commands, tmp_path):
+    "kill -9 while features are computed; the same command goes on, and ends as if nothing had happened"
+    from PIL import Image
+    rng = np.random.default_rng(0)
+    (tmp_path/'p').mkdir()
+    for i in range(400):
+        small = Image.fromarray(rng.integers(0, 256, (4,4,3), dtype=np.uint8))
+        small.resize((900,900)).save(tmp_path/'p'/f'{i:03d}.jpg')
+    args = 'p', '--k', 3, '--backbone', 'pixels?size=8', '--batch-size', 8
+    env = {k:v for k,v in os.environ.items() if k not in ('PYTHONPATH', 'VIRTUAL_ENV')}
+    killed = subprocess.Popen([commands/'scp_cluster', *map(str, args)], cwd=tmp_path, env=env,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while killed.poll() is None and not any(tmp_path.glob('p-features/*/*.part')): time.sleep(.005)
+    killed.kill()
+    killed.wait()
+    done = list(tmp_path.glob('p-features/*/*.part'))
+    if not done: pytest.skip('it was faster than the kill')
+    assert not (tmp_path/'p-clusters').exists()
+    r = run(commands, 'scp_cluster', *args, cwd=tmp_path)
+    assert r.returncode==0, r.stderr
+    assert sorted(p.name for p in tmp_path.iterdir())==['p', 'p-clusters', 'p-features']
+    with open(tmp_path/'p-features'/'timing.json') as f: assert json.load(f)['seconds']>0
+    whole = tmp_path/'whole'
+    whole.mkdir()
+    (tmp_path/'p').rename(whole/'p')
+    assert run(commands, 'scp_cluster', *args, cwd=whole).returncode==0
+    for name in ('p-features/features.npy', 'p-clusters/assignments.csv'):
+        assert (tmp_path/name).read_bytes()==(whole/name).read_bytes(), name

@@ -14,7 +14,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property, lru_cache
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from uuid import uuid4
 import numpy as np, torch
@@ -48,8 +48,10 @@ def _tell_disk_errors(out, kept=''):
                                   'write to.') from e
         raise
 
-def _check_out(out, force=False)->Path:
-    "`out` as an absolute path, or an error if we may not write a directory there"
+def check_out(out,                # directory to write
+              force:bool=False    # allow one that is not empty
+             )->Path:             # `out` as an absolute path
+    "Refuse a directory that we may not write"
     said,out = out,Path(out).absolute()
     if out.exists() and not out.is_dir():
         raise FileExistsError(f'"{said}" is a file; wanted a directory to write into. Give another name.')
@@ -83,7 +85,7 @@ def out_dir(out,                       # directory to write; may be missing
             files:set=frozenset()      # names of the files that are ours
            ):                          # context of a new directory beside `out`
     "Give a directory to write into that takes the place of `out` at the end, or vanishes on an error"
-    said,out = out,_check_out(out, force)
+    said,out = out,check_out(out, force)
     made = [p for p in out.parents if not p.exists()]
     tmp = out.parent/f'.{out.name}.{uuid4().hex[:8]}.tmp'
     with _tell_disk_errors(said): tmp.mkdir(parents=True)
@@ -306,10 +308,30 @@ def check_place(out,            # directory to write or to go on in; may be miss
     path = Path(out).absolute()
     def just_begun(): return path.is_dir() and {p.name for p in path.iterdir()} <= {UNFINISHED, '.lock'}
     if path.is_dir() and (_run_record(path) or _run_record(path/UNFINISHED)) or just_begun(): return path
-    try: return _check_out(out, force)
+    try: return check_out(out, force)
     except FileExistsError:
         if just_begun(): return path         # another process of this run made it since
         raise
+
+def same_run(folder:Path,      # perhaps a directory of features, finished or not
+             images:Images,    # any source
+             spec:str          # of the backbone
+            )->bool:           # True also where nothing was written yet
+    "Tell whether features are of the same place by the same backbone"
+    head = _run_record(folder/UNFINISHED) or _run_record(folder)
+    if head is None:
+        try: return bool(check_place(folder, False))
+        except FileExistsError: return False
+    record,root = head.get('record', head),str(images.root) if hasattr(images, 'root') else None
+    return (record['spec'], record['root'], record['what'])==(spec, root, images.what)
+
+def free_place(stem:str,                # name of a directory
+               fits=lambda path: False  # may one that is there be taken?
+              )->Path:                  # STEM, STEM-2, STEM-3, ...
+    "Find a directory that is not there yet, is empty, or fits"
+    for i in count(1):
+        path = Path(stem if i==1 else f'{stem}-{i}')
+        if not path.exists() or path.is_dir() and not any(path.iterdir()) or fits(path): return path
 
 @contextmanager
 def _hold_out(out:Path):

@@ -378,7 +378,8 @@ def fit_cpp(
     warn_empty_clusters(probs)
     _warn_collapsed(run.rate, s, len(X))
     known = 'rate', 'parts', 'modularity', 'pairs', 'support', 'temperature', 'device', 'seconds'
-    config = dict(method='CPP', seed=seed, backbone=feats.meta.get('spec'), scp_nb=__version__)
+    config = dict(method='CPP', seed=seed, backbone=feats.meta.get('spec'), weights=feats.meta.get('weights'),
+                  scp_nb=__version__)
     config |= vars(s) | {w: getattr(run, w) for w in known}
     return Clusters(probs, head, prepare, feats.names, config, feats.images, embedding=embedding)
 

@@ -108,6 +108,20 @@ def _in_range(f:Features)->Features:
     return new
 
 # %% ../nbs/01_features.ipynb #4038655b
+def _column_of_vectors(frame):
+    "The column that holds a vector in each row, where a data frame has one; else all of it"
+    if getattr(frame, 'ndim', 1)<2: return frame
+    def of_vectors(c): return c.dtype==object and len(c) and np.ndim(c.iloc[0])==1
+    held = [name for name in frame.columns if of_vectors(frame[name])]
+    if len(held)>1:
+        raise ValueError(f'{len(held)} columns hold vectors: {", ".join(map(str, held))}. Give one of them.')
+    return frame[held[0]] if held else frame
+
+def _stacked(X:np.ndarray)->np.ndarray:
+    "An array of equally long vectors as one of two dimensions, any other as it is"
+    lengths = {np.shape(x) for x in X} if X.ndim==1 else set()
+    return np.stack(list(X)) if len(lengths)==1 and len(next(iter(lengths)))==1 else X
+
 @patch(cls_method=True)
 def from_array(cls:Features,
                X,                         # `[n, d]`: array, tensor, data frame or nested list
@@ -119,7 +133,8 @@ def from_array(cls:Features,
     if hasattr(X, 'toarray'):
         raise ValueError('features must be dense, for every step reads all d values; '
                          f'got a sparse {type(X).__name__}. Reduce it first, for instance with TruncatedSVD.')
-    if hasattr(X, 'to_numpy'): X = X.to_numpy()
+    if hasattr(X, 'to_numpy'): X = _column_of_vectors(X).to_numpy()
+    if isinstance(X, np.ndarray) and X.dtype==object: X = _stacked(X)
     try: a = X if isinstance(X, np.memmap) else to_numpy(X)
     except (ValueError, TypeError) as e:
         what = 'rows that do not fit together'
@@ -230,18 +245,18 @@ def warn_zero_rows(features,           # anything `as_features` takes
 # %% ../nbs/01_features.ipynb #d93b6a18
 def dominant_column(features     # anything `as_features` takes; at most 10,000 rows are read
                    )->int|None:  # its number; None if there is none, or under 8 columns or 10 rows
-    "Find the one column that holds over 99 % of the variance"
+    "Find the one column that holds most of the variance, 60 % or more"
     return leading_column(_array(features))[0]
 
 # %% ../nbs/01_features.ipynb #0a67e5bf
 def warn_dominant(features,           # anything `as_features` takes
                   stacklevel:int=3    # as in `warn_zero_rows`
                  )->int|None:         # as `dominant_column`
-    "Warn, in one line, if one column holds over 99 % of the variance"
+    "Warn, in one line, if one column holds most of the variance, 60 % or more"
     c,share = leading_column(_array(features))
     if c is None: return None
     said = (f'Column {c} of the features holds {int(1000*share)/10} % of their variance: clusters follow it '
-            f'alone. If it is an id or on another scale, drop it, np.delete(X, {c}, axis=1), '
+            f'first. If it is an id or on another scale, drop it, np.delete(X, {c}, axis=1), '
             'or divide the columns by their standard deviations.')
     warnings.warn(said, stacklevel=stacklevel)
     return c

@@ -394,7 +394,8 @@ def fit_head(
     check_stamp(feats.X, stamp)
     probs = place_rows(head, prepare, feats.X, dev)
     if not run.stopped: warn_empty_clusters(probs)  # a head that was stopped early may not have met them all
-    config = dict(method='SCP', seed=seed, backbone=feats.meta.get('spec'), batch_size=batch_size,
+    config = dict(method='SCP', seed=seed, backbone=feats.meta.get('spec'), weights=feats.meta.get('weights'),
+                  batch_size=batch_size,
                   searched=len(X), scp_nb=__version__, **{w: getattr(run, w) for w in _KEPT_IN_CONFIG})
     clusters = Clusters(probs, head.cpu(), prepare.cpu(), feats.names, config, feats.images, features=feats)
     return clusters.mark_outliers(outliers, min_confidence) if mark else clusters

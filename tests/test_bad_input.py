@@ -27,8 +27,9 @@ def shell(monkeypatch, tmp_path, capsys):
         monkeypatch.setattr(sys, 'argv', [f.__name__])
         before = {str(p):p.read_bytes() for p in tmp_path.rglob('*') if p.is_file()}
         with pytest.raises(SystemExit) as e: f(*args, **kwargs)
-        assert before=={str(p):p.read_bytes() for p in tmp_path.rglob('*')
-                        if p.is_file() and p.relative_to(tmp_path).parts[0]!=but}, 'files were left or changed'
+        after = {str(p):p.read_bytes() for p in tmp_path.rglob('*')
+                 if p.is_file() and p.relative_to(tmp_path).parts[0]!=but}
+        assert before==after, 'files were left or changed'
         lines = [l for l in capsys.readouterr().err.splitlines() if l.startswith(f.__name__+': ')]
         assert len(lines)==1
         return e.value.code,lines[0]
@@ -263,3 +264,14 @@ def test_interrupted_extraction_goes_on(tmp_path, monkeypatch):
             for p in sorted(tmp_path.rglob('*'))][:2]==['f', 'f/unfinished']
     extract_features(digits(), backbone, out=tmp_path/'f', progress=False)
     assert sum(c for c in calls if c>1)==1797+64, "one batch twice; single images are trials of the network"
+
+def test_the_same_name_with_other_weights():
+    "`pixels` learns its projection from the images, so two sets have two spaces of one name and one width"
+    made,other = (extract_features(digits()[r], 'pixels?size=4', progress=False)
+                  for r in (slice(0, 300), slice(900, 1200)))
+    assert made.shape[1]==other.shape[1]
+    clusters = quick(made)
+    for f in (clusters.predict, clusters.update):
+        with pytest.raises(ValueError, match='other weights or another projection'): f(other)
+    fine = extract_features(digits()[900:1200], made.backbone(), progress=False)
+    assert len(clusters.predict(fine))==300 and len(clusters.update(fine).labels)==600

@@ -99,6 +99,16 @@ def __repr__(self:Clusters):
     return f'{text}, {c["method"]} head on {features}, seed {c["seed"]}'
 
 # %% ../../nbs/cluster/06_clusters.ipynb #71863c21
+def check_weights(clusters,      # `Clusters`
+                  X:Features     # of the same backbone, as far as its name tells
+                 ):
+    "Refuse features of a network of the same name with other weights, or of pixels projected otherwise"
+    ours,theirs = clusters.config.get('weights'),X.meta.get('weights')
+    if ours and theirs and ours!=theirs:
+        raise ValueError(f'These clusters were made from features of "{clusters.config["backbone"]}" with '
+                         'other weights or another projection than those given. Encode new images with '
+                         'features.backbone(), or with the same checkpoint.')
+
 def features_for_head(clusters,     # `Clusters` with a head
                       X             # features `[n, d]`: anything `as_features` takes
                      )->Features:   # of the right width, and of the same backbone where both are known
@@ -111,6 +121,7 @@ def features_for_head(clusters,     # `Clusters` with a head
     if ours and theirs and ours!=theirs:
         raise ValueError(f'These clusters were made from features of "{ours}"; '
                          f'got features of "{theirs}". {mend}')
+    check_weights(clusters, X)
     return X
 
 # %% ../../nbs/cluster/06_clusters.ipynb #b7d2c9a1

@@ -16,7 +16,8 @@ from ..extract.backbones import default_device
 from ..extract.parallel import take_rows
 from .neighbors import EdgeSampler, knn, neighbor_graph
 from ..head import ClusterHead
-from .clusters import Clusters, calibrate_head, features_of_clusters, head_probs, place_rows
+from .clusters import (Clusters, calibrate_head, check_weights, features_of_clusters,
+                                    head_probs, place_rows)
 from .loop import Run, train_heads, epochs_for
 
 # %% ../../nbs/cluster/13_update.ipynb #fde89468
@@ -58,6 +59,7 @@ def _check_update(clusters, features, new):
     if len(specs)>1:
         raise ValueError('old and new features come from different backbones, '
                          f'{" and ".join(sorted(specs))}. Use the same.')
+    for f in (old, new): check_weights(clusters, f)
     return old
 
 # %% ../../nbs/cluster/13_update.ipynb #5f6a52ab

@@ -79,9 +79,9 @@ def rows_of_zeros(X:np.ndarray    # features `[n, d]`, in memory or a memory map
 
 # %% ../../nbs/extract/01_arrays.ipynb #4e2c98d7
 def leading_column(X:np.ndarray,     # features `[n, d]`; 10,000 rows at most are looked at
-                   share:float=.99   # of the variance of all columns, 0 to 1; less than that is no lead
+                   share:float=.6    # of the variance of all columns, 0 to 1; less than that is no lead
                   )->tuple:          # number of the column and its share of the variance; or `None, 0.`
-    "Find the column that holds nearly all variance"
+    "Find the column that holds most of the variance"
     n,d = X.shape
     if d<8 or n<10: return None,0.         # with few columns one may well lead
     rows = np.unique(np.linspace(0, n-1, min(n, 10_000, max(1000, (1<<22)//d))).astype(int))

@@ -383,7 +383,8 @@ def features_record(images:Images,         # any source; its root is where pictu
                    )->dict:                # facts that JSON holds
     "Say how features were made"
     gpu = f' ({torch.cuda.get_device_name(backbone.device)})' if backbone.device.type=='cuda' else ''
-    return dict(spec=backbone.spec, backbone=backbone.provenance, precision=precision,
+    return dict(spec=backbone.spec, backbone=backbone.provenance, weights=weights_digest(backbone),
+                precision=precision,
                 device=f'{backbone.device.type}{gpu}', what=images.what,
                 root=str(images.root) if hasattr(images, 'root') else None)
 

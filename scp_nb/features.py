@@ -373,7 +373,8 @@ def _in_memory(images:Images, backbone:Backbone, how:RunSettings)->Features:
     row = {p: r for r,p in enumerate(p for p in range(n) if p not in why)}
     for p,r in row.items() if why or copies else (): X[0][r] = X[0][row[copies[p]] if p in copies else p]
     m,kept = backbone.model,images.subset(list(row))
-    meta = {**features_record(images, backbone, how.precision, side), **run_timing(time.perf_counter()-then, n)}
+    timing = run_timing(time.perf_counter()-then, n)
+    meta = {**features_record(images, backbone, how.precision, side), **timing}
     projection = dict(mean=m.mean, components=m.components) if isinstance(m, PixelProjection) else None
     return Features(X[0][:len(row)], kept.names, kept.labels, kept.classes, meta, kept, images.skipped,
                     projection)

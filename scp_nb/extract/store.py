@@ -485,7 +485,8 @@ class _Run:
             plan.why.update(why)
         batches = [todo[i:i+size] for i in range(0, len(todo), size)][rank::world]
         encode = Encoder(self.backbone, self.how.precision, size, plan.d)
-        if batches: encode_images(Reader(self.images, self.backbone.first, self.side), encode, batches, self.how, save)
+        read = Reader(self.images, self.backbone.first, self.side)
+        if batches: encode_images(read, encode, batches, self.how, save)
         if world==1 and all(map(plan.reason, range(len(plan.names)))):
             self.images.skipped.update({plan.names[p]: why for p,why in plan.why.items()})
             shutil.rmtree(self.work)

@@ -135,7 +135,7 @@ def reading_error(e:BaseException   # what reading the image raised
     return ('truncated: ' if 'truncated' in str(e).lower() else 'damaged: ')+_short(e)
 
 def _open_file(path:Path, side:int|None=None)->Image.Image:
-    "Decode one file as `to_rgb` does; only ordinary files, for a pipe named cat.jpg would be waited on for ever"
+    "Decode one file; only ordinary files, for a pipe named cat.jpg would be waited on for ever"
     info = os.stat(path)
     if not stat.S_ISREG(info.st_mode): raise ImageError('not an ordinary file')
     if not info.st_size: raise ImageError('empty file')

@@ -15,7 +15,7 @@ from statistics import median
 from types import SimpleNamespace
 import numpy as np
 import torch
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageChops, ImageFilter, ImageOps
 from sklearn.datasets import load_sample_images
 from ..data import ImageFiles
 from ..extract.backbones import Backbone, n_cores, load_backbone
@@ -95,14 +95,15 @@ def bench_parts(images,                    # files to read
                 **{k: round(v, 1) for k,v in m.items()}, share=round(share, 3), bound=round(bound, 3))
 
 # %% ../../nbs/bench/02_extract.ipynb #423b2869
-def _fine_detail(size:tuple, rng)->np.ndarray:
-    "What a camera sees in every pixel of `size`, int16 `[h, w]`: texture of a sample photo, and noise"
+def _fine_detail(size:tuple, rng)->Image.Image:
+    "What a camera sees in every pixel of `size`, around 128: texture of a sample photo, and noise"
     grey = Image.fromarray(load_sample_images().images[0]).convert('L')
     blurred = grey.filter(ImageFilter.GaussianBlur(4))
     texture = np.asarray(grey, np.float32)-np.asarray(blurred, np.float32)
     times = -(-size[1]//texture.shape[0]), -(-size[0]//texture.shape[1])
     whole = np.tile(texture, times)[:size[1],:size[0]]
-    return (whole/4+rng.normal(0, 3, whole.shape)).round().astype(np.int16)
+    grey = 128+whole/4+rng.normal(0, 3, whole.shape)
+    return Image.merge('RGB', [Image.fromarray(grey.round().clip(0, 255).astype(np.uint8))]*3)
 
 def _scenes(n:int, rng)->list:
     "What photos may show: pictures of 224 pixels in the shared folder, else large crops of two sample photos"
@@ -124,12 +125,15 @@ def write_phone_photos(folder:Path,             # directory to fill
     rng,folder,exif = np.random.default_rng(seed),Path(folder),Image.Exif()
     detail,exif[0x0112] = _fine_detail(size, rng),6
     folder.mkdir(parents=True, exist_ok=True)
+    # the tone curve of a camera is flat near black and white: there noise goes to nothing
+    strength = [min(255, 8*v, 8*(255-v)) for v in range(256)]
     def write(job):
         i,scene,shift = job
-        large = scene.convert('RGB').resize(size, Image.Resampling.BICUBIC)
-        a = np.asarray(large, np.int16)+np.roll(detail, shift, (0,1))[...,None]
+        smooth = scene.convert('RGB').resize(size, Image.Resampling.BICUBIC)
+        sharp = ImageChops.add(smooth, ImageChops.offset(detail, *shift), 1, -128)
+        photo = Image.composite(sharp, smooth, smooth.convert('L').point(strength))
         path = folder/f'{i:06d}.jpg'
-        Image.fromarray(a.clip(0, 255).astype(np.uint8)).save(path, quality=88, exif=exif if i%2 else b'')
+        photo.save(path, quality=88, exif=exif if i%2 else b'')
         return path
     jobs = zip(range(n), _scenes(n, rng), rng.integers(0, min(size), (n,2)).tolist())
     with ThreadPoolExecutor(n_cores()) as pool: return list(pool.map(write, jobs))

@@ -90,6 +90,7 @@ class _Network:
     checkpoint:str|None=None     # local weights
     device:str|None=None         # None: the best one there is
     batch_size:int|None=None     # images per forward pass; None: worked out
+    exact:bool=False             # decode large JPEGs in full
 
     @cached_property
     def backbone(self): return load_backbone(self.spec, checkpoint=self.checkpoint, device=self.device)
@@ -100,7 +101,7 @@ class _Network:
         file = Path(out)/'features.npy'
         before = file.stat().st_mtime_ns if file.is_file() else None
         feats = extract_features(images, self.backbone, out=out, batch_size=self.batch_size,
-                                 progress=sys.stderr.isatty(), **kwargs)
+                                 progress=sys.stderr.isatty(), exact=self.exact, **kwargs)
         kept = before==file.stat().st_mtime_ns
         _say('Images', f'{len(feats):,} read, {len(feats.skipped):,} skipped')
         made = f'from an earlier run, in {out}' if kept else f'in {feats.meta["seconds"]:.1f} s'
@@ -248,6 +249,7 @@ def scp_features(
     batch_size:int=None,            # images per forward pass, worked out if not given
     workers:int=None,               # threads or processes that decode images, one per core if not given
     device:str=None,                # cuda, mps or cpu; the best one there is if not given
+    exact:bool=False,               # decode large JPEGs in full, not at about twice the network's size
     update:bool=False,              # keep what is in `out` of unchanged files, add new ones, drop those gone
     force:bool=False,               # replace features that an earlier run wrote to `out`
 ):
@@ -257,7 +259,7 @@ def scp_features(
     check_place(out, force)
     file = Path(out)/'features.npy'
     before = file.stat().st_mtime_ns if file.is_file() else None
-    network = _Network(backbone, checkpoint, device, batch_size)
+    network = _Network(backbone, checkpoint, device, batch_size, exact)
     network.features(images, out, n_workers=workers, force=force, update=update)
     _say('Wrote' if file.stat().st_mtime_ns!=before else 'Complete',
          f'{out}   (Features.load({str(out)!r}) in Python)')
@@ -292,6 +294,7 @@ def scp_cluster(
     caption:str=None,      # names: imagenet, imagenet-21k, wordnet-nouns, or a text file, one per line
     evaluate:bool=False,   # print ACC, NMI and ARI, with names of sub-folders as labels
     batch_size:int=None,   # images per forward pass, worked out if not given
+    exact:bool=False,      # decode large JPEGs in full, not at about twice the network's size
     device:str=None,       # cuda, mps or cpu; the best one there is if not given
     seed:int=0,            # the same seed gives the same clusters
     force:bool=False,      # replace what an earlier run wrote to `out`; leave other files alone
@@ -302,7 +305,7 @@ def scp_cluster(
     if outliers is not None: check_one_fraction(outliers=outliers, min_confidence=None)
     words = None if caption is None else vocabulary(caption)
     name = Path(folder).resolve().name
-    network = _Network(backbone, checkpoint, device, batch_size)
+    network = _Network(backbone, checkpoint, device, batch_size, exact)
     if ready := holds_embeddings(folder):
         feats,pictures = _embeddings(folder, images, evaluate)
         name,store = Path(name).stem,folder

@@ -26,7 +26,7 @@ class Suite(NamedTuple):
 
 SUITES = dict(
     quality=Suite('quality', 'sets seeds only add force', True),
-    extract=Suite('extract', ''),
+    extract=Suite('extract', 'quick'),
     cpp=Suite('cpp', 'sets seeds methods'),
     k=Suite('queue', 'data tasks seeds only jobs redo quick', True),
     caption=Suite('captions', ''),
@@ -57,7 +57,7 @@ def scp_bench(
     only:str=None,         # methods, or parts of speed, separated by ";"; all if not given
     methods:str=None,      # another name for --only
     backbones:str=None,    # papers: specs of `load_backbone`, or "SPEC@FILE", separated by commas
-    quick:bool=False,      # papers, broad, k: a few minutes on small sets; papers: without a network
+    quick:bool=False,      # papers, broad, k, extract: a few minutes on small sets; papers: without a network
     limit:int=None,        # papers: images of each split at most
     views:int=None,        # papers: views of each image (4)
     device:str=None,       # papers: see `default_device`

@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt, numpy as np, torch
 from fastcore.basics import patch
 from matplotlib.axes import Axes
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from ..data import enough_pixels
 from .clusters import Clusters, features_of_clusters
 from .edit import edited_copy
 from ..features import Features
@@ -126,7 +127,8 @@ def plot_tree(clusters:Clusters,    # with a tree
     for x,c in enumerate(order):
         row = _most_central_row(leaves, c)
         if leaves.images is not None and row is not None:
-            picture = OffsetImage(np.asarray(leaves.images[row].convert('RGB').resize((28, 28))), zoom=.7)
+            picture = leaves.images.read(row, enough_pixels(28)).resize((28, 28))
+            picture = OffsetImage(np.asarray(picture), zoom=.7)
             ax.add_artist(AnnotationBbox(picture, (x, k), xybox=(0, -16), boxcoords='offset points',
                                          frameon=False, annotation_clip=False))
         text,style = f'{leaves.sizes[c]:,}',dict(ha='center')

@@ -28,7 +28,7 @@ from timm.data import create_transform, resolve_data_config
 from timm.models import clean_state_dict
 from torch import nn
 from torchvision import transforms as T
-from ..data import ImageError, Images
+from ..data import ImageError, Images, enough_pixels
 
 # %% ../../nbs/extract/02_backbones.ipynb #11354adc
 def default_device(device=None      # "cuda", "cuda:1", "mps", "cpu" or a torch.device; None: the fastest
@@ -164,17 +164,41 @@ class PixelProjection(nn.Module):
         "Project pictures"
         return (x-self.mean.to(x)) @ self.components.T.to(x)
 
+# %% ../../nbs/extract/02_backbones.ipynb #62172837
+def _resize_size(transform)->int|None:
+    "Pixels of the shorter side to which `transform` first shrinks a picture, at most; None: not known"
+    first = (list(getattr(transform, 'transforms', ())) or [transform])[0]
+    size = getattr(transform, 'resize_size', None) or getattr(first, 'resize_size', None)
+    if isinstance(transform, _PixelTransform): size = transform.size
+    elif type(first).__name__ in ('Resize', 'ResizeKeepRatio'):
+        if type(first).__module__.split('.')[0] in ('torchvision', 'timm', 'open_clip'): size = first.size
+    sizes = size if isinstance(size, (list,tuple)) else [size]
+    return max(sizes) if sizes and all(isinstance(s, int) and s>0 for s in sizes) else None
+
+
+# %% ../../nbs/extract/02_backbones.ipynb #f07d0004
+@patch
+def side_for(self:Backbone,
+             images:Images,      # what is to be read
+             exact:bool=False    # decode every picture in full?
+            )->int|None:         # pixels of the shorter side, for `Images.read`; None: decode in full
+    "Say to which size large JPEGs among `images` are decoded for this network"
+    size,opens_files = _resize_size(self.transform),type(images)._decode is not Images._decode
+    return enough_pixels(size) if size and opens_files and not exact else None
+
+
 # %% ../../nbs/extract/02_backbones.ipynb #623da625
 @patch
 def fit(self:Backbone,
         images:Images,                # the images to learn from; at most 5,000 of them are read
-        n_workers:int|None=None       # threads that read images; None: up to 8
+        n_workers:int|None=None,      # threads that read images; None: up to 8
+        side:int|None=None            # how large photos are decoded, from `side_for`; None: in full
        )->Backbone:                   # itself
     "Learn the projection of `pixels` from `images`; does nothing for a pretrained network, nor a second time"
     if not isinstance(self.model, PixelProjection) or self.model.mean is not None: return self
     most = max(2, min(5000, 50_000_000 // (3*self.transform.size**2)))
     rows = np.unique(np.linspace(0, len(images)-1, min(most, len(images))).round().astype(int))
-    X = [x for _,x in _prefetch(images, self.transform, rows, n_workers) if x is not None]
+    X = [x for _,x in _prefetch(images, self.transform, rows, n_workers, side=side) if x is not None]
     if not X: raise ValueError(nothing_read(images))
     if len(X)<2:
         raise ValueError(f'`pixels` learns its projection from the images and needs 2 that can be read; '
@@ -200,9 +224,9 @@ def nothing_read(images:Images   # none of which could be read; its `skipped` sa
             'Give at least one good image.')
 
 # %% ../../nbs/extract/02_backbones.ipynb #ff8fff86
-def _read(images:Images, i:int, transform):
+def _read(images:Images, i:int, transform, side:int|None=None):
     "Transformed image `i`, or None where it cannot be read; the reason is then in `images.skipped`"
-    try: im = images[i]
+    try: im = images.read(i, side)
     except ImageError: return None
     try: return transform(im)
     except (ArithmeticError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as e:
@@ -215,14 +239,14 @@ def n_cores(
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 # %% ../../nbs/extract/02_backbones.ipynb #223bf23e
-def _prefetch(images:Images, transform, rows, n_workers:int|None=None, ahead:int=256):
+def _prefetch(images:Images, transform, rows, n_workers:int|None=None, ahead:int=256, side:int|None=None):
     "Yield (row, tensor) in the order of `rows`; the tensor is None where the image cannot be read"
     if n_workers is not None and n_workers<1:
         raise ValueError(f'n_workers must be at least 1; got {n_workers}.')
     pool,queue = ThreadPoolExecutor(n_workers or min(8, n_cores())),deque()
     try:
         for i in rows:
-            queue.append((i, pool.submit(_read, images, int(i), transform)))
+            queue.append((i, pool.submit(_read, images, int(i), transform, side)))
             if len(queue)>=ahead:
                 i,f = queue.popleft()
                 yield i, f.result()

@@ -37,15 +37,16 @@ def _open_regular(path:str):
 
 class Reader:
     "Read and transform image `i`: gives (tensor, None), or (None, why it cannot be read)"
-    def __init__(self, images:Images,    # any source
-                 transform               # function: RGB picture -> tensor
+    def __init__(self, images:Images,       # any source
+                 transform,                 # function: RGB picture -> tensor
+                 side:int|None=None         # how large photos are decoded, from `side_for`; None: in full
                 ):
-        self.images,self.transform,self.plain = images,transform,_are_plain(images)
+        self.images,self.transform,self.plain,self.side = images,transform,_are_plain(images),side
 
     def _picture(self, i):
-        if not self.plain: return to_rgb(self.images._open(int(self.images._rows[i])))
+        if not self.plain: return self.images._decode(int(self.images._rows[i]), self.side)
         with _open_regular(_path(self.images, i)) as f, Image.open(f, formats=PILLOW_FORMATS) as im:
-            return to_rgb(im)
+            return to_rgb(im, self.side)
 
     def __call__(self, i:int)->tuple:
         try: im = self._picture(i)
@@ -237,6 +238,7 @@ class RunSettings:
     progress:bool = True         # show a progress bar
     force:bool = False           # replace what is of something else
     update:bool = False          # take over the rows of files that have not changed
+    exact:bool = False           # decode large JPEGs in full
 
 def encode_images(read:Reader,        # reads one image
                   encode:Encoder,     # encodes those of a batch

@@ -377,14 +377,21 @@ def _list_changes(old:dict, now:dict)->str:
               ([n for n in now if n in old and now[n]!=old[n]], 'has changed', 'have changed')]
     return '; '.join(_named(*g) for g in groups if g[0]) or 'the labels or the order of the images differ'
 
+def _word_decoding(was:int|None, now:int|None)->str:
+    "How the size that photos are decoded to has changed"
+    if was and now: return f'its photos were decoded to {was} pixels or more and would be to {now}'
+    if was: return 'its photos were decoded smaller, as is done without exact=True (--exact)'
+    return 'its photos were decoded in full, as exact=True (--exact) does'
+
 def features_record(images:Images,         # any source; its root is where pictures can be found again
                     backbone:Backbone,     # any backbone
-                    precision:str          # "float32", "float16" or "bfloat16"
+                    precision:str,         # "float32", "float16" or "bfloat16"
+                    side:int|None=None     # how large photos are decoded, from `side_for`; None: in full
                    )->dict:                # facts that JSON holds
     "Say how features were made"
     gpu = f' ({torch.cuda.get_device_name(backbone.device)})' if backbone.device.type=='cuda' else ''
     return dict(spec=backbone.spec, backbone=backbone.provenance, weights=weights_digest(backbone),
-                precision=precision,
+                precision=precision, decoded_to=side,
                 device=f'{backbone.device.type}{gpu}', what=images.what,
                 root=str(images.root) if hasattr(images, 'root') else None)
 
@@ -416,6 +423,11 @@ class _Run:
             transform=f'{backbone.provenance["transform"]}', probe=_transform_digest(backbone),
             weights=weights_digest(backbone) or 'learned from these images', images=len(images),
             list=_list_digest(images, self.stamps))
+        self.side = backbone.side_for(images, how.exact)
+        found = None if how.force else _run_record(self.out) or _run_record(self.work)
+        # earlier versions decoded in full, and did not say so: what they began goes on like that
+        if found and 'decoded_to' not in found['identity']: self.side = None
+        else: self.identity['decoded_to'] = self.side
 
     def content(self)->str|None: return _sample_digest(self.images) if self.stamps is None else None
     def stamp_list(self)->list:
@@ -434,6 +446,8 @@ class _Run:
         elif new['weights'] not in (old['weights'], old['projection']):
             found.append('the weights of the backbone differ')
         if any(old[what]!=new[what] for what in ('transform', 'probe')): found.append('the transform differs')
+        elif 'decoded_to' in new and old.get('decoded_to')!=new['decoded_to']:
+            found.append(_word_decoding(old.get('decoded_to'), new['decoded_to']))
         if old['precision']!=new['precision']:
             found.append(f'the precision was {old["precision"]} and is {new["precision"]}')
         can = not found and self.stamps is not None
@@ -453,7 +467,7 @@ class _Run:
         update = how.update and not how.force
         work.mkdir(exist_ok=True)
         if not update or not any(_restore(backbone, p) for p in (work, self.out)):
-            backbone.fit(images, how.n_workers)
+            backbone.fit(images, how.n_workers, self.side)
         if isinstance(backbone.model, PixelProjection):
             kept = {k: getattr(backbone.model, k).contiguous() for k in ('mean', 'components')}
             save_file(kept, work/'projection.safetensors')
@@ -463,7 +477,7 @@ class _Run:
         copies = find_copies(images, self.stamps, _Plan(self.out, entries).look(update))
         listed = set(images.names) if images.skipped else ()
         identity = dict(self.identity, projection=weights_digest(backbone), content=self.content())
-        record = dict(features_record(images, backbone, how.precision), classes=images.classes)
+        record = dict(features_record(images, backbone, how.precision, self.side), classes=images.classes)
         folders = sorted((n,r) for n,r in images.skipped.items() if n not in listed)    # could not be listed
         head = dict(identity=identity, size=how.size, update=update, record=record, folders=folders)
         lines = chain([head], ([*e[:3], copies.get(p)] for p,e in enumerate(entries)))
@@ -494,7 +508,8 @@ class _Run:
             plan.why.update(why)
         batches = [todo[i:i+size] for i in range(0, len(todo), size)][rank::world]
         encode = Encoder(self.backbone, self.how.precision, size, plan.d)
-        if batches: encode_images(Reader(self.images, self.backbone.first), encode, batches, self.how, save)
+        read = Reader(self.images, self.backbone.first, self.side)
+        if batches: encode_images(read, encode, batches, self.how, save)
         if world==1 and all(map(plan.reason, range(len(plan.names)))):
             self.images.skipped.update({plan.names[p]: why for p,why in plan.why.items()})
             shutil.rmtree(self.work)

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
-from ..data import Images, as_images
+from ..data import Images, as_images, enough_pixels
 from ..features import as_features
 from ..evaluate import format_score
 
@@ -147,7 +147,7 @@ class Thumbnails:
         return self.kept[i]
 
     def _read(self, row:int)->Image.Image|None:
-        try: im = self.images[row]
+        try: im = self.images.read(row, enough_pixels(self.size))
         except (ValueError, OSError) as e:
             self.missing[self.images.names[row]] = str(e)
             return None

@@ -11,7 +11,6 @@ __all__ = ['scp_demo', 'scp_features', 'scp_cluster']
 import csv, os, sys
 from copy import copy
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
 import numpy as np
 from fastcore.script import call_parse
@@ -21,6 +20,7 @@ from .extract.backbones import default_backbone, load_backbone
 from .features import extract_features
 from .extract.store import check_place, out_dir
 from .cluster.clusters import check_one_fraction
+from .extract.command import one_line_errors
 from .extract.parallel import ranks
 from .cluster.loop import Callback
 from .train import fit_head, check_prior
@@ -31,24 +31,6 @@ from .evaluate import evaluate
 from .show import report
 
 # %% ../nbs/13_cli.ipynb #84979374
-def one_line_errors(f   # the function of a command; called from Python it raises as ever
-                   ):
-    "Turn the errors a user can mend into one line and exit code 2, when `f` runs as a command"
-    @wraps(f)
-    def wrapped(*args, **kwargs):
-        try: return f(*args, **kwargs)
-        except (ValueError, OSError, RuntimeError, KeyboardInterrupt) as e:
-            if Path(sys.argv[0]).stem.removesuffix('-script')!=f.__name__: raise      # called from Python
-            line,code = ' '.join(str(e).split()),2
-            if isinstance(e, KeyboardInterrupt):
-                line,code = 'stopped; nothing was written.',130
-                kept = 'what is done is' if f.__name__=='scp_features' else 'the features so far are'
-                if f.__name__=='scp_features' or kwargs.get('features'):
-                    line = f'stopped; {kept} kept, and the same command goes on.'
-            print(f'{f.__name__}: {line}', file=sys.stderr)
-            raise SystemExit(code) from None
-    return wrapped
-
 def _read_k(k, n=None, what='images found'):
     "Read `--k`, a whole number or a level, and compare it with the number of images `n`"
     if k in LEVELS:

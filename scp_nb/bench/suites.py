@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 from fastcore.script import call_parse
-from ..cli import one_line_errors
+from ..extract.command import one_line_errors
 from .common import check_free
 
 # %% ../../nbs/bench/13_suites.ipynb #82ad5198

@@ -37,28 +37,30 @@ def clean_name(text:str,      # what a person wrote, any characters
     text = text.encode()[:most].decode('utf-8', 'ignore').rstrip('. ')
     return f'_{text}' if _DEVICES.match(text) else text
 
-# %% ../../nbs/cluster/16_sort.ipynb #bb3714e7
+# %% ../../nbs/cluster/16_sort.ipynb #9166c5f5
 def _key(name:str)->str:
     "What two names share that a file system may take for one"
     return unicodedata.normalize('NFC', name).casefold()
 
-def _numbered(name:str, i:int)->str:
-    "`name` with a number before its ending, within 255 bytes"
-    stem,end = os.path.splitext(name)
+def _numbered(name:str, i:int, ending:bool=True)->str:
+    "`name` with a number, before its ending if it has one, within 255 bytes"
+    stem,end = os.path.splitext(name) if ending else (name, '')
     end = f'-{i}{end}'
     room = max(1, 255-len(os.fsencode(end)))
     while len(os.fsencode(stem))>room: stem = stem[:-1]
     return stem+end
 
-def distinct_names(names:list,           # in order
-                   taken:set=frozenset() # keys of names that are in use already
-                  )->list:               # the same names, later ones of a kind with a number
+def distinct_names(names:list,             # in order
+                   taken:set=frozenset(),  # names that are in use already, in lower case
+                   ending:bool=True        # does what follows the last dot stay at the end, as in a file?
+                  )->list:                 # the same names, later ones of a kind with a number
     "Number the names that clash; a name that is free stays as it is"
     used,wanted,out = set(taken),{_key(n) for n in names},[]
     for name in names:
         new,i = name,2
         # a number must not take what is the whole name of another one
-        while _key(new) in used or new!=name and _key(new) in wanted: new,i = _numbered(name, i),i+1
+        while _key(new) in used or new!=name and _key(new) in wanted:
+            new,i = _numbered(name, i, ending),i+1
         used.add(_key(new))
         out.append(new)
     return out
@@ -122,14 +124,14 @@ def find_images(result,        # `Clusters`, or a directory that `scp_cluster` o
         raise FileNotFoundError(f'there is no folder of images {root}. Give --images FOLDER (images=).')
     return Path(root).absolute()
 
-# %% ../../nbs/cluster/16_sort.ipynb #0a1e78ec
+# %% ../../nbs/cluster/16_sort.ipynb #507e80c1
 def _folders(rows:list)->dict:
     "Cluster -> name of its folder"
     captions = {r.cluster: r.caption for r in rows if r.cluster>=0}
     order = sorted(captions)
     digits = len(str(max(order, default=0)))
     names = [clean_name(captions[c]) or f'cluster {c:0{digits}d}' for c in order]
-    return dict(zip(order, distinct_names(names, {OUTLIERS, DOUBTFUL, _key(JOURNAL)})))
+    return dict(zip(order, distinct_names(names, {OUTLIERS, DOUBTFUL, _key(JOURNAL)}, False)))
 
 def _targets(rows:list, min_confidence:float)->list:
     "For each row its place, as folder/name"

@@ -46,10 +46,10 @@ def pick_task(name:str,                # as in `TASKS`
                 found.append(dict(task=name, seed=seed, k=k, n=t*k, C=C, by=by, ACC=round(ACC, 5)))
     return found
 
-# %% ../../nbs/bench/15_pick.ipynb #b98d5af4
+# %% ../../nbs/bench/15_pick.ipynb #230025ed
 def pick_table(rows:list,          # of what `pick_task` gave
                tasks=PACKS         # the sets to average over
-              )->pd.DataFrame:     # by strength and labels: mean ACC of each choice, gain of the mixed one, sets
+              )->pd.DataFrame:     # by strength and labels: mean ACC of each choice, gain of the mixed one
     "Summarise probes"
     runs = pd.DataFrame(rows)
     runs = runs[runs.task.isin(tasks)]
@@ -71,7 +71,7 @@ def pick_text(rows:list    # from `bench_pick`
     tables = [(what, pick_table(rows, tasks)) for what,tasks in parts] if rows else []
     return '\n'.join(f'\n{what}\n{t.round(3).to_string()}' for what,t in tables if len(t))
 
-# %% ../../nbs/bench/15_pick.ipynb #23c09257
+# %% ../../nbs/bench/15_pick.ipynb #90445179
 def bench_pick(out:Path,                  # directory; what it holds of an earlier run is kept
                data:str|Path|None=None,   # folder of the files in `SETS`; the digits need none
                say=print,                 # called with a line after each task; None is silent
@@ -102,5 +102,6 @@ def _write(out, rows):
     "`pick.json`, a line per probe, and `pick.md`"
     parts = (('CLIP packs', PACKS), ('Other sets', OTHERS))
     tables = [(what, pick_table(rows, tasks)) for what,tasks in parts] if rows else []
-    text = '\n'.join(f'## {what}\n\n{markdown_table(t.round(4).reset_index())}' for what,t in tables if len(t))
+    text = '\n'.join(f'## {what}\n\n{markdown_table(t.round(4).reset_index())}'
+                     for what,t in tables if len(t))
     write_results(out, 'pick', dict(runs=rows), text)

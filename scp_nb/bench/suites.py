@@ -51,7 +51,7 @@ def _run_suite(suite, name, out, options):
 @call_parse
 @one_line_errors
 def scp_bench(
-    what:str,              # what to measure: quality, extract, cpp, k, caption, papers, speed, ablation or pick
+    what:str,              # quality, extract, cpp, k, caption, papers, speed, ablation or pick
     out:str='scp_bench',   # directory for the results
     sets:str=None,         # names separated by commas, as in `load_set`, `get_set` or `TASKS`
     seeds:int=None,        # quality, cpp, k: runs of each method (10); papers, broad, pick: likewise (5)

@@ -7,12 +7,11 @@ Docs: https://scp-nb.github.io/scp_nb/cluster/export.html.md"""
 # %% auto #0
 __all__ = ['EXPORTS', 'fiftyone_dataset', 'export_clusters']
 
-# %% ../../nbs/cluster/17_export.ipynb #d823b6f2
+# %% ../../nbs/cluster/17_export.ipynb #7763a6e4
 import csv, io, json, os
 from pathlib import Path
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
-import numpy as np
 from fastcore.basics import patch
 from ..data import as_images
 from ..extract.store import out_dir

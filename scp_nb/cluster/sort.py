@@ -7,8 +7,8 @@ Docs: https://scp-nb.github.io/scp_nb/cluster/sort.html.md"""
 # %% auto #0
 __all__ = ['HOW', 'OUTLIERS', 'DOUBTFUL', 'JOURNAL', 'clean_name', 'sort_images', 'Undone', 'undo_sort', 'scp_sort']
 
-# %% ../../nbs/cluster/16_sort.ipynb #659bddbb
-import csv, errno, filecmp, hashlib, json, os, re, shutil, unicodedata
+# %% ../../nbs/cluster/16_sort.ipynb #ca624c33
+import csv, errno, filecmp, hashlib, json, os, re, shlex, shutil, unicodedata
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -377,7 +377,7 @@ class _Sorter:
             if fresh: self.journal.add(fresh)
             for e in entries: self.carry_out(e)
 
-# %% ../../nbs/cluster/16_sort.ipynb #980acca1
+# %% ../../nbs/cluster/16_sort.ipynb #feec82d3
 def _digest(plan:SortPlan)->str:
     "One number for all of a plan"
     text = json.dumps([plan.how, plan.files])
@@ -398,6 +398,10 @@ def _own_journal(plan:SortPlan)->_Journal:
                               'arguments as then.')
     return journal
 
+def _way_back(plan:SortPlan)->str:
+    "The command that undoes a move"
+    return f'scp_sort {shlex.quote(str(plan.undo))} --undo'
+
 def _look_for_missing(plan:SortPlan, journal:_Journal):
     "Note the images that are neither where they were nor where a sort has put them"
     def is_there(name):
@@ -408,7 +412,7 @@ def _look_for_missing(plan:SortPlan, journal:_Journal):
         raise FileNotFoundError(f'none of the {len(plan.files):,} images is in {plan.root}, such as '
                                 f'{plan.missing[0]}. Give --images FOLDER (images=).')
 
-# %% ../../nbs/cluster/16_sort.ipynb #28780fa2
+# %% ../../nbs/cluster/16_sort.ipynb #1ee07d61
 def sort_images(
     result,                   # `Clusters`, or a directory that `scp_cluster` or `Clusters.save` wrote
     into,                     # directory for the folders: new, empty, or of the same call, which then goes on
@@ -429,7 +433,7 @@ def sort_images(
             journal.begin(dict(scp_sort=1, how=how, root=str(plan.root), digest=_digest(plan)))
             _Sorter(plan, journal).run()
         except OSError as e:
-            way = f' Or: scp_sort {plan.undo} --undo.' if how=='move' and journal.steps else ''
+            way = f' Or: {_way_back(plan)}.' if how=='move' and journal.steps else ''
             raise OSError(f'stopped: {e}. Nothing is lost. Mend that, and the same command goes on.'
                           f'{way}') from e
         finally: journal.close()
@@ -498,7 +502,7 @@ def undo_sort(
     _remove_empty_folders(into, journal)
     return Undone(len(journal.steps)-len(problems)+lost, problems)
 
-# %% ../../nbs/cluster/16_sort.ipynb #544ebb0a
+# %% ../../nbs/cluster/16_sort.ipynb #7a99ad76
 @call_parse
 @one_line_errors
 def scp_sort(
@@ -522,7 +526,7 @@ def scp_sort(
         raise KeyboardInterrupt('stopped; what is done is kept, and the same command goes on.') from None
     print_safely(plan.tree(plain=not can_print('├└│')))
     if not chosen: print_safely('Add --copy, --link or --move to do it.')
-    if move: print_safely(f'To put all back: scp_sort {plan.undo} --undo')
+    if move: print_safely(f'To put all back: {_way_back(plan)}')
 
 def _print_undone(done:Undone):
     "Print what was put back; an error if something was not"

@@ -210,7 +210,7 @@ def _plan(result, into, how, min_confidence, images)->SortPlan:
     if len(files)<len(rows): raise ValueError('two rows of the result name the same image.')
     return SortPlan(root, Path(into).absolute(), how, files)
 
-# %% ../../nbs/cluster/16_sort.ipynb #7b8fb026
+# %% ../../nbs/cluster/16_sort.ipynb #e2bebb56
 class _Journal:
     "What a sort does, each step written down before it is done"
     def __init__(self, file:Path):
@@ -236,11 +236,11 @@ class _Journal:
         if self.head is None: self.add([head])
         sync_folder(self.file.parent)
 
-    def add(self, entries:list):
-        "Write entries, and wait until the disk has them"
+    def add(self, entries:list, sync:bool=True):
+        "Write entries; `sync`: wait until the disk has them"
         view = memoryview(b''.join(json.dumps(e).encode()+b'\n' for e in entries))
         while len(view): view = view[self.f.write(view):]       # on a full disk a write takes less
-        os.fsync(self.f.fileno())
+        if sync: os.fsync(self.f.fileno())
         for e in entries:
             if 'from' in e: self.steps[e['from']] = e
 
@@ -321,7 +321,7 @@ def _same_file(a:Path, b:Path, link:str|None=None)->bool:
         return link is not None and both and os.path.realpath(a)==os.path.realpath(b)
     return a.is_file() and b.is_file() and (os.path.samefile(a, b) or filecmp.cmp(a, b, shallow=False))
 
-# %% ../../nbs/cluster/16_sort.ipynb #efb37471
+# %% ../../nbs/cluster/16_sort.ipynb #e0fd2be7
 class _Sorter:
     "Carries out a plan, or goes on with it"
     def __init__(self, plan:SortPlan, journal:_Journal):
@@ -374,7 +374,8 @@ class _Sorter:
         for i in range(0, len(todo), batch):
             entries = [e for e in (self.step(*t) for t in todo[i:i+batch]) if e]
             fresh = [e for e in entries if self.journal.steps.get(e['from']) is not e]
-            if fresh: self.journal.add(fresh)
+            # copies and links can be made again, so only moves wait for the disk
+            if fresh: self.journal.add(fresh, self.plan.how=='move')
             for e in entries: self.carry_out(e)
 
 # %% ../../nbs/cluster/16_sort.ipynb #feec82d3

@@ -11,7 +11,7 @@ __all__ = ['scp_demo', 'scp_features', 'scp_cluster']
 import csv, os, sys
 from copy import copy
 from dataclasses import dataclass
-from functools import cached_property, wraps
+from functools import cached_property
 from pathlib import Path
 import numpy as np
 from fastcore.script import call_parse
@@ -22,6 +22,8 @@ from .features import Features, as_features, extract_features
 from .extract.formats import holds_embeddings
 from .extract.store import check_out, check_place, free_place, out_dir, same_run
 from .cluster.clusters import check_one_fraction
+from .cluster.export import EXPORTS, export_clusters
+from .extract.command import one_line_errors, print_safely
 from .extract.parallel import ranks
 from .cluster.loop import Callback
 from .train import fit_head, check_prior
@@ -33,23 +35,6 @@ from .show import report
 from .view.pick import NameTiles, find_pictures
 
 # %% ../nbs/13_cli.ipynb #84979374
-def one_line_errors(f   # the function of a command; called from Python it raises as ever
-                   ):
-    "Turn the errors a user can mend into one line and exit code 2, when `f` runs as a command"
-    @wraps(f)
-    def wrapped(*args, **kwargs):
-        try: return f(*args, **kwargs)
-        except (ValueError, OSError, RuntimeError, KeyboardInterrupt) as e:
-            if Path(sys.argv[0]).stem.removesuffix('-script')!=f.__name__: raise      # called from Python
-            line,code = ' '.join(str(e).split()),2
-            if isinstance(e, KeyboardInterrupt):
-                line,code = 'stopped; nothing was written.',130
-                if f.__name__ in ('scp_features', 'scp_cluster'):
-                    line = 'stopped; the features so far are kept, and the same command goes on.'
-            print(f'{f.__name__}: {line}', file=sys.stderr)
-            raise SystemExit(code) from None
-    return wrapped
-
 def _read_k(k, n=None, what='images found'):
     "Read `--k`, a whole number or a level, and compare it with the number of images `n`"
     if k in LEVELS:
@@ -77,9 +62,8 @@ class _ProgressBar(Callback):
 def _say(what, text):
     "Print a line of the result; of several processes that torchrun started, the first one speaks"
     if int(os.environ.get('RANK', 0)): return
-    line,encoding = f'{what:11s} {text}',getattr(sys.stdout, 'encoding', None) or 'utf-8'
     # no work is lost because a line cannot be said, in an old code page or into a pipe that was closed
-    try: print(line.encode(encoding, 'replace').decode(encoding), flush=True)
+    try: print_safely(f'{what:11s} {text}')
     except OSError: pass
 
 # %% ../nbs/13_cli.ipynb #404c860e
@@ -130,7 +114,8 @@ def _write_skipped(feats, path):
     with open(path, 'w', newline='', encoding='utf-8', errors='surrogateescape') as f:
         csv.writer(f).writerows([('path', 'reason'), *feats.skipped.items()])
 
-_FILES = {'features', 'head', 'assignments.csv', 'skipped.csv', 'report.html', 'gallery.png', 'map.png'}
+_FILES = {'features', 'head', 'assignments.csv', 'skipped.csv', 'report.html', 'gallery.png', 'map.png',
+          'export.csv', *EXPORTS}
 
 def _provenance(feats, clusters, command, found=None):
     "What the report says of how it was made, with the estimate of k `found`"
@@ -185,6 +170,7 @@ class _Job:
     outliers:float|None=None     # share of images to mark
     words:object=None            # vocabulary of names for the clusters; None gives none
     store:str|Path|None=None     # directory of features, or file they come from; None: in `out`
+    exports:tuple=()             # names as in `EXPORTS`
 
 def _cluster(images, job:_Job, feats:Features|None=None):
     "Cluster `images`, or the features that are there, and write everything to a directory"
@@ -210,7 +196,24 @@ def _cluster(images, job:_Job, feats:Features|None=None):
         report(clusters, NameTiles(feats.names) if images is None else images, feats, tmp, scores=scores,
                title=job.title, k_estimate=found, provenance=_provenance(feats, clusters, job.command, found))
     _print_result(clusters, scores, job.out, job.store)
+    for to in job.exports: _export(clusters, images, Path(job.out), to)
     return clusters
+
+def _export(clusters, images, out, to):
+    "Write the clusters for another tool beside the rest, which stays where that fails"
+    path = out/('export.csv' if to=='csv' else to)
+    try: export_clusters(clusters, path, to, images=images, force=True)
+    except (ImportError, OSError, ValueError) as e: return _say('Export', f'none for {to}: {e}')
+    _say('Export', f'{path}')
+
+def _read_exports(names)->tuple:
+    "Read `--export`, names with commas between them"
+    found = tuple(w.strip() for w in names.split(',')) if names else ()
+    for to in found:
+        if to not in EXPORTS:
+            raise ValueError(f'--export: there is none to {to!r}. Give {", ".join(EXPORTS)}, or several with '
+                             'commas.')
+    return found
 
 
 # %% ../nbs/13_cli.ipynb #8ba4caec
@@ -292,6 +295,7 @@ def scp_cluster(
     prior:str='auto',      # sizes to expect: auto (those of most candidates), uniform, or learned (none)
     outliers:float=None,   # share of images to mark as outliers, cluster -1; 0.05 is 5%
     caption:str=None,      # names: imagenet, imagenet-21k, wordnet-nouns, or a text file, one per line
+    export:str=None,       # for other tools: label_studio, fiftyone, huggingface, csv; several with commas
     evaluate:bool=False,   # print ACC, NMI and ARI, with names of sub-folders as labels
     batch_size:int=None,   # images per forward pass, worked out if not given
     exact:bool=False,      # decode large JPEGs in full, not at about twice the network's size
@@ -303,7 +307,7 @@ def scp_cluster(
     k = _read_k(k)
     check_prior(prior, 'k' if k in LEVELS else k)
     if outliers is not None: check_one_fraction(outliers=outliers, min_confidence=None)
-    words = None if caption is None else vocabulary(caption)
+    exports,words = _read_exports(export),None if caption is None else vocabulary(caption)
     name = Path(folder).resolve().name
     network = _Network(backbone, checkpoint, device, batch_size, exact)
     if ready := holds_embeddings(folder):
@@ -319,6 +323,6 @@ def scp_cluster(
         feats,pictures = None,as_images(folder, labels='folder' if evaluate else None)
         store = features or network.place(pictures, name)
     out = out or (f'{name}-clusters' if force else free_place(f'{name}-clusters'))
-    _cluster(pictures, _Job('scp_cluster', name, network, k, out, force, seed, prior, outliers, words, store),
-             feats)
+    _cluster(pictures, _Job('scp_cluster', name, network, k, out, force, seed, prior, outliers, words, store,
+                             exports), feats)
 

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 from fastcore.script import call_parse
-from ..cli import one_line_errors
+from ..extract.command import one_line_errors
 from .common import check_free
 
 # %% ../../nbs/bench/13_suites.ipynb #82ad5198
@@ -32,7 +32,8 @@ SUITES = dict(
     caption=Suite('captions', ''),
     papers=Suite('papers', 'sets backbones methods seeds quick limit n_views device force', True),
     speed=Suite('speed', 'sets only'),
-    ablation=Suite('ablation', 'data tasks force', True, 'ablation_text'))
+    ablation=Suite('ablation', 'data tasks force', True, 'ablation_text'),
+    pick=Suite('pick', 'data tasks seeds force', True, 'pick_text'))
 _BROAD = Suite('queue', 'data tasks seeds only priors jobs redo quick', True, 'broad_text', 'bench_broad')
 
 def _split(text, by): return [t for t in text.split(by) if t] if text else None
@@ -50,10 +51,10 @@ def _run_suite(suite, name, out, options):
 @call_parse
 @one_line_errors
 def scp_bench(
-    what:str,              # what to measure: quality, extract, cpp, k, caption, papers, speed or ablation
+    what:str,              # quality, extract, cpp, k, caption, papers, speed, ablation or pick
     out:str='scp_bench',   # directory for the results
     sets:str=None,         # names separated by commas, as in `load_set`, `get_set` or `TASKS`
-    seeds:int=None,        # quality, cpp, k: runs of each method (10); papers, broad: likewise (5)
+    seeds:int=None,        # quality, cpp, k: runs of each method (10); papers, broad, pick: likewise (5)
     only:str=None,         # methods, or parts of speed, separated by ";"; all if not given
     methods:str=None,      # another name for --only
     backbones:str=None,    # papers: specs of `load_backbone`, or "SPEC@FILE", separated by commas
@@ -61,10 +62,10 @@ def scp_bench(
     limit:int=None,        # papers: images of each split at most
     views:int=None,        # papers: views of each image (4)
     device:str=None,       # papers: see `default_device`
-    add:bool=False,        # keep the runs in `out`, add what is missing; papers, k and ablation always do
+    add:bool=False,        # keep the runs in `out`, add what is missing; papers, k, ablation, pick always do
     force:bool=False,      # replace what an earlier run wrote to `out`
     suite:str=None,        # quality: "broad" runs many tasks in place of a few sets; it always adds
-    data:str=None,         # broad, k, ablation: folder of the .npz files
+    data:str=None,         # broad, k, ablation, pick: folder of the .npz files
     jobs:int=2,            # broad, k: workers, each with one thread
     redo:str=None,         # broad, k: methods or groups to run again, separated by ";"
     priors:bool=False,     # broad: also `fit_head` with either prior

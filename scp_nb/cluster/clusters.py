@@ -75,6 +75,7 @@ class Clusters:
         if names is None: names = [f'row-{i}' for i in range(len(probs))]
         self.names = names if isinstance(names, NumberedNames) else list(names)
         self.config = dict(config or {})
+        self.root = None                       # folder of the images, if known; saved, see `images_root`
         self.captions = None                   # later a name or None per cluster, from `caption_clusters`
         self.embedding = None if embedding is None else np.ascontiguousarray(embedding, dtype=np.float32)
 
@@ -171,6 +172,13 @@ def to_frame(self:Clusters
     return table
 
 # %% ../../nbs/cluster/06_clusters.ipynb #2be07de0
+def images_root(clusters         # `Clusters`, fitted or loaded
+               )->str|None:      # an absolute path; None where the images came from no folder
+    "Tell the folder that the names of the images start from"
+    root = getattr(clusters.images, 'root', None) or getattr(clusters, 'root', None)
+    if root is None and clusters.features is not None: root = clusters.features.meta.get('root')
+    return None if root is None else str(root)
+
 # the kinds of head that a directory may name, and where they are; no other code is ever loaded
 _KINDS_OF_HEADS = dict(ClusterHead='scp_nb.head', CPPHead='scp_nb.cpp', EditedHead='scp_nb.cluster.edit')
 
@@ -204,7 +212,8 @@ def save(self:Clusters,
     shape = dict(kind=type(self.head).__name__, **head_settings(self.head))
     with out_dir(path, force, {'head.safetensors', 'config.json', 'assignments.csv'}) as tmp:
         save_file(tensors, tmp/'head.safetensors')
-        config = dict(format=1, head=shape, fit=self.config, names=list(self.names), captions=self.captions)
+        config = dict(format=1, head=shape, fit=self.config, names=list(self.names), captions=self.captions,
+                      root=images_root(self))
         (tmp/'config.json').write_text(json.dumps(config, indent=1), encoding='utf-8')
         self.to_frame().to_csv(tmp/'assignments.csv', index=False, errors='surrogateescape')
     return Path(path)
@@ -227,7 +236,7 @@ def load(cls:Clusters,
     prepare.load_state_dict({k:tensors[k] for k in ('mean', 'basis')})
     arrays = {k: tensors[k].numpy() for k in ('probs', 'labels', 'embedding') if k in tensors}
     new = cls(head=head, prepare=prepare, names=config['names'], config=config['fit'], **arrays)
-    new.captions = config.get('captions')
+    new.captions,new.root = config.get('captions'),config.get('root')
     return new
 
 # %% ../../nbs/cluster/06_clusters.ipynb #0a26e393

@@ -18,7 +18,7 @@ import numpy as np, torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
-from ..data import ImageError, ImageFiles, Images, to_rgb, PILLOW_FORMATS, reading_error
+from ..data import ImageError, ImageFiles, Images, decode_image, reading_error
 from .backbones import Backbone, n_cores
 
 # %% ../../nbs/extract/03_reading.ipynb #ee6fb0d0
@@ -43,9 +43,8 @@ class Reader:
         self.images,self.transform,self.plain = images,transform,_are_plain(images)
 
     def _picture(self, i):
-        if not self.plain: return to_rgb(self.images._open(int(self.images._rows[i])))
-        with _open_regular(_path(self.images, i)) as f, Image.open(f, formats=PILLOW_FORMATS) as im:
-            return to_rgb(im)
+        if not self.plain: return self.images._use(int(self.images._rows[i]), self.images.rgb)
+        with _open_regular(_path(self.images, i)) as f: return decode_image(f, self.images.rgb)
 
     def __call__(self, i:int)->tuple:
         try: im = self._picture(i)
@@ -63,7 +62,8 @@ def _are_plain(images)->bool:
 
 def file_stamps(images:Images      # any source
                )->np.ndarray|None: # int64 `[n, 2]`: bytes, time of change in ns; -1 if missing; or None
-    "Look up size and time of every file, without opening any"
+    "Look up size and time of every file, without opening any; of what is packed, size and a fingerprint"
+    if hasattr(images, 'stamps'): return images.stamps()
     if not _are_plain(images): return None
     stamps = np.full((len(images), 2), -1, dtype=np.int64)
     for i in range(len(images)):
@@ -81,11 +81,12 @@ def find_copies(images:Images,              # any source
     if stamps is None or not len(new): return {}
     sizes,counts = np.unique(stamps[stamps[:,0]>0,0], return_counts=True)
     at = np.flatnonzero(np.isin(stamps[:,0], np.intersect1d(sizes[counts>1], stamps[new,0]))).tolist()
+    packed = hasattr(images, 'encoded')      # in a zip or a tar
     for last in (4096, None):     # most files of one size differ in their last bytes: few are read whole
         def digest(p):
             h = hashlib.sha256()
             try:
-                with _open_regular(_path(images, p)) as f:
+                with images.encoded(p) if packed else _open_regular(_path(images, p)) as f:
                     if last: f.seek(max(0, int(stamps[p,0])-last))
                     while block := f.read(1<<20): h.update(block)
             except Exception: return p      # no copy of any other; the reader will find out why

@@ -21,7 +21,7 @@ import numpy as np, torch
 from filelock import FileLock, Timeout
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from ..data import Images, to_rgb, reading_error
+from ..data import Images, reading_error
 from .backbones import Backbone, PixelProjection, n_cores, nothing_read, weights_digest
 from .parallel import ranks
 from .reading import Encoder, Reader, RunSettings, encode_images, file_stamps, find_copies
@@ -110,7 +110,7 @@ def _sample_digest(images:Images)->str:
     "What sixteen pictures of an array or a data set show, in one number"
     h = hashlib.sha256()
     for i in np.unique(np.linspace(0, len(images)-1, 16).round().astype(int)):
-        try: im = to_rgb(images._open(int(images._rows[i])))
+        try: im = images._use(int(images._rows[i]), images.rgb)
         except Exception as e: h.update(reading_error(e).encode())     # an unreadable one is a fact as well
         else: h.update(f'{im.size}'.encode() + im.tobytes())
     return h.hexdigest()
@@ -299,6 +299,11 @@ def _run_record(folder:Path)->dict|None:
     except (OSError, ValueError): return None
     return found if isinstance(found, dict) and isinstance(found.get('identity'), dict) else None
 
+def _earlier_depth(folder:Path)->dict:
+    "The scale of deep pictures in an earlier run, if there is one"
+    found = _run_record(folder) or {}
+    return found.get('record', found).get('depth') or {}
+
 def check_place(out,            # directory to write or to go on in; may be missing
                 force:bool      # allow one that holds other things
                )->Path:         # `out` as an absolute path
@@ -363,7 +368,7 @@ def features_record(images:Images,         # any source; its root is where pictu
     gpu = f' ({torch.cuda.get_device_name(backbone.device)})' if backbone.device.type=='cuda' else ''
     return dict(spec=backbone.spec, backbone=backbone.provenance, precision=precision,
                 device=f'{backbone.device.type}{gpu}', what=images.what,
-                root=str(images.root) if hasattr(images, 'root') else None)
+                root=str(images.root) if hasattr(images, 'root') else None, depth=images.depth)
 
 def _restore(backbone:Backbone, folder:Path)->bool:
     "Give `pixels` the projection kept in `folder`, if there is one"
@@ -429,6 +434,7 @@ class _Run:
         images,backbone,how,work = self.images,self.backbone,self.how,self.work
         update = how.update and not how.force
         work.mkdir(exist_ok=True)
+        if update and (depth := _earlier_depth(work) or _earlier_depth(self.out)): images.keep_depth(depth)
         if not update or not any(_restore(backbone, p) for p in (work, self.out)):
             backbone.fit(images, how.n_workers)
         if isinstance(backbone.model, PixelProjection):

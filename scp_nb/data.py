@@ -154,7 +154,7 @@ def image_kind(head:bytes    # the first 32 bytes of a file, or more
         if head.startswith(start): return kind
     if head[:4]==b'RIFF' and head[8:12]==b'WEBP': return 'WEBP'
     # "BM" alone begins many a text
-    if head[:2]==b'BM' and head[14:18] in [bytes([n,0,0,0]) for n in (12,16,40,52,56,64,108,124)]: return 'BMP'
+    if head[:2]==b'BM' and int.from_bytes(head[14:18], 'little') in (12,16,40,52,56,64,108,124): return 'BMP'
     if head[4:8]!=b'ftyp': return None
     brands = {head[8:12], *(head[i:i+4] for i in range(16, min(len(head), head[3] or 32), 4))}
     return 'AVIF' if brands & {b'avif', b'avis'} else 'HEIF' if brands & _HEIF_BRANDS else None
@@ -409,7 +409,8 @@ class _Walk:
             if here: self.seen.add(here)
             ours = our_own(folder, {*dirs, *names})
             self.passed_over['folder of our own output'] += bool(ours)
-            kept,dirs[:] = sorted(d for d in dirs if d not in ours and not self._hides(d, 'or system folder')),[]
+            kept = sorted(d for d in dirs if d not in ours and not self._hides(d, 'or system folder'))
+            dirs.clear()      # what is added again is walked into
             for d in kept:
                 at = os.path.join(folder, d)
                 if os.path.islink(at): links.append(at)
@@ -473,8 +474,7 @@ def check_labels(labels,        # "folder", one label per image, or None
 
 # %% ../nbs/00_data.ipynb #fd8db6de
 def _files_of_list(paths:list, hidden:bool)->tuple:
-    """Root (the common folder) and relative names of a list of files and folders; unreadable folders; what was
-    passed over"""
+    "Common folder and relative names of a list of files and folders; folders not read; what was passed over"
     if not paths: raise ValueError('the list of paths is empty. Give at least one image file or folder.')
     if not any(p.exists() for p in paths):
         raise FileNotFoundError(f'none of the {len(paths):,} paths exists; the first is "{paths[0]}". Give '

@@ -95,13 +95,31 @@ class Blob:
 class BlobFile(io.RawIOBase):
     "A `Blob` as a file open for reading"
     def __init__(self, blob:Blob): self.blob,self.at = blob,0    # what to read
-    def readable(self): return True     #
-    def seekable(self): return True     #
-    def tell(self): return self.at      #
-    def seek(self, to, whence=0):
+
+    def readable(self):
+        "Say yes"
+        return True
+
+    def seekable(self):
+        "Say yes"
+        return True
+
+    def tell(self):
+        "Give the place of the next byte"
+        return self.at
+
+    def seek(self,
+             to,          # bytes
+             whence=0     # from 0 the start, 1 the place, 2 the end
+            ):            # the new place
+        "Go to a byte"
         self.at = to + (0, self.at, self.blob.size)[whence]
         return self.at
-    def readinto(self, room):
+
+    def readinto(self,
+                 room     # buffer to fill
+                ):        # bytes read
+        "Read into a buffer"
         data = self.blob.read(self.at, len(room))
         room[:len(data)],self.at = data,self.at+len(data)
         return len(data)
@@ -111,14 +129,15 @@ def open_blob(blob:Blob    # what to read
     "Open a blob for reading; far away in large pieces, since each costs a round trip"
     return io.BufferedReader(BlobFile(blob), 8<<20 if blob.remote else 1<<16)
 
-# %% ../../nbs/extract/07_sources.ipynb #519c3949
+# %% ../../nbs/extract/07_sources.ipynb #a1bfe7ce
 def refuse_climbing(name:str,    # of a member
                     pack:str     # name of the archive
                    ):
     "Error if a name leads out of its archive"
     parts = name.replace('\\', '/').split('/')
     if '..' in parts or name[:1] in ('/', '\\') or re.match('[A-Za-z]:', name):
-        raise ValueError(f'"{pack}" holds a path that leads out of it: "{name}". It is not read; make it again '
+        raise ValueError(f'"{pack}" holds a path that leads out of it: "{name}". It is not read; make it '
+                         'again '
                          'with paths inside.')
 
 class Packed(Images):
@@ -161,8 +180,8 @@ class Packed(Images):
         for r in range(len(n)):
             b = self.blobs[blob[r]]
             if b.remote: facts = (b.version, start[r])     # not to fetch it twice
-            else: facts = [b.read(int(start[r]+at), 4096) for at in sorted({0, max(0, n[r]//2-2048),
-                                                                            max(0, n[r]-4096)})]
+            else: facts = [b.read(int(start[r]+at), min(4096, int(n[r]-at)))
+                           for at in sorted({0, max(0, n[r]//2-2048), max(0, n[r]-4096)})]
             stamps[r,1] = _number(*facts)
         return None if any(b.version is None for b in self.blobs) else stamps
 
@@ -199,9 +218,11 @@ def _check_bomb(members, blob:Blob)->None:
     "Error if pictures unpack to far more than they take"
     whole = sum(m.file_size for m in members)
     worst = max(members, key=lambda m: m.file_size/max(1, m.compress_size))
-    for n,packed,name in ((whole, blob.size, 'it'), (worst.file_size, worst.compress_size, f'"{worst.filename}"')):
+    for n,packed,name in ((whole, blob.size, 'it'),
+                          (worst.file_size, worst.compress_size, f'"{worst.filename}"')):
         if n>1<<28 and n>100*max(1, packed):
-            raise ValueError(f'"{blob.name}" looks like a zip bomb: {name} takes {packed:,} bytes and unpacks to '
+            raise ValueError(f'"{blob.name}" looks like a zip bomb: {name} takes {packed:,} bytes and '
+                             'unpacks to '
                              f'{n:,}. Unpack it yourself if it is none, and give the folder.')
 
 def _zip_members(blob:Blob, hidden:bool, passed:PassedOver)->tuple:
@@ -222,7 +243,8 @@ def _zip_members(blob:Blob, hidden:bool, passed:PassedOver)->tuple:
     if not members: return [],[]
     _check_bomb(members, blob)
     if locked := sum(m.flag_bits & 1 for m in members):
-        raise ValueError(f'"{blob.name}" is locked: {locked:,} of its pictures need a password. Unpack it first.')
+        raise ValueError(f'"{blob.name}" is locked: {locked:,} of its pictures need a password. Unpack it '
+                         'first.')
     ends = starts[np.searchsorted(starts, [m.header_offset for m in members], 'right')]
     if any(m.header_offset+30+m.compress_size>e for m,e in zip(members, ends)):
         raise ValueError(f'"{blob.name}" looks like a zip bomb: files in it overlap. It is not read.')
@@ -238,11 +260,12 @@ class ImageZip(Packed):
         blobs,passed,rows = [*map(Blob, _as_list(places))],PassedOver(),[]
         for b,blob in enumerate(blobs):
             for m,end in zip(*_zip_members(blob, hidden, passed)):
-                rows.append((m.filename, b, m.header_offset, end-m.header_offset, m.compress_size, m.file_size,
-                             m.CRC, m.compress_type))
+                rows.append((m.filename, b, m.header_offset, end-m.header_offset, m.compress_size,
+                             m.file_size, m.CRC, m.compress_type))
         if not rows: _no_images(blobs, passed)
-        names,table = name_members([r[0] for r in rows], [r[1] for r in rows], blobs),np.array([r[1:] for r in rows])
-        super().__init__(blobs, names, table[:,:3], check_labels(labels, names, _what(blobs)), None, _what(blobs))
+        names = name_members([r[0] for r in rows], [r[1] for r in rows], blobs)
+        table,what = np.array([r[1:] for r in rows]),_what(blobs)
+        super().__init__(blobs, names, table[:,:3], check_labels(labels, names, what), None, what)
         self._zipped = table[:,3:]
         self.passed_over.update(passed)
 
@@ -255,8 +278,10 @@ class ImageZip(Packed):
         if method==zipfile.ZIP_DEFLATED:
             try: data = zlib.decompressobj(-15).decompress(data, size+1)
             except zlib.error as e: raise ImageError(f'damaged: {e}') from e
-        elif method!=zipfile.ZIP_STORED: raise ImageError(f'packed by method {method}, which is not read here')
-        if len(data)!=size or zlib.crc32(data)!=crc: raise ImageError('damaged: the checksum in the zip differs')
+        elif method!=zipfile.ZIP_STORED: raise ImageError(f'packed by method {method}, which is not read '
+                                                          'here')
+        if len(data)!=size or zlib.crc32(data)!=crc: raise ImageError('damaged: the checksum in the zip '
+                                                                      'differs')
         return data
 
     def stamp_all(self)->np.ndarray:
@@ -265,14 +290,16 @@ class ImageZip(Packed):
 
 # %% ../../nbs/extract/07_sources.ipynb #c7238a58
 def _tar_cut(blob:Blob, n:int):
-    raise ValueError(f'"{blob.name}" is cut short or damaged behind its first {n:,} files. Copy it again; nothing '
+    raise ValueError(f'"{blob.name}" is cut short or damaged behind its first {n:,} files. Copy it again; '
+                     'nothing '
                      'was read.')
 
 def _tar_files(blob:Blob):
     "Yield name, first byte and bytes of each file in one tar; error if it is cut short"
     head,n = blob.read(0, 6),0
     if head[:2]==b'\x1f\x8b' or head[:3]==b'BZh' or head==b'\xfd7zXZ\0':
-        raise ValueError(f'"{blob.name}" is compressed, so a picture cannot be read alone. Unpack it to a plain '
+        raise ValueError(f'"{blob.name}" is compressed, so a picture cannot be read alone. Unpack it to a '
+                         'plain '
                          '.tar first (gunzip, bunzip2, unxz); photos are no larger then.')
     try:
         with tarfile.open(fileobj=open_blob(blob), mode='r:') as t:
@@ -287,7 +314,8 @@ def _tar_files(blob:Blob):
         raise ValueError(f'"{blob.name}" is no tar ({e}).') from e
     if rest := blob.read(end, 512):
         if rest.strip(b'\0') or len(rest)<512: _tar_cut(blob, n)
-    else: warnings.warn(f'"{blob.name}" has no end mark: it may be cut short. Its {n:,} files are read.', stacklevel=2)
+    else: warnings.warn(f'"{blob.name}" has no end mark: it may be cut short. Its {n:,} files are '
+                        'read.', stacklevel=2)
 
 def _key(name:str)->str:
     "A name up to the first dot behind its folder, as WebDataset groups files"
@@ -332,7 +360,8 @@ def _parquet():
 def _open_parquet(blob:Blob):
     try: return _parquet().ParquetFile(open_blob(blob) if blob.remote else blob.place)
     except (OSError, ValueError) as e:
-        raise ValueError(f'"{blob.name}" is no whole Parquet file ({str(e).splitlines()[0][:100]}). If it was cut '
+        raise ValueError(f'"{blob.name}" is no whole Parquet file ({str(e).splitlines()[0][:100]}). If it '
+                         'was cut '
                          'short, copy it again.') from e
 
 def _bytes_column(field)->str|None:
@@ -359,10 +388,12 @@ class ImageParquet(Packed):
         blobs = [*map(Blob, _as_list(places))]
         files = [_open_parquet(b) for b in blobs]
         schema = files[0].schema_arrow
-        told = json.loads((schema.metadata or {}).get(b'huggingface', b'{}')).get('info', {}).get('features', {})
+        told = json.loads((schema.metadata or {}).get(b'huggingface', b'{}'))
+        told = told.get('info', {}).get('features', {})
         column = self._choose(schema, told, column, blobs[0])
         if wrong := [b.name for b,f in zip(blobs, files) if column not in f.schema_arrow.names]:
-            raise ValueError(f'"{wrong[0]}" has no column "{column}", which "{blobs[0].name}" has. Give files of '
+            raise ValueError(f'"{wrong[0]}" has no column "{column}", which "{blobs[0].name}" has. Give '
+                             'files of '
                              'one table.')
         self.path = _bytes_column(schema.field(column))
         groups = [(b,g,f.metadata.row_group(g).num_rows) for b,f in enumerate(files)
@@ -384,9 +415,11 @@ class ImageParquet(Packed):
         named = [c for c in fits if told.get(c, {}).get('_type')=='Image']
         found = [column] if column else named if len(named)==1 else fits
         if len(found)==1 and found[0] in fits: return found[0]
-        raise ValueError(f'"{blob.name}" holds {len(fits) or "no"} column{"s" if len(fits)>1 else ""} of pictures, '
+        raise ValueError(f'"{blob.name}" holds {len(fits) or "no"} column{"s" if len(fits)>1 else ""} of '
+                         'pictures, '
                          f'bytes or a struct with bytes: {held}. '
-                         + ('Say which: ImageParquet(..., column=...).' if fits else 'If it holds embeddings, '
+                         + ('Say which: ImageParquet(..., column=...).' if fits else 'If it holds '
+                                                                                     'embeddings, '
                             'Features.from_file reads it.'))
 
     def _labels(self, files, told)->tuple:
@@ -410,7 +443,8 @@ class ImageParquet(Packed):
             if any(f.name=='path' for f in inner): column = self.path.removesuffix('bytes')+'path'
         if column:
             names = [v for f in files for b in f.iter_batches(columns=[column]) for v in _cells(b, column)]
-            if all(v is not None for v in names) and len({*map(str, names)})==len(names): return [*map(str, names)]
+            if all(v is not None for v in names) and len({*map(str, names)})==len(names):
+                return [*map(str, names)]
         stem = Path(blobs[0].name).stem
         return numbered_names(stem, len(runs))
 
@@ -421,7 +455,8 @@ class ImageParquet(Packed):
             try: heads.append(self.read_bytes(r)[:32])
             except ImageError: heads.append(b'')
         if not any(map(image_kind, heads)):
-            raise ValueError(f'column "{column}" of "{self.blobs[0].name}" holds no images: its first bytes are '
+            raise ValueError(f'column "{column}" of "{self.blobs[0].name}" holds no images: its first bytes '
+                             'are '
                              f'{heads[0][:8]!r}. Give a table with JPEG, PNG or the like in a column.')
 
     def __getstate__(self): return {**self.__dict__, '_groups': {}, '_lock': None}
@@ -488,7 +523,8 @@ class ImagePlace(Images):
     def _list(self, fs, base, hidden, passed)->tuple:
         "Paths and facts of the pictures below a folder, sorted, and their names"
         with _tell_remote(self.place): found = fs.find(base, detail=True)
-        if not found: raise FileNotFoundError(f'nothing is at "{self.place}", or it cannot be listed. Give a place '
+        if not found: raise FileNotFoundError(f'nothing is at "{self.place}", or it cannot be listed. Give '
+                                              'a place '
                                               'with images below it.')
         def head(f):
             try: return fs.cat_file(f, start=0, end=32)[:32]
@@ -498,7 +534,8 @@ class ImagePlace(Images):
             name = f[len(root):] if f.startswith(root) else f.rpartition('/')[2]
             if _passes(name.split('?')[0], hidden, lambda: head(f), passed): named[name] = f,info
         if not named:
-            raise ValueError(f'"{self.place}" holds no image; passed over: {passed}. Give a place with files that '
+            raise ValueError(f'"{self.place}" holds no image; passed over: {passed}. Give a place with '
+                             'files that '
                              f'end in {", ".join(ENDINGS)}.')
         return dict(named.values()), [*named]
 
@@ -508,7 +545,8 @@ class ImagePlace(Images):
         try: return find_filesystem(self.place)[0].cat_file(self._source[row])
         except FileNotFoundError: raise
         except Exception as e:
-            raise ImageError(f'not fetched: {type(e).__name__} {str(e).splitlines()[0][:80] if str(e) else ""}') from e
+            raise ImageError(f'not fetched: {type(e).__name__} '
+                             f'{str(e).splitlines()[0][:80] if str(e) else ""}') from e
 
     def encoded(self, i:int      # which image
                )->io.BytesIO:
@@ -528,12 +566,13 @@ class ImagePlace(Images):
         return np.stack([self._sizes, self._versions], 1).astype(np.int64)[self._rows]
 
 # %% ../../nbs/extract/07_sources.ipynb #834d35fe
-_PATHS = ('path', 'paths', 'file', 'files', 'filename', 'file_name', 'filepath', 'file_path', 'image', 'images',
-          'image_path', 'img', 'img_path', 'name', 'url')
+_PATHS = ('path paths file files filename file_name filepath file_path image images image_path img img_path '
+          'name url').split()
 
 def _read_table(text:str, name:str)->tuple:
     "Paths and labels (or None) of a table"
-    rows = [r for r in csv.reader(io.StringIO(text), delimiter='\t' if file_ending(name)=='tsv' else ',') if r]
+    delimiter = '\t' if file_ending(name)=='tsv' else ','
+    rows = [r for r in csv.reader(io.StringIO(text), delimiter=delimiter) if r]
     if not rows: return [],None
     head = [w.strip().lower() for w in rows[0]]
     def is_path(w): return file_ending(w) in ENDINGS
@@ -541,15 +580,17 @@ def _read_table(text:str, name:str)->tuple:
     if at is None:     # no header: the column where the first row has a path
         at = next((i for i,w in enumerate(rows[0]) if is_path(w.strip())), None)
         if at is None:
-            raise ValueError(f'"{name}" has no column of paths; its first line is {", ".join(rows[0])[:100]}. Call '
+            raise ValueError(f'"{name}" has no column of paths; its first line is '
+                             f'{", ".join(rows[0])[:100]}. Call '
                              'the column "path", or write a path per line into a .txt.')
         head = []
     rows = rows[bool(head):]
     if short := [i for i,r in enumerate(rows) if len(r)<=at]:
         raise ValueError(f'line {short[0]+1+bool(head)} of "{name}" has no column {at+1}. Mend the table.')
     label = next((head.index(w) for w in ('label', 'labels', 'class') if w in head), None)
-    labels = None if label is None else _numbers_or_words([r[label].strip() if label<len(r) else '' for r in rows])
-    return [r[at].strip() for r in rows], labels
+    paths = [r[at].strip() for r in rows]
+    if label is None: return paths,None
+    return paths, _numbers_or_words([r[label].strip() if label<len(r) else '' for r in rows])
 
 def read_list(place,        # path or address of a text file, .csv or .tsv
               labels=None   # "folder", one per picture, or None: those in the table
@@ -557,7 +598,8 @@ def read_list(place,        # path or address of a text file, .csv or .tsv
     "Read a list of image files"
     blob = Blob(place)
     try: text = blob.read().decode('utf-8-sig')
-    except UnicodeDecodeError as e: raise ValueError(f'"{blob.name}" is no list of files: it is no text.') from e
+    except UnicodeDecodeError as e: raise ValueError(f'"{blob.name}" is no list of files: it is no '
+                                                     'text.') from e
     if file_ending(blob.name) in ('csv', 'tsv'): paths,told = _read_table(text, blob.name)
     else: paths,told = [l.strip() for l in text.splitlines() if l.strip() and l[0]!='#'],None
     if not paths: raise ValueError(f'"{blob.name}" names no file. Write a path per line, relative to it.')
@@ -570,7 +612,8 @@ def read_list(place,        # path or address of a text file, .csv or .tsv
     gone = [p for p in paths if not os.path.isfile(folder/p)]
     if gone:
         some = ', '.join(f'"{g[:100]}"' for g in gone[:3]) + (', ...' if len(gone)>3 else '')
-        raise FileNotFoundError(f'"{blob.name}" names {len(gone):,} of {len(paths):,} files that are not there: '
+        raise FileNotFoundError(f'"{blob.name}" names {len(gone):,} of {len(paths):,} files that are not '
+                                'there: '
                                 f'{some}. Paths are relative to the folder of the list.')
     return ImageFiles([folder/p for p in paths], labels)
 
@@ -608,13 +651,16 @@ _KINDS = dict(zip='zip', tar='tar', tgz='tar', gz='tar', bz2='tar', xz='tar', pa
               csv='list', tsv='list', lst='list')
 _ADVICE = [('mov mp4 m4v avi mkv webm', 'a video', 'Take pictures out of it first: ffmpeg -i "{0}" -vf fps=1 '
                                                    'frames/%05d.jpg'),
-           ('npy npz safetensors pt pth h5', 'a file of arrays', 'In Python, give the array itself: as_images(X) '
-                                                                 'for pictures, Features.from_file for embeddings'),
+           ('npy npz safetensors pt pth h5', 'a file of arrays', 'In Python, give the array itself: '
+                                                                 'as_images(X) '
+                                                                 'for pictures, Features.from_file for '
+                                                                 'embeddings'),
            ('arrow feather', 'an Arrow table', 'Write it as Parquet'),
            ('7z rar', 'an archive that is not read here', 'Unpack it and give the folder'),
            ('pdf ps eps ai svg', 'a document', 'Turn its pages into PNG first'),
            ('json jsonl xml yml yaml', 'a file of text', 'Give a .txt with a path per line, or a .csv'),
-           ('dng nef cr2 cr3 arw orf rw2 raf pef srw', 'a raw picture of a camera', 'Convert it to JPEG first')]
+           ('dng nef cr2 cr3 arw orf rw2 raf pef srw', 'a raw picture of a camera', 'Convert it to JPEG '
+                                                                                    'first')]
 
 def source_kind(place   # of one file, a path or an address
                )->str:  # "zip", "tar", "parquet", "list", "image" or "place"; error with advice for others
@@ -628,7 +674,8 @@ def source_kind(place   # of one file, a path or an address
     if image_kind(head): return 'image'
     for kind,start,at in (('zip', b'PK\x03\x04', 0), ('parquet', b'PAR1', 0), ('tar', b'ustar', 257)):
         if head[at:at+len(start)]==start: return kind
-    what,do = next(((w,d) for ends,w,d in _ADVICE if end in ends.split()), ('no image, and no collection of them',
+    what,do = next(((w,d) for ends,w,d in _ADVICE if end in ends.split()), ('no image, and no collection of '
+                                                                            'them',
                    'Give a folder, a zip, a tar, a Parquet file or a list of files'))
     said = os.path.basename(name)
     raise ValueError(f'"{said}" is {what}. {do.format(said)}.')
@@ -641,7 +688,8 @@ def open_source(places,            # path, address or pattern, or several of one
     found = [p for x in _as_list(places) for p in find_places(os.fspath(x))]
     kinds = {source_kind(p) for p in found}
     if len(kinds)>1:
-        raise ValueError(f'these are of several kinds, {", ".join(sorted(kinds))}: "{found[0]}", ... Give those of '
+        raise ValueError(f'these are of several kinds, {", ".join(sorted(kinds))}: "{found[0]}", ... Give '
+                         'those of '
                          'one kind.')
     kind = kinds.pop()
     if kind=='zip': return ImageZip(found, labels, hidden)
@@ -650,5 +698,6 @@ def open_source(places,            # path, address or pattern, or several of one
     if kind=='image': return (ImagePlace if is_remote(found[0]) else ImageFiles)(found, labels)
     if len(found)>1 and kind=='place' and not is_remote(found[0]): return ImageFiles(found, labels, hidden)
     if len(found)>1:
-        raise ValueError(f'{len(found):,} places were given, "{found[0]}", ... Give one, or the pictures in them.')
+        raise ValueError(f'{len(found):,} places were given, "{found[0]}", ... Give one, or the pictures in '
+                         'them.')
     return read_list(found[0], labels) if kind=='list' else ImagePlace(found[0], labels, hidden)

@@ -1,4 +1,4 @@
-"""Read pictures where they are packed: in a zip, in tars, in Parquet, behind a list of files, or in a place on the web
+"""Read pictures in a zip, in tars, in Parquet, behind a list of files, or in a place on the web
 
 Docs: https://scp-nb.github.io/scp_nb/extract/sources.html.md"""
 

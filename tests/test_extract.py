@@ -526,3 +526,21 @@ def test_nothing_is_written_outside_out(tmp_path, photos):
     assert not [p for p in (tmp_path/'home').rglob('*') if p.is_file()
                 and 'matplotlib' not in p.parts], 'matplotlib lists the fonts of a new home'
     assert before=={p: p.stat().st_mtime_ns for p in photos.rglob('*')}
+
+@pytest.mark.parametrize('code', ['ENOLCK', 'EOPNOTSUPP', 'ENOSYS'])
+def test_file_systems_without_locks(tmp_path, monkeypatch, code):
+    "As on some network drives: a warning, the same rows, nothing left over; and a second run is still refused"
+    fcntl = pytest.importorskip('fcntl')
+    photos,b = fill(tmp_path/'p', 12),tiny()
+    want = extract(photos, b, tmp_path/'locked').X
+    def flock(*args): raise OSError(getattr(errno, code), os.strerror(getattr(errno, code)))
+    monkeypatch.setattr(fcntl, 'flock', flock)
+    with pytest.warns(UserWarning): f = extract(photos, b, tmp_path/'f')
+    assert np.array_equal(f.X, want) and tree(tmp_path/'f')==tree(tmp_path/'locked')
+    encode = b.encode
+    def again(x):
+        with pytest.raises(RuntimeError, match='another run is writing'): extract(photos, tiny(), tmp_path/'g')
+        return encode(x)
+    b.encode = again
+    with pytest.warns(UserWarning): extract(photos, b, tmp_path/'g')
+    assert tree(tmp_path/'g')==tree(tmp_path/'locked')

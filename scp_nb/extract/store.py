@@ -8,7 +8,7 @@ Docs: https://scp-nb.github.io/scp_nb/extract/store.html.md"""
 __all__ = ['extract_into']
 
 # %% ../../nbs/extract/04_store.ipynb #ab4b8f76
-import csv, errno, hashlib, json, os, shutil, socket, struct, time, zlib
+import csv, errno, hashlib, json, os, shutil, socket, struct, time, warnings, zlib
 import torch.distributed as dist
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -18,7 +18,7 @@ from itertools import chain
 from pathlib import Path
 from uuid import uuid4
 import numpy as np, torch
-from filelock import FileLock, Timeout
+from filelock import FileLock, SoftFileLock, Timeout
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from ..data import Images, reading_error
@@ -309,20 +309,40 @@ def check_place(out,            # directory to write or to go on in; may be miss
                )->Path:         # `out` as an absolute path
     "Refuse `out` if it holds things that we have not written"
     path = Path(out).absolute()
-    def just_begun(): return path.is_dir() and {p.name for p in path.iterdir()} <= {UNFINISHED, '.lock'}
+    def just_begun(): return path.is_dir() and {p.name for p in path.iterdir()} <= {UNFINISHED, '.lock', SOFT_LOCK}
     if path.is_dir() and (_run_record(path) or _run_record(path/UNFINISHED)) or just_begun(): return path
     try: return _check_out(out, force)
     except FileExistsError:
         if just_begun(): return path         # another process of this run made it since
         raise
 
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, getattr(errno, 'EOPNOTSUPP', errno.ENOSYS),
+             getattr(errno, 'ENOTSUP', errno.ENOSYS)}
+SOFT_LOCK = '.lock.soft'
+
+def _take_lock(lock:Path):
+    "Lock a file; where its file system has no locks, a file that must not exist is the lock"
+    flock = FileLock(lock)
+    try: flock.acquire(timeout=0)
+    except (NotImplementedError, OSError) as e:      # some network and cloud drives
+        if not isinstance(e, NotImplementedError) and e.errno not in _NO_LOCKS: raise
+        soft = lock.with_name(SOFT_LOCK)
+        warnings.warn(f'the file system of "{lock.parent.name}" has no locks; the file "{SOFT_LOCK}" in it is '
+                      'one instead. After a kill it may stay: remove it by hand then.', stacklevel=4)
+        flock = SoftFileLock(soft)
+        try: flock.acquire(timeout=0)
+        except Timeout:
+            raise RuntimeError(f'another run is writing to "{lock.parent.name}", or was killed. Wait until it '
+                               f'ends, or remove "{soft}".') from e
+    return flock
+
 @contextmanager
 def _hold_out(out:Path):
     "Hold `out`, made if missing, for this process alone; if nothing came of it, nothing stays"
     made,lock,work = [p for p in (out, *out.parents) if not p.exists()],out/'.lock',out/UNFINISHED
     out.mkdir(parents=True, exist_ok=True)
-    holder,flock = lock.read_text() if lock.is_file() else '',FileLock(lock)
-    try: flock.acquire(timeout=0)
+    holder = lock.read_text() if lock.is_file() else ''
+    try: flock = _take_lock(lock)
     except Timeout as e:
         raise RuntimeError(f'another run is writing to "{out.name}" ({holder or "just started"}). Wait until '
                            'it ends, or give another directory.') from e

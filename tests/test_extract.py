@@ -529,7 +529,7 @@ def test_nothing_is_written_outside_out(tmp_path, photos):
 
 @pytest.mark.parametrize('code', ['ENOLCK', 'EOPNOTSUPP', 'ENOSYS'])
 def test_file_systems_without_locks(tmp_path, monkeypatch, code):
-    "As on some network drives: a warning, the same rows, nothing left over; and a second run is still refused"
+    "As on some network drives: a warning, the same rows, nothing left over; a second run is still refused"
     fcntl = pytest.importorskip('fcntl')
     photos,b = fill(tmp_path/'p', 12),tiny()
     want = extract(photos, b, tmp_path/'locked').X
@@ -539,7 +539,8 @@ def test_file_systems_without_locks(tmp_path, monkeypatch, code):
     assert np.array_equal(f.X, want) and tree(tmp_path/'f')==tree(tmp_path/'locked')
     encode = b.encode
     def again(x):
-        with pytest.raises(RuntimeError, match='another run is writing'): extract(photos, tiny(), tmp_path/'g')
+        with pytest.raises(RuntimeError, match='another run is writing'):
+            extract(photos, tiny(), tmp_path/'g')
         return encode(x)
     b.encode = again
     with pytest.warns(UserWarning): extract(photos, b, tmp_path/'g')
@@ -557,7 +558,8 @@ def test_a_copied_folder_is_the_same(tmp_path, photos):
     data = bytearray((tmp_path/'new'/'003.png').read_bytes()); data[-20] ^= 1
     (tmp_path/'new'/'003.png').write_bytes(data)
     (tmp_path/'new'/'004.png').unlink()
-    with pytest.raises(FileExistsError, match='1 is gone .*; 1 has changed'): extract(tmp_path/'new', b, moved)
+    with pytest.raises(FileExistsError, match='1 is gone .*; 1 has changed'):
+        extract(tmp_path/'new', b, moved)
     extract(tmp_path/'new', b, moved, update=True)
     assert seen(b)<=1
 

@@ -238,7 +238,8 @@ def _write_tables(plan:_Plan, head:dict)->None:
         table.writerow(('path', 'reason'))
         for p,(name,label,stamp) in enumerate(zip(plan.names, plan.labels, plan.stamps)):
             if why := plan.reason(p):
-                skipped[name],stamps[name] = why,stamp and [*stamp, plan.mark(p)]
+                skipped[name],mark = why,plan.mark(p)
+                stamps[name] = stamp and [*stamp, *([] if mark is None else [mark])]
                 table.writerow((name, why))
                 continue
             row[p],facts = len(row),dict(zip(('bytes', 'mtime_ns'), stamp or ()))
@@ -319,7 +320,8 @@ def check_place(out,            # directory to write or to go on in; may be miss
                )->Path:         # `out` as an absolute path
     "Refuse `out` if it holds things that we have not written"
     path = Path(out).absolute()
-    def just_begun(): return path.is_dir() and {p.name for p in path.iterdir()} <= {UNFINISHED, '.lock', SOFT_LOCK}
+    def just_begun():
+        return path.is_dir() and {p.name for p in path.iterdir()} <= {UNFINISHED, '.lock', SOFT_LOCK}
     if path.is_dir() and (_run_record(path) or _run_record(path/UNFINISHED)) or just_begun(): return path
     try: return _check_out(out, force)
     except FileExistsError:
@@ -337,13 +339,13 @@ def _take_lock(lock:Path):
     except (NotImplementedError, OSError) as e:      # some network and cloud drives
         if not isinstance(e, NotImplementedError) and e.errno not in _NO_LOCKS: raise
         soft = lock.with_name(SOFT_LOCK)
-        warnings.warn(f'the file system of "{lock.parent.name}" has no locks; the file "{SOFT_LOCK}" in it is '
-                      'one instead. After a kill it may stay: remove it by hand then.', stacklevel=4)
+        warnings.warn(f'the file system of "{lock.parent.name}" has no locks; the file "{SOFT_LOCK}" in it '
+                      'is one instead. After a kill it may stay: remove it by hand then.', stacklevel=4)
         flock = SoftFileLock(soft)
         try: flock.acquire(timeout=0)
         except Timeout:
-            raise RuntimeError(f'another run is writing to "{lock.parent.name}", or was killed. Wait until it '
-                               f'ends, or remove "{soft}".') from e
+            raise RuntimeError(f'another run is writing to "{lock.parent.name}", or was killed. Wait until '
+                               f'it ends, or remove "{soft}".') from e
     return flock
 
 @contextmanager

@@ -286,6 +286,14 @@ def _choose_scale(samples:list, kind:str)->tuple:
                           '8 bits first if that is wrong.', stacklevel=5)
     return black,white
 
+@patch
+def sample_rows(self:Images,
+                most:int=64      # rows at most
+               )->np.ndarray:    # row numbers of the source, int64 `[m]`, ascending
+    "Choose pictures that are looked at to learn about all of them"
+    n = self._deep['n']
+    return np.unique(np.linspace(0, n-1, min(n, most)).round().astype(int))
+
 @patch(as_prop=True)
 def depth(self:Images)->dict:   # "16 bits", "32 bits" or "floats" -> numbers that are black and white
     "Find the scale of pictures with more than 8 bits; empty where there are fewer than two in a sample"
@@ -297,8 +305,7 @@ def depth(self:Images)->dict:   # "16 bits", "32 bits" or "floats" -> numbers th
                 a = np.asarray(im).ravel()
                 a = a[::-(-a.size//4096)].astype(np.float64)
                 if (a := a[np.isfinite(a)]).size: found.setdefault(kind, []).append(a)
-        n = self._deep['n']
-        for i in np.unique(np.linspace(0, n-1, min(n, 64)).round().astype(int)):
+        for i in self.sample_rows():
             try: self._use(int(i), look)
             except Exception as e: _log.debug('left out of the sample of depths: %s', e)
         scales = {k: _choose_scale(s, k) for k,s in found.items() if len(s)>1}
@@ -675,7 +682,7 @@ def _is_local(x)->bool:
     if not path.exists(): return not re.search(r'[*?\[{]', path.name)
     return takes_for_image(path.name, lambda: file_head(path)) or not path.is_file()
 
-def as_images(x,            # folder, file, list of paths or pictures, array, tensor, data set, or `Images`
+def as_images(x,            # folder, zip, tar, Parquet, list.txt, s3://..., paths, pictures, array, data set
               labels=None,  # "folder" for folders; else a whole number or word per image, for evaluation only
               hidden:bool=False    # of a folder: take in what is hidden, and what systems keep
              )->Images:     # the same pictures, named
@@ -687,7 +694,8 @@ def as_images(x,            # folder, file, list of paths or pictures, array, te
         new.labels,new.classes = as_labels(labels, None, len(x))
         return new
     if is_frame(x): x = _column_of_pictures(x)
-    if not isinstance(x, np.ndarray) and hasattr(x, 'to_list'): x = x.to_list()    # by place, not by index
+    # a series is read by place, not by index; data sets of Hugging Face have this method too
+    if hasattr(x, 'to_list') and not hasattr(x, 'column_names'): x = x.to_list()
     paths = [x] if isinstance(x, (str, os.PathLike)) else x
     if isinstance(paths, (list,tuple)):
         if not paths: raise ValueError('the list of images is empty. Give at least one.')

@@ -448,6 +448,13 @@ class ImageParquet(Packed):
         stem = Path(blobs[0].name).stem
         return numbered_names(stem, len(runs))
 
+    def sample_rows(self,
+                    most:int=64     # rows at most
+                   )->np.ndarray:   # row numbers, ascending
+        "Choose pictures at the start of row groups, since a row inside is found by reading all before it"
+        rows = np.flatnonzero(self._source[:,2]<4)
+        return rows[np.unique(np.linspace(0, len(rows)-1, min(len(rows), most)).round().astype(int))]
+
     def _check_pictures(self, column):
         "Error if none of the first rows is an image"
         heads = []
@@ -644,6 +651,8 @@ def find_places(pattern:str   # a path or address, with {a..b}, {a,b}, * or ? fo
         if not here: missing.append(p)
     if not missing: return found
     some = ', '.join(f'"{p}"' for p in missing[:3]) + (', ...' if len(missing)>3 else '')
+    if all_of==[pattern] and not re.search(r'[*?\[]', pattern):
+        raise FileNotFoundError(f'no such folder or file: {some}. Give what holds the images.')
     of = f'{len(missing):,} of {len(all_of):,} files of "{pattern}" are missing: {some}'
     raise FileNotFoundError(f'{of if len(all_of)>1 else f"nothing matches {some}"}. Give what is there.')
 

@@ -396,7 +396,8 @@ class _Walk:
         self.seen,above,links = set(),{self._id(p) for p in real.parents},deque([str(root)])
         while links:     # links wait until all real folders are read, so that these keep their names
             top = links.popleft()
-            if self._id(top) in self.seen|above: self.passed_over['link to a folder read anyway'] += 1
+            if any(self._id(top) in s for s in (self.seen, above)):
+                self.passed_over['link to a folder read anyway'] += 1
             else: self._read(top, links)
         self.files.sort()
 

@@ -8,11 +8,12 @@ Docs: https://scp-nb.github.io/scp_nb/cli.html.md"""
 __all__ = ['scp_demo', 'scp_features', 'scp_cluster']
 
 # %% ../nbs/13_cli.ipynb #cfbcea7d
-import csv, os, sys
+import csv, os, re, sys
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import urlsplit
 import numpy as np
 from fastcore.script import call_parse
 from tqdm import tqdm
@@ -66,6 +67,13 @@ def _say(what, text):
     try: print_safely(f'{what:11s} {text}')
     except OSError: pass
 
+def _name_of(place)->str:
+    "A name for what is made of a place: that of the folder, or of the file without its ending"
+    if Path(place).is_dir(): return Path(place).resolve().name
+    name = Path(urlsplit(str(place)).path if '://' in str(place) else place).name
+    return re.sub(r'[{}*?\[\]]+', '', name.split('.')[0]).strip('-_ ') or 'images'
+
+
 # %% ../nbs/13_cli.ipynb #404c860e
 @dataclass
 class _Network:
@@ -88,6 +96,8 @@ class _Network:
                                  progress=sys.stderr.isatty(), exact=self.exact, **kwargs)
         kept = before==file.stat().st_mtime_ns
         _say('Images', f'{len(feats):,} read, {len(feats.skipped):,} skipped')
+        if images.passed_over: _say('', f'passed over: {images.passed_over}')
+        if images.depth_text: _say('', images.depth_text)
         made = f'from an earlier run, in {out}' if kept else f'in {feats.meta["seconds"]:.1f} s'
         _say('Features', f'{len(feats):,} × {feats.shape[1]} {made}')
         return feats
@@ -245,20 +255,21 @@ def scp_demo(
 @call_parse
 @one_line_errors
 def scp_features(
-    folder:str,                     # folder of images, searched with its sub-folders
+    folder:str,                     # folder, zip, tars, Parquet, list of files, or s3:// or https:// place
     out:str=None,                   # directory to make; FOLDER-features in the current directory if not given
     backbone:str=default_backbone,  # `open_clip:MODEL/TAG`, `timm:MODEL`, or `pixels`
     checkpoint:str=None,            # local weights for that model: safetensors, or a torch file without code
     batch_size:int=None,            # images per forward pass, worked out if not given
     workers:int=None,               # threads or processes that decode images, one per core if not given
     device:str=None,                # cuda, mps or cpu; the best one there is if not given
+    hidden:bool=False,              # take in hidden files, and what systems keep: thumbnails, wastebaskets
     exact:bool=False,               # decode large JPEGs in full, not at about twice the network's size
     update:bool=False,              # keep what is in `out` of unchanged files, add new ones, drop those gone
     force:bool=False,               # replace features that an earlier run wrote to `out`
 ):
     "Extract the features of a folder of images, and keep them; a stopped run goes on when started again"
-    images = as_images(folder)
-    out = out or f'{Path(folder).resolve().name}-features'
+    images = as_images(folder, hidden=hidden)
+    out = out or f'{_name_of(folder)}-features'
     check_place(out, force)
     file = Path(out)/'features.npy'
     before = file.stat().st_mtime_ns if file.is_file() else None
@@ -285,7 +296,7 @@ def _embeddings(path, pictures, with_labels):
 @call_parse
 @one_line_errors
 def scp_cluster(
-    folder:str,            # folder of images, searched with its sub-folders; or embeddings
+    folder:str,            # folder, zip, tars, Parquet, list of files or https:// place; or embeddings
     k:str=None,            # number of clusters, 2 or more; auto, coarse or fine estimate it
     out:str=None,          # directory to make; default: FOLDER-clusters, or the next number
     features:str=None,     # directory to keep features in, as `scp_features` does; default: FOLDER-features
@@ -298,6 +309,7 @@ def scp_cluster(
     export:str=None,       # for other tools: label_studio, fiftyone, huggingface, csv; several with commas
     evaluate:bool=False,   # print ACC, NMI and ARI, with names of sub-folders as labels
     batch_size:int=None,   # images per forward pass, worked out if not given
+    hidden:bool=False,     # take in hidden files, and what systems keep: thumbnails, wastebaskets
     exact:bool=False,      # decode large JPEGs in full, not at about twice the network's size
     device:str=None,       # cuda, mps or cpu; the best one there is if not given
     seed:int=0,            # the same seed gives the same clusters
@@ -308,11 +320,11 @@ def scp_cluster(
     check_prior(prior, 'k' if k in LEVELS else k)
     if outliers is not None: check_one_fraction(outliers=outliers, min_confidence=None)
     exports,words = _read_exports(export),None if caption is None else vocabulary(caption)
-    name = Path(folder).resolve().name
+    name = _name_of(folder)
     network = _Network(backbone, checkpoint, device, batch_size, exact)
-    if ready := holds_embeddings(folder):
+    if holds_embeddings(folder):
         feats,pictures = _embeddings(folder, images, evaluate)
-        name,store = Path(name).stem,folder
+        store = folder
     else:
         try:
             if features is not None: check_place(features, False)
@@ -320,7 +332,7 @@ def scp_cluster(
             raise FileExistsError(f'--features "{features}" holds other things. Give what scp_features made, '
                                   'or a new directory.') from e
         if images: raise ValueError(f'--images is for embeddings, and "{folder}" holds images. Leave it out.')
-        feats,pictures = None,as_images(folder, labels='folder' if evaluate else None)
+        feats,pictures = None,as_images(folder, labels='folder' if evaluate else None, hidden=hidden)
         store = features or network.place(pictures, name)
     out = out or (f'{name}-clusters' if force else free_place(f'{name}-clusters'))
     _cluster(pictures, _Job('scp_cluster', name, network, k, out, force, seed, prior, outliers, words, store,

@@ -1,8 +1,11 @@
 "What folders hold in the wild, every Pillow mode, and every form in which images may come"
-import io, os
+import base64, io, os
 import numpy as np, pytest, torch, torchvision
 from hypothesis import given, settings, strategies as st
-from PIL import Image
+from PIL import Image, features
+from scp_nb import data
+from scp_nb.cli import scp_cluster
+from scp_nb.features import extract_features
 from scp_nb.data import (ImageArray, ImageDataset, ImageError, ImageFiles, as_images, digits, photo_patches,
                          to_rgb)
 
@@ -264,3 +267,155 @@ def test_bundled_collections():
     assert p[0].size==(60, 60) and p.names[0]=='china-000-000' and set(p.labels)=={0, 1}
     assert len(set(p.names))==len(p)
     with pytest.raises(ValueError, match='size must be'): photo_patches(0)
+
+# ---- what counts as an image
+
+# photo() as HEIC, which pi-heif reads but does not write
+heic = base64.b64decode('''
+AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAXxtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAA
+ACJpbG9jAAAAAERAAAEAAQAAAAABoAABAAAAAAAAALMAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAABAABodmMxAAAAAA5waXRt
+AAAAAAABAAAA/GlwcnAAAADcaXBjbwAAAHVodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMA
+AAMAHroCQGEAAQApQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbqrprm4CGgwIAAAAyAAAADAIRiAAEABkQBwXPBiQAAABNjb2xybmNs
+eAABAA0ABoAAAAAUaXNwZQAAAAAAAABAAAAAQAAAAChjbGFwAAAAJAAAAAEAAAAYAAAAAf///+QAAAAC////2AAAAAIAAAAQcGl4
+aQAAAAADCAgIAAAAGGlwbWEAAAAAAAAAAQABBYECAwWEAAAAu21kYXQAAACvKAGvCch4T8vAPfK8Jy719ycIj50F0ntiP4UoEKoS
+oCZe4IO07MC6cOoJBCTSAR3ldFQn4ALIMf+AJ4j2ZAKbbmFAMVyg8bAlDlpNPOkLX4HKJKwIkjmmzJMfRrOuBDnCPmlnFhWSM//+
+3e63I6hav1Ar6VY05l5xX/eCD2h5TE4rsJ9/wWRMfhD70PrMKY+WpNNkq5RM20uTZb9KSJdFS+C6P0BJ0QdyxyI2I/A/wA==''')
+
+def test_images_are_told_by_content_and_ending(tmp_path):
+    "Twenty of each kind a phone or a browser leaves, and three that are none"
+    pytest.importorskip('pi_heif', reason='pi-heif has no build for this platform')
+    def encoded(kind): b = io.BytesIO(); photo().save(b, kind); return b.getvalue()
+    jpeg = encoded('jpeg')
+    kinds = dict(JPG=jpeg, HEIC=heic, heif=heic, jfif=jpeg, webp=encoded('webp'), weird=encoded('png'))
+    if features.check('avif'): kinds['avif'] = encoded('avif')
+    for i in range(20):
+        for end,content in kinds.items(): (tmp_path/f'{i}.{end}').write_bytes(content)
+        (tmp_path/f'photo {i}').write_bytes(jpeg)
+    (tmp_path/'iphone.jpg').write_bytes(heic)
+    (tmp_path/'a.MOV').write_bytes(b'\0\0\0\x14ftypqt  '+bytes(99))
+    (tmp_path/'b.DNG').write_bytes(b'II*\0'+bytes(99))
+    (tmp_path/'film').write_bytes(b'\0\0\0\x18ftypmp42\0\0\0\0mp42isom'+bytes(99))
+    images = ImageFiles(tmp_path)
+    assert len(images)==20*(len(kinds)+1)+1
+    assert str(images.passed_over)=='1 .dng, 1 .mov, 1 without an ending'
+    assert '1 .mov' in repr(images)
+    for i in range(len(images)): assert near(images[i], photo(), 60), images.names[i]
+    assert not images.skipped
+    x = extract_features(images, 'pixels?size=4', progress=False)
+    assert len(x)==len(images) and x.images.passed_over==images.passed_over
+
+def test_heic_that_cannot_be_read_says_why(tmp_path, monkeypatch):
+    (tmp_path/'a.heic').write_bytes(heic)
+    monkeypatch.setattr(data, 'PILLOW_FORMATS', ('JPEG', 'PNG'))
+    with pytest.raises(ImageError, match='HEIF cannot be read here: pip install pi-heif'):
+        ImageFiles(tmp_path)[0]
+    monkeypatch.undo()
+    (tmp_path/'a.heic').write_bytes(heic[:300])
+    with pytest.raises(ImageError): ImageFiles(tmp_path)[0]
+
+# ---- links, hidden folders, our own output
+
+def test_links_to_folders_are_followed_once(tmp_path):
+    "7 of 10 class folders are links; one folder is linked twice; a loop, a link up, and one to nothing"
+    out,d = tmp_path/'elsewhere',tmp_path/'photos'; d.mkdir()
+    for c in range(10):
+        at = (d if c<3 else out)/f'c{c}'; at.mkdir(parents=True)
+        for i in range(8): photo().save(at/f'{i}.png')
+        if c>=3: (d/f'c{c}').symlink_to(at)
+    (d/'z again').symlink_to(out/'c5'); (out/'c4'/'back').symlink_to(d); (d/'c0'/'up').symlink_to(tmp_path)
+    (d/'self').symlink_to(d/'self'); (d/'nothing').symlink_to(tmp_path/'nowhere')
+    images = ImageFiles(d)
+    assert len(images)==80 and len({os.path.realpath(p) for p in images.paths})==80
+    assert images.names==sorted(images.names)
+    assert images.passed_over['link to a folder read anyway']==3
+    assert {n.split('/')[0] for n in images.names}=={f'c{c}' for c in range(10)}
+    (tmp_path/'door').symlink_to(d)
+    assert ImageFiles(tmp_path/'door').names==images.names
+
+def test_hidden_and_system_folders_are_passed_over(tmp_path):
+    for i in range(6): photo().save(tmp_path/f'{i}.png')
+    names = '@eaDir', '.thumbnails', '.Trash-1000', '__MACOSX', '$RECYCLE.BIN', 'deep/@eaDir'
+    for n in names: (tmp_path/n).mkdir(parents=True); photo().save(tmp_path/n/'t.png')
+    photo().save(tmp_path/'._a.png')
+    images = as_images(tmp_path)
+    assert len(images)==6 and str(images.passed_over)=='6 hidden or system folders, 1 hidden file'
+    assert len(as_images(tmp_path, hidden=True))==13
+    assert len(ImageFiles(tmp_path/'@eaDir'))==1      # named, it is read
+    with pytest.raises(ValueError, match=r'passed over: 1 hidden or system folder\. .*--hidden'):
+        (tmp_path/'x'/'.git').mkdir(parents=True); ImageFiles(tmp_path/'x')
+
+def test_our_own_output_is_passed_over(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for i in range(30): photo_patches()[15*i].save(tmp_path/f'{i:02d}.png')
+    before = ImageFiles('.').names
+    kw = dict(k='3', backbone='pixels?size=4')
+    for _ in range(2): scp_cluster('.', out='clusters', force=True, features='feats', **kw)
+    photo().save(tmp_path/'clusters'/'mine.png')      # beside ours, and not ours
+    images = ImageFiles('.')
+    assert images.names==[*before, 'clusters/mine.png']
+    assert images.passed_over['folder of our own output']==2
+    photo().save(tmp_path/'gallery.png')
+    assert 'gallery.png' in ImageFiles('.').names
+
+# ---- frames
+
+def test_frames_are_read_in_their_order(tmp_path):
+    pd = pytest.importorskip('pandas')
+    for i in range(6): Image.new('RGB', (4,4), (40*i,0,0)).save(tmp_path/f'{i}.png')
+    def shades(x): return [im.getpixel((0,0))[0]//40 for im in as_images(x)]
+    paths = [str(tmp_path/f'{i}.png') for i in range(6)]
+    df = pd.DataFrame(dict(path=paths, kind=list('abcabc'), n=range(6)))
+    mixed = df.sample(frac=1, random_state=0)
+    for some in (mixed, mixed[mixed.kind!='a'], df[::-1]):
+        want = [int(n) for n in some.n]
+        assert shades(some.path)==shades(some)==shades(list(some.path))==want
+        packed = pd.Series([dict(bytes=open(p, 'rb').read(), path=f'x/{i}') for i,p in enumerate(some.path)],
+                           index=some.index)
+        assert shades(packed)==shades(packed.to_frame('image'))==want
+        assert as_images(packed).names==[f'x/{i}' for i in range(len(some))]
+    with pytest.raises(ValueError, match='no column of pictures .*"kind", "n"'): as_images(df[['kind', 'n']])
+    with pytest.raises(ValueError, match='more than one column .*"path", "thumb"'):
+        as_images(df.assign(thumb=df.path))
+    assert shades(pd.Series([tmp_path/'1.png', tmp_path/'0.png'], index=[7, 0]))==[1, 0]
+
+# ---- deep pixels and odd shapes
+
+@pytest.mark.parametrize('kind', ['png', 'tiff'])
+def test_twelve_bits_in_sixteen(tmp_path, kind):
+    d = tmp_path/'scans'; d.mkdir()
+    for i in range(10): Image.fromarray(np.full((9,9), 400*i+95, np.uint16)).save(d/f'{i}.{kind}')
+    images = ImageFiles(d)
+    got = [im.getpixel((0,0))[0] for im in images]
+    assert got==[round((400*i+95)*255/4095) for i in range(10)]
+    assert images.depth_text=='pixels of 16 bits: 0 to 4095 become black to white (from 10 pictures)'
+    f = extract_features(images, 'pixels?size=2', out=tmp_path/'f', progress=False)
+    X = np.array(f.X)
+    assert f.meta['depth']=={'16 bits': [0, 4095]}
+    # one more, brighter: the scale of the run before is kept, or earlier rows would mean something else
+    Image.fromarray(np.full((9,9), 60000, np.uint16)).save(d/f'z.{kind}')
+    g = extract_features(d, 'pixels?size=2', out=tmp_path/'f', progress=False, update=True)
+    assert g.meta['depth']==f.meta['depth'] and np.array_equal(g.X[:10], X)
+
+def test_float_and_int32_tiffs_have_one_scale(tmp_path):
+    (tmp_path/'f').mkdir(); (tmp_path/'i').mkdir()
+    r = np.random.default_rng(0)
+    for i in range(8):
+        a = r.random((20,20), dtype=np.float32)*.5; a[0,0] = 1.01 if i%2 else .9
+        Image.fromarray(a).save(tmp_path/'f'/f'{i}.tif')
+        Image.fromarray((a*1e6).astype(np.int32)).save(tmp_path/'i'/f'{i}.tif')
+    for d in 'fi':
+        means = [np.asarray(im).mean() for im in ImageFiles(tmp_path/d)]
+        assert min(means)>40 and max(means)/min(means)<1.2, (d, means)
+
+def test_nearly_black_is_warned_of(tmp_path):
+    for i in range(4):
+        a = np.full((90,90), 20, np.uint16); a[0,:60] = 65535
+        Image.fromarray(a).save(tmp_path/f'{i}.png')
+    with pytest.warns(UserWarning, match='4 of 4 pictures with pixels of 16 bits come out nearly black'):
+        ImageFiles(tmp_path)[0]
+
+@pytest.mark.parametrize('size', [(8000,1), (65535,1), (1,8000), (3000,20)])
+def test_of_long_pictures_the_middle_is_read(tmp_path, size):
+    Image.new('L', size, 77).save(tmp_path/'a.png')
+    im = ImageFiles(tmp_path)[0]
+    assert max(im.size)<=50*min(im.size) and min(im.size)==min(size) and im.getpixel((0,0))==(77,77,77)

@@ -526,3 +526,50 @@ def test_nothing_is_written_outside_out(tmp_path, photos):
     assert not [p for p in (tmp_path/'home').rglob('*') if p.is_file()
                 and 'matplotlib' not in p.parts], 'matplotlib lists the fonts of a new home'
     assert before=={p: p.stat().st_mtime_ns for p in photos.rglob('*')}
+
+@pytest.mark.parametrize('code', ['ENOLCK', 'EOPNOTSUPP', 'ENOSYS'])
+def test_file_systems_without_locks(tmp_path, monkeypatch, code):
+    "As on some network drives: a warning, the same rows, nothing left over; a second run is still refused"
+    fcntl = pytest.importorskip('fcntl')
+    photos,b = fill(tmp_path/'p', 12),tiny()
+    want = extract(photos, b, tmp_path/'locked').X
+    def flock(*args): raise OSError(getattr(errno, code), os.strerror(getattr(errno, code)))
+    monkeypatch.setattr(fcntl, 'flock', flock)
+    with pytest.warns(UserWarning): f = extract(photos, b, tmp_path/'f')
+    assert np.array_equal(f.X, want) and tree(tmp_path/'f')==tree(tmp_path/'locked')
+    encode = b.encode
+    def again(x):
+        with pytest.raises(RuntimeError, match='another run is writing'):
+            extract(photos, tiny(), tmp_path/'g')
+        return encode(x)
+    b.encode = again
+    with pytest.warns(UserWarning): extract(photos, b, tmp_path/'g')
+    assert tree(tmp_path/'g')==tree(tmp_path/'locked')
+
+def test_a_copied_folder_is_the_same(tmp_path, photos):
+    """Photos and features moved to another disk, with new times of change: nothing is computed again; what
+    differs is told alone, and what changed within the same size is found"""
+    b = tiny(); extract(photos, b, tmp_path/'f'); seen(b)
+    shutil.copytree(photos, tmp_path/'new', copy_function=shutil.copy)      # not copy2: with new times
+    for p in (tmp_path/'new').iterdir(): os.utime(p, (1,1))
+    moved = tmp_path/'moved'; (tmp_path/'f').rename(moved)
+    f = extract(tmp_path/'new', b, moved)
+    assert not seen(b) and len(f)>50
+    data = bytearray((tmp_path/'new'/'003.png').read_bytes()); data[-20] ^= 1
+    (tmp_path/'new'/'003.png').write_bytes(data)
+    (tmp_path/'new'/'004.png').unlink()
+    with pytest.raises(FileExistsError, match='1 is gone .*; 1 has changed'):
+        extract(tmp_path/'new', b, moved)
+    extract(tmp_path/'new', b, moved, update=True)
+    assert seen(b)<=1
+
+def test_a_stopped_run_goes_on_in_a_copied_folder(tmp_path, photos):
+    b = tiny(); encode = b.encode; seen(b)
+    b.encode = lambda x: encode(x) if b.model.seen<40 else (_ for _ in ()).throw(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt): extract(photos, b, tmp_path/'f')
+    done = seen(b); b.encode = encode
+    for p in photos.iterdir():      # of files that were not reached the new time counts
+        if p.name<'020': os.utime(p, (1,1))
+    want = extract(photos, b, tmp_path/'whole'); total = seen(b)
+    f = extract(photos, b, tmp_path/'f', update=True)
+    assert done and seen(b)<=total-16 and np.array_equal(f.X, want.X)

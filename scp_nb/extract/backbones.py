@@ -183,8 +183,8 @@ def side_for(self:Backbone,
              exact:bool=False    # decode every picture in full?
             )->int|None:         # pixels of the shorter side, for `Images.read`; None: decode in full
     "Say to which size large JPEGs among `images` are decoded for this network"
-    size,opens_files = _resize_size(self.transform),type(images)._decode is not Images._decode
-    return enough_pixels(size) if size and opens_files and not exact else None
+    size = _resize_size(self.transform)
+    return enough_pixels(size) if size and images.opens_files and not exact else None
 
 
 # %% ../../nbs/extract/02_backbones.ipynb #623da625

@@ -8,7 +8,7 @@ Docs: https://scp-nb.github.io/scp_nb/extract/store.html.md"""
 __all__ = ['extract_into']
 
 # %% ../../nbs/extract/04_store.ipynb #ab4b8f76
-import csv, errno, hashlib, json, os, shutil, socket, struct, time, zlib
+import csv, errno, hashlib, json, os, shutil, socket, struct, time, warnings, zlib
 import torch.distributed as dist
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -18,13 +18,14 @@ from itertools import chain, count
 from pathlib import Path
 from uuid import uuid4
 import numpy as np, torch
-from filelock import FileLock, Timeout
+from filelock import FileLock, SoftFileLock, Timeout
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from ..data import Images, to_rgb, reading_error
+from ..data import Images, reading_error
 from .backbones import Backbone, PixelProjection, n_cores, nothing_read, weights_digest
 from .parallel import ranks
 from .reading import Encoder, Reader, RunSettings, encode_images, file_stamps, find_copies
+from .reading import fingerprint
 
 # %% ../../nbs/extract/04_store.ipynb #0ef47154
 FEATURE_FILES = {'features.npy', 'index.jsonl', 'meta.json', 'projection.safetensors', 'skipped.csv',
@@ -112,7 +113,7 @@ def _sample_digest(images:Images)->str:
     "What sixteen pictures of an array or a data set show, in one number"
     h = hashlib.sha256()
     for i in np.unique(np.linspace(0, len(images)-1, 16).round().astype(int)):
-        try: im = to_rgb(images._open(int(images._rows[i])))
+        try: im = images._use(int(images._rows[i]), images.rgb)
         except Exception as e: h.update(reading_error(e).encode())     # an unreadable one is a fact as well
         else: h.update(f'{im.size}'.encode() + im.tobytes())
     return h.hexdigest()
@@ -159,15 +160,21 @@ def _read_part(path:Path)->tuple|None:
     except (OSError, ValueError, TypeError, KeyError): return None
 
 def _earlier_images(folder:Path):
-    "Yield number, name, [bytes, time] or None, and why it has no row, of all images of a run"
+    "Yield number, name, [bytes, time] or None, why it has no row, and fingerprint or None, of all images"
     if (folder/'list.jsonl').is_file():     # under way
-        for p,(name,_,stamp,_) in enumerate(_read_list(folder)[1]): yield p, name, stamp, None
+        told = {}
+        for path in folder.glob('*.part'):
+            if found := _read_part(path): told.update({i[1]: i[4] for i in found[0]['images'] if len(i)>4})
+        for p,(name,_,stamp,_) in enumerate(_read_list(folder)[1]): yield p, name, stamp, None, told.get(name)
         return
     for r in _read_lines(folder/'index.jsonl'):
-        yield r['row'], r['name'], [r['bytes'], r['mtime_ns']] if 'bytes' in r else None, None
+        stamp = [r['bytes'], r['mtime_ns']] if 'bytes' in r else None
+        yield r['row'], r['name'], stamp, None, r.get('fingerprint')
     meta = _read_json(folder/'meta.json')
     for name,why in meta['skipped'].items():      # beside images there are folders that could not be listed
-        if name in meta['skipped_files']: yield 0, name, meta['skipped_files'][name], why
+        if name not in meta['skipped_files']: continue
+        size,time_,*mark = meta['skipped_files'][name]
+        yield 0, name, [size, time_], why, *(mark or [None])
 
 # %% ../../nbs/extract/04_store.ipynb #0d7a0a55
 class _Plan:
@@ -175,7 +182,7 @@ class _Plan:
     def __init__(self, out:Path, entries):      # the images as `_read_list` gives them
         self.out,self.work = out,out/UNFINISHED
         self.names,self.labels,self.stamps,first = map(list, zip(*entries))
-        self.copies = {p: f for p,f in enumerate(first) if f is not None}
+        self.copies,self.marks = {p: f for p,f in enumerate(first) if f is not None},{}
 
     @cached_property
     def at(self): return {name: p for p,name in enumerate(self.names)}
@@ -195,22 +202,24 @@ class _Plan:
 
     def _take(self, path, told, d):
         row = 0
-        for p,name,stamp,why in told:
+        for p,name,stamp,why,*mark in told:
             # the list may have been another one
             if p>=len(self.names) or self.names[p]!=name: p = self.at.get(name, -1)
             if p>=0 and self.stamps[p]==stamp:
+                self.marks[p] = mark[0] if mark else None
                 if why is None: self.part[p],self.row[p] = len(self.files),row
                 else: self.why[p] = why
             row += why is None
         self.files.append(path)
         self.d = d if row else self.d
 
+    def mark(self, p:int)->int|None: return self.marks.get(self.copies.get(p, p))
     def reason(self, p:int)->str|None: return self.why.get(self.copies.get(p, p))     # a copy is as bad
 
     def save(self, batch:list, X:np.ndarray|None, why:dict, seconds=0.)->None:
         "Put away rows and reasons of some positions, as one file that is there whole or not at all"
         rows,d = (b'', 1) if X is None else (np.ascontiguousarray(X, dtype='<f4').tobytes(), X.shape[1])
-        images = [(p, self.names[p], self.stamps[p], why.get(p)) for p in batch]
+        images = [(p, self.names[p], self.stamps[p], why.get(p), self.marks.get(p)) for p in batch]
         told = json.dumps(dict(images=images, d=d, crc=zlib.crc32(rows), seconds=round(seconds, 4))).encode()
         _write_whole(self.work/f'{batch[0]:09d}-{uuid4().hex[:8]}.part', [told, b'\n', rows])
 
@@ -231,10 +240,12 @@ def _write_tables(plan:_Plan, head:dict)->None:
         table.writerow(('path', 'reason'))
         for p,(name,label,stamp) in enumerate(zip(plan.names, plan.labels, plan.stamps)):
             if why := plan.reason(p):
-                skipped[name],stamps[name] = why,stamp
+                skipped[name],mark = why,plan.mark(p)
+                stamps[name] = stamp and [*stamp, *([] if mark is None else [mark])]
                 table.writerow((name, why))
                 continue
             row[p],facts = len(row),dict(zip(('bytes', 'mtime_ns'), stamp or ()))
+            if (mark := plan.mark(p)) is not None: facts['fingerprint'] = mark
             if p in plan.copies: facts['copy_of'] = row[plan.copies[p]]
             index.write(json.dumps(dict(row=row[p], name=name, label=label, **facts))+'\n')
         table.writerows(head['folders'])
@@ -301,17 +312,43 @@ def _run_record(folder:Path)->dict|None:
     except (OSError, ValueError): return None
     return found if isinstance(found, dict) and isinstance(found.get('identity'), dict) else None
 
+def _earlier_depth(folder:Path)->dict:
+    "The scale of deep pictures in an earlier run, if there is one"
+    found = _run_record(folder) or {}
+    return found.get('record', found).get('depth') or {}
+
 def check_place(out,            # directory to write or to go on in; may be missing
                 force:bool      # allow one that holds other things
                )->Path:         # `out` as an absolute path
     "Refuse `out` if it holds things that we have not written"
     path = Path(out).absolute()
-    def just_begun(): return path.is_dir() and {p.name for p in path.iterdir()} <= {UNFINISHED, '.lock'}
+    def just_begun():
+        return path.is_dir() and {p.name for p in path.iterdir()} <= {UNFINISHED, '.lock', SOFT_LOCK}
     if path.is_dir() and (_run_record(path) or _run_record(path/UNFINISHED)) or just_begun(): return path
     try: return check_out(out, force)
     except FileExistsError:
         if just_begun(): return path         # another process of this run made it since
         raise
+
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, getattr(errno, 'EOPNOTSUPP', errno.ENOSYS),
+             getattr(errno, 'ENOTSUP', errno.ENOSYS)}
+SOFT_LOCK = '.lock.soft'
+
+def _take_lock(lock:Path):
+    "Lock a file; where its file system has no locks, a file that must not exist is the lock"
+    flock = FileLock(lock)
+    try: flock.acquire(timeout=0)
+    except (NotImplementedError, OSError) as e:      # some network and cloud drives
+        if not isinstance(e, NotImplementedError) and e.errno not in _NO_LOCKS: raise
+        soft = lock.with_name(SOFT_LOCK)
+        warnings.warn(f'the file system of "{lock.parent.name}" has no locks; the file "{SOFT_LOCK}" in it '
+                      'is one instead. After a kill it may stay: remove it by hand then.', stacklevel=4)
+        flock = SoftFileLock(soft)
+        try: flock.acquire(timeout=0)
+        except Timeout:
+            raise RuntimeError(f'another run is writing to "{lock.parent.name}", or was killed. Wait until '
+                               f'it ends, or remove "{soft}".') from e
+    return flock
 
 def same_run(folder:Path,      # perhaps a directory of features, finished or not
              images:Images,    # any source
@@ -338,8 +375,8 @@ def _hold_out(out:Path):
     "Hold `out`, made if missing, for this process alone; if nothing came of it, nothing stays"
     made,lock,work = [p for p in (out, *out.parents) if not p.exists()],out/'.lock',out/UNFINISHED
     out.mkdir(parents=True, exist_ok=True)
-    holder,flock = lock.read_text() if lock.is_file() else '',FileLock(lock)
-    try: flock.acquire(timeout=0)
+    holder = lock.read_text() if lock.is_file() else ''
+    try: flock = _take_lock(lock)
     except Timeout as e:
         raise RuntimeError(f'another run is writing to "{out.name}" ({holder or "just started"}). Wait until '
                            'it ends, or give another directory.') from e
@@ -393,7 +430,7 @@ def features_record(images:Images,         # any source; its root is where pictu
     return dict(spec=backbone.spec, backbone=backbone.provenance, weights=weights_digest(backbone),
                 precision=precision, decoded_to=side,
                 device=f'{backbone.device.type}{gpu}', what=images.what,
-                root=str(images.root) if hasattr(images, 'root') else None)
+                root=str(images.root) if hasattr(images, 'root') else None, depth=images.depth)
 
 def _restore(backbone:Backbone, folder:Path)->bool:
     "Give `pixels` the projection kept in `folder`, if there is one"
@@ -433,6 +470,16 @@ class _Run:
     def stamp_list(self)->list:
         return [None]*len(self.images) if self.stamps is None else self.stamps.tolist()
 
+    def keep_times(self, folder:Path)->None:
+        "Give files their former times if size and fingerprint are as before: a copied folder is the same"
+        at,moved = {name: p for p,name in enumerate(self.images.names)},False
+        for _,name,stamp,_,mark in _earlier_images(folder):
+            if (p := at.get(name)) is None or stamp is None or mark is None: continue
+            size,then = self.stamps[p].tolist()
+            if size!=stamp[0] or then==stamp[1] or fingerprint(self.images, p)!=mark: continue
+            self.stamps[p],moved = stamp,True
+        if moved: self.identity['list'] = _list_digest(self.images, self.stamps)
+
     def compare(self, folder:Path)->str|None:
         "Is the run in `folder` the \"same\", of use for an \"update\", or none? Error if of something else"
         head,new,found = _run_record(folder),self.identity,[]
@@ -451,8 +498,9 @@ class _Run:
         if old['precision']!=new['precision']:
             found.append(f'the precision was {old["precision"]} and is {new["precision"]}')
         can = not found and self.stamps is not None
+        if can and old['list']!=new['list']: self.keep_times(folder)
         if old['list']!=new['list']:
-            files = {name: stamp for _,name,stamp,_ in _earlier_images(folder)}
+            files = {name: stamp for _,name,stamp,*_ in _earlier_images(folder)}
             found.append(_list_changes(files, dict(zip(self.images.names, self.stamp_list()))))
         elif not found and old['content']!=self.content(): found = ['the pictures themselves differ']
         if not found: return 'same'
@@ -466,6 +514,7 @@ class _Run:
         images,backbone,how,work = self.images,self.backbone,self.how,self.work
         update = how.update and not how.force
         work.mkdir(exist_ok=True)
+        if update and (depth := _earlier_depth(work) or _earlier_depth(self.out)): images.keep_depth(depth)
         if not update or not any(_restore(backbone, p) for p in (work, self.out)):
             backbone.fit(images, how.n_workers, self.side)
         if isinstance(backbone.model, PixelProjection):
@@ -504,6 +553,8 @@ class _Run:
         wait()                                     # nobody adds anything before all have looked
         def save(batch, X, why):
             then.append(time.perf_counter())
+            # now, since the system still has in memory what was just read
+            plan.marks.update((p, fingerprint(self.images, p)) for p in batch)
             plan.save(batch, X, why, then[-1]-then.pop(0))
             plan.why.update(why)
         batches = [todo[i:i+size] for i in range(0, len(todo), size)][rank::world]

@@ -175,7 +175,7 @@ function exploreMap(box, data, tell = {}) {
     else if (i >= 0) tell.open?.(clusters[cluster[i]].id)
   }
   canvas.addEventListener('pointerup', up); canvas.addEventListener('pointercancel', up)
-  canvas.addEventListener('pointerleave', () => { if (!down.size) hide() })
+  canvas.addEventListener('pointerleave', e => { if (!down.size && e.pointerType != 'touch') hide() })
   canvas.addEventListener('dblclick', e => { if (nearest(...spot(e)) < 0) fit() })
 
   // --- what lies under the pointer; a look at every point takes less than a millisecond
@@ -230,7 +230,7 @@ function exploreMap(box, data, tell = {}) {
     const bar = make('div', 'tools'), ul = make('ul', 'grid'), names = found.map(i => data.name(i))
     bar.append(button('Copy names', 'Copy the names', '', () => copyText(names.join('\n')).then(ok => say.textContent = ok ? `Copied ${some(names.length, 'name')}.` : 'The browser did not allow to copy. Download the names instead.')),
       button('Download names', 'Download the names as a table', '', () => saveTable('images.csv', [['name', 'cluster', 'confidence'], ...found.map(i => [data.name(i), clusters[cluster[i]].number, (p[i] / 100).toFixed(2)])])),
-      button('Close', 'Close the list', 'Escape', () => { close(); say.textContent = ''; canvas.focus() }))
+      button('Close', 'Close the list', 'Escape', () => { close(); say.textContent = ''; canvas.focus({ preventScroll: true }) }))
     for (const i of found.slice(0, most)) {
       const li = make('li'), words = make('span'), im = picture(i)
       words.append(make('b', '', data.name(i)), make('span', 'soft', clusters[cluster[i]].title)); li.title = data.name(i); li.style.setProperty('--c', clusters[cluster[i]].colour)
@@ -266,7 +266,7 @@ function exploreMap(box, data, tell = {}) {
   new ResizeObserver(resize).observe(stage); resize(); filter(true)
   matchMedia('(prefers-color-scheme:dark)').addEventListener('change', soon)
   new MutationObserver(soon).observe(document.documentElement, { attributes: true })
-  return { only: setOnly, chosen: () => [...only].map(j => clusters[j].id), clear: () => { only.clear(); lower.value = 0; upper.value = 100; filter() },
+  return { count: n, only: setOnly, chosen: () => [...only].map(j => clusters[j].id), clear: () => { only.clear(); lower.value = 0; upper.value = 100; filter() },
     mark: set => { marks = set; soon() }, group: top => { const at = new Map(clusters.map((c, j) => [c.id, j])); clusters.forEach((c, j) => look[j] = at.get(top(c.id)) ?? j); soon() },
     at: i => { const r = canvas.getBoundingClientRect(); return [r.left + x[i] * k + tx, r.top + y[i] * k + ty] } }
 }

@@ -290,8 +290,8 @@ def _picked(pages:_Pages, pick)->dict|None:
     "The images to label next: what the list shows, and all of them for the download"
     if pick is None or not len(pick): return None
     if lacks := [c for c in ('row', 'name', 'cluster', 'reason') if c not in getattr(pick, 'columns', ())]:
-        raise ValueError(f'pick needs the columns row, name, cluster and reason; it has no {", ".join(lacks)}. '
-                         'Pass what clusters.pick gave.')
+        raise ValueError(f'pick needs the columns row, name, cluster and reason; it has no '
+                         f'{", ".join(lacks)}. Pass what clusters.pick gave.')
     rows = [int(r) for r in pick['row']]
     if not 0<=min(rows)<=max(rows)<pages.n:
         raise ValueError(f'pick has rows {min(rows):,} to {max(rows):,}; those of these images are 0 to '

@@ -75,6 +75,15 @@ def test_live_tutorial(page):
                            arg=[first.element_handle(), before])                                   # and moves
     shot(page, 'running')
     first.locator('.scpl-done').wait_for()
+    # the map has come to rest and can be explored: zoomed by the wheel, and listed
+    canvas = first.frame_locator('iframe[title^="map of 500"]').locator('.stage > canvas')
+    canvas.scroll_into_view_if_needed()
+    canvas.hover()
+    page.mouse.wheel(0, -400)
+    page.wait_for_timeout(400)
+    assert float(canvas.get_attribute('data-zoom'))>1.5
+    assert not first.locator('iframe').evaluate('e => e.contentDocument.documentElement.scrollHeight>e.clientHeight+4')
+    shot(page, 'explored')
     cards = first.locator('.scpl-strip img')
     # the gallery is full
     assert cards.count()>=10 and all(cards.evaluate_all('es => es.map(e => e.complete && e.naturalWidth>0)'))

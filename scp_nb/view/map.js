@@ -6,7 +6,7 @@ function exploreMap(box, data, tell = {}) {
   const make = (tag, cls, text) => { const e = document.createElement(tag); if (cls) e.className = cls; if (text !== undefined) e.textContent = text; return e }
   const some = (k, word) => `${k.toLocaleString('en')} ${word}${k == 1 ? '' : 's'}`, part = v => v >= 100 ? '1' : `.${String(v).padStart(2, 0)}`
   const on = new Uint8Array(n).fill(1), caught = new Uint8Array(n), look = clusters.map((_, c) => c)
-  let shown = n, held = 0, only = new Set(), low = 0, high = 100, marks = null, W = 0, H = 0, dpr = 1, k = 1, tx = 0, ty = 0, hot = -1, lasso = false, path = null, asked = 0, atlas = null, large = false, side = 38
+  let shown = n, held = 0, only = new Set(), low = 0, high = 100, marks = null, W = 0, H = 0, dpr = 1, k = 1, tx = 0, ty = 0, hot = -1, lasso = false, path = null, asked = 0, later = 0, atlas = null, large = false, side = 38
   // points come sorted by cluster; drawn in a mixed order no cluster covers all others
   let stride = Math.max(1, Math.round(n * .618)); const gcd = (a, b) => b ? gcd(b, a % b) : a; while (gcd(stride, n) > 1) stride++
   const order = Uint32Array.from({ length: n }, (_, i) => i * stride % n)
@@ -70,7 +70,7 @@ function exploreMap(box, data, tell = {}) {
   }
   const shade = (hex, by) => `rgb(${[1, 3, 5].map(a => Math.min(255, Math.round(parseInt(hex.slice(a, a + 2), 16) * by)))})`
   function build() {   // every mark once, full and faint, so that a point is one copy of a few pixels
-    const zoomed = Math.log2(k / k0()), r = (n > 4000 ? 2.6 : n > 800 ? 3.4 : 5) * Math.min(1.8, 1 + .16 * zoomed), cell = Math.ceil(2.5 * r * dpr) + 2, pop = +getComputedStyle(box).getPropertyValue('--pop') || 1
+    const zoomed = Math.log2(k / k0()), r = (n > 4000 ? 2.6 : n > 800 ? 3.4 : 5) * one(W / 600, .7, 1.2) * Math.min(1.8, 1 + .16 * zoomed), cell = Math.ceil(2.5 * r * dpr) + 2, pop = +getComputedStyle(box).getPropertyValue('--pop') || 1
     if (atlas?.cell == cell && atlas.pop == pop) return
     const c = make('canvas'), a = c.getContext('2d')
     c.width = cell * clusters.length; c.height = 2 * cell
@@ -115,9 +115,10 @@ function exploreMap(box, data, tell = {}) {
   }
 
   // --- moving
+  const top = one(Math.sqrt(n), 6, 80)   // a dozen images fill the view then
   const k0 = () => Math.min(W / data.width, H / data.height)
   function place(K, X, Y) {   // the middle of the view stays on the map
-    k = one(K, k0(), 80 * k0())
+    k = one(K, k0(), top * k0())
     const room = (size, whole, t) => whole * k <= size ? (size - whole * k) / 2 : one(t, size / 2 - whole * k, size / 2)
     tx = room(W, data.width, X); ty = room(H, data.height, Y)
     canvas.dataset.zoom = (k / k0()).toFixed(2)
@@ -125,7 +126,7 @@ function exploreMap(box, data, tell = {}) {
     canvas.style.touchAction = lasso || k > 1.01 * k0() ? 'none' : 'pan-y'
     soon()
   }
-  function zoom(by, u = W / 2, v = H / 2) { const K = one(k * by, k0(), 80 * k0()), q = K / k; hide(); place(K, u - (u - tx) * q, v - (v - ty) * q) }
+  function zoom(by, u = W / 2, v = H / 2) { const K = one(k * by, k0(), top * k0()), q = K / k; hide(); place(K, u - (u - tx) * q, v - (v - ty) * q) }
   function fit() { hide(); k = k0(); place(k, 0, 0) }
   const move = (a, b) => place(k, tx + a, ty + b)
   function resize() {
@@ -138,6 +139,7 @@ function exploreMap(box, data, tell = {}) {
     const d = e.deltaY * [1, 16, 400][e.deltaMode]
     if (d > 0 && k <= k0() * 1.001 && !e.ctrlKey) return   // nothing to zoom out of: the page scrolls
     e.preventDefault(); zoom(Math.exp(-one(d, -300, 300) * (e.ctrlKey ? .01 : .002)), e.offsetX, e.offsetY)
+    clearTimeout(later); later = setTimeout(() => hover(nearest(e.offsetX, e.offsetY), e.clientX, e.clientY), 160)
   }, { passive: false })
 
   // --- pointers: one drags or draws, two pinch
@@ -241,7 +243,6 @@ function exploreMap(box, data, tell = {}) {
   }
 
   // --- keys; the image nearest to the middle is the one a pointer would point at
-  let later
   function middle() {
     const i = nearest(W / 2, H / 2, Math.min(W, H) / 3), r = canvas.getBoundingClientRect()
     if (i < 0) return hide()
@@ -269,6 +270,23 @@ function exploreMap(box, data, tell = {}) {
   return { count: n, only: setOnly, chosen: () => [...only].map(j => clusters[j].id), clear: () => { only.clear(); lower.value = 0; upper.value = 100; filter() },
     mark: set => { marks = set; soon() }, group: top => { const at = new Map(clusters.map((c, j) => [c.id, j])); clusters.forEach((c, j) => look[j] = at.get(top(c.id)) ?? j); soon() },
     at: i => { const r = canvas.getBoundingClientRect(); return [r.left + x[i] * k + tx, r.top + y[i] * k + ty] } }
+}
+
+// A page or a frame that is nothing but a map
+function openMap() {
+  const d = JSON.parse(document.getElementById('map-data').textContent), box = document.querySelector('.explore'), n = d.names.length
+  const frame = (() => { try { return window.frameElement } catch { return null } })()
+  if (frame) {   // looks like the page around it, and is as high as it needs to be
+    const seen = getComputedStyle(frame.parentNode); let e = frame
+    while (e && /^(transparent|rgba\(.*, 0\))$/.test(getComputedStyle(e).backgroundColor)) e = e.parentElement
+    const back = e ? getComputedStyle(e).backgroundColor : 'Canvas', sum = (back.match(/\d+/g) || [255, 255, 255]).slice(0, 3).reduce((a, b) => a + +b, 0)
+    document.documentElement.style.colorScheme = sum < 380 ? 'dark' : 'light'
+    box.style.setProperty('--card', back); box.style.setProperty('--ink', seen.color); box.style.font = seen.font
+    new ResizeObserver(() => frame.style.height = `${Math.ceil(box.getBoundingClientRect().height) + 2}px`).observe(box)
+  }
+  const places = bytesOf(d.places, Uint16Array), tile = d.tile && bytesOf(d.tile, Int32Array)
+  const axis = a => Float32Array.from({ length: n }, (_, i) => places[2 * i + a] * d.step)
+  if (n) box.explore = exploreMap(box, { ...d, n, x: axis(0), y: axis(1), cluster: bytesOf(d.cluster, Uint16Array), p: bytesOf(d.p, Uint8Array), name: i => d.names[i], tile: i => tile ? tile[i] : -1 })
 }
 
 function bytesOf(text, Kind) { return new Kind(Uint8Array.from(atob(text), c => c.charCodeAt(0)).buffer) }

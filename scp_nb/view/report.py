@@ -28,7 +28,8 @@ from ..evaluate import Scores, format_score
 from .pick import Pick, Thumbnails, cluster_style, pick_images
 from .pictures import (MapPoints, map_points, number_places, plot_map, save_png, show_clusters,
                                   spread_points, write_picture)
-from .panels import json_in_page, map_values, thumbnail_sheets
+from .panels import (cluster_marks, json_in_page, map_script, map_style, map_values,
+                                thumbnail_sheets)
 
 # %% ../../nbs/view/06_report.ipynb #304a1dc2
 # at most: cards, thumbnails on cards, doubtful images, images to label next that are shown
@@ -153,9 +154,8 @@ def _explored(points:MapPoints, pages:_Pages, features, listed:np.ndarray)->tupl
     place,height = _fit_page(points.xy*[1,-1])
     labels = np.asarray(pages.clusters.labels)
     where = number_places(MapPoints(points.rows, points.xy*[1,-1], points.method), labels[points.rows])
-    marks = [pages.mark(c) for c in np.unique(labels[rows]).tolist()]
-    marks = [dict(id=m['anchor'], number=m['number'], title=m['title'], colour=m['colour'], path=m['path'],
-                  tag=place(where[m['number']]).tolist() if m['number'] in where else None) for m in marks]
+    marks = cluster_marks(labels[rows], {c: place(p) for c,p in where.items()},
+                          getattr(pages.clusters, 'captions', None))
     sheets = thumbnail_sheets(pages.thumbs, rows)
     words = _map_words(points, pages, len(rows))[1]
     if n_none := int((sheets['tile']<0).sum()):
@@ -306,9 +306,9 @@ def _picked(pages:_Pages, pick)->dict|None:
 def _static()->dict:
     "Style and script of the page, and the digest that lets this script run"
     def read(name): return files('scp_nb.view').joinpath(name).read_text(encoding='utf-8')
-    script = '\n'+read('map.js')+read('report.js')
+    script = '\n'+map_script+read('report.js')
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return dict(style=Markup(read('report.css')+read('map.css')), script=Markup(script),
+    return dict(style=Markup(read('report.css')+map_style), script=Markup(script),
                 script_hash=Markup(f'sha256-{digest}'))
 
 def _joins(clusters, features, seed=0, most=5000):

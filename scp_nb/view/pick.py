@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
-from ..data import as_images
+from ..data import ImageFiles, as_images, to_rgb
 from ..features import as_features
 from ..evaluate import format_score
 
@@ -122,6 +122,17 @@ def _image_rows(clusters, images)->Sequence:
     raise ValueError(f"{len(b):,} images for {len(a):,} clustered rows, and their names do not match. "
                      "Pass the images whose features were clustered.")
 
+def _open_reduced(images, row:int, px:int)->Image.Image:
+    "Image `row`; of a large JPEG file only as many pixels are decoded as a copy of width `px` needs"
+    path = images.root/images.names[row] if isinstance(images, ImageFiles) else None
+    if path is not None and path.suffix.lower() in ('.jpg', '.jpeg') and path.is_file():
+        try:
+            with Image.open(path, formats=('JPEG',)) as im:
+                im.draft('RGB', (2*px, 2*px))
+                return to_rgb(im)
+        except Exception: pass      # whatever is wrong, the usual way says it in the usual words
+    return images[row]
+
 class Thumbnails:
     "Small square copies of the images that were clustered, each read once"
     def __init__(self, clusters,   # `Clusters`; their names tell which image is which row
@@ -154,7 +165,7 @@ class Thumbnails:
         return im if im is None or im.width<=px else im.resize((px,px), Image.Resampling.LANCZOS)
 
     def _read(self, row:int, size:int, gap:float|None=None)->Image.Image|None:
-        try: im = self.images[row]
+        try: im = self.images[row] if gap is None else _open_reduced(self.images, row, size)
         except (ValueError, OSError) as e:
             self.missing[self.images.names[row]] = str(e)
             return None

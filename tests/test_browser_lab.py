@@ -83,7 +83,8 @@ def test_live_tutorial(page):
     page.wait_for_timeout(400)
     assert float(canvas.get_attribute('data-zoom'))>1.5
     # the frame is as high as what is in it
-    more = first.locator('iframe').evaluate('e => e.contentDocument.documentElement.scrollHeight-e.clientHeight')
+    more = first.locator('iframe').evaluate('e => e.contentDocument.documentElement.scrollHeight'
+                                            '-e.clientHeight')
     assert more<=4
     shot(page, 'explored')
     cards = first.locator('.scpl-strip img')

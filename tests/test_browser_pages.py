@@ -386,6 +386,10 @@ def test_map_and_cards_choose_together(page):
     assert shown(page)==84 and cards.count()==7 and page.locator('#view').is_hidden()
     page.locator('#c1 .onmap').click()
     assert page.locator('.explore select').input_value()=='c1' and shown(page)==12
+    assert 'show 1 of 7 clusters' in page.locator('#chosen').inner_text()
+    page.get_by_role('button', name='Show all', exact=True).click()
+    assert cards.count()==7 and shown(page)==84 and page.locator('#chosen').is_hidden()
+    page.locator('#c1 .onmap').click()
     # a link to a card that the map hides shows it
     page.locator('.doubt a[href="#c0"]').first.click()
     until(page, '!document.querySelector("#c0").hidden')

@@ -144,8 +144,11 @@ function explore(all) {
       for (const c of all) { c.kept = f.all || (f.kept[c.id] || 0) > 0; put(c); const n = f.kept[c.id] || 0, part = !f.all && n < c.names.length; $('.share', c.card).textContent = (part ? `${n.toLocaleString('en')} of ` : '') + (+c.card.dataset.size).toLocaleString('en') }
       for (const [c, b] of buttons) b.setAttribute('aria-pressed', f.only.includes(c.id))
       for (const [, t] of range) { const v = point.get(t.alt || ''); t.classList.toggle('out', v !== undefined && (v < f.low || v > f.high)) }
+      const some = all.filter(c => c.kept).length
+      $('#chosen').hidden = f.all; $('#chosen span').textContent = `The filters of the map show ${some.toLocaleString('en')} of ${all.length.toLocaleString('en')} clusters.`
       roam(all)
     } })
+  $('#chosen button').onclick = () => map.clear()
   for (const [c, b] of buttons) b.onclick = () => { const now = map.chosen(); map.only(now.includes(c.id) ? now.filter(id => id != c.id) : [...now, c.id]) }
   box.explore = map
   return map

@@ -231,6 +231,8 @@ def at(page, i): return page.evaluate(f'document.querySelector(".explore").explo
 def to_map(page):
     "Bring the map into view; its box"
     page.locator('.explore').scroll_into_view_if_needed()
+    # the event of this scrolling comes with a later frame, and would hide a tip
+    page.evaluate('() => new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))')
     box = page.locator(CANVAS).bounding_box()
     assert box['y']>=0 and box['y']+box['height']<=page.viewport_size['height']
     return box
@@ -467,6 +469,35 @@ def test_groups_colour_the_map(page):
     assert drawn()==7
 
 
+def test_the_whole_map_is_printed_whatever_is_chosen(page):
+    page.locator('.explore select').select_option('c2')
+    assert page.locator('.map').is_hidden()
+    page.emulate_media(media='print')
+    assert page.locator('.map').is_visible() and page.locator('.explore').is_hidden()
+    assert page.locator('.map use').count()==84
+
+
+def test_a_map_whose_images_are_gone_still_names_them(chromium, tmp_path):
+    src = tmp_path/'photos'
+    src.mkdir()
+    c = made_up()
+    for i in range(84): Image.new('RGB', (40,40)).save(src/f'{i:02d}.png')
+    images = ImageFiles(src)
+    c.names = list(images.names)
+    shutil.rmtree(src)
+    made = report(c, images, np.random.default_rng(0).normal(size=(84,3)), tmp_path/'out')
+    p = chromium.new_page(viewport=dict(width=1280, height=900))
+    errors = listen(p)
+    p.goto(made.as_uri())
+    to_map(p)
+    p.mouse.move(*at(p, 20))
+    assert '.png' in p.locator('.explore .tip').inner_text() and p.locator('.tip canvas').count()==0
+    for _ in range(4): p.mouse.wheel(0, -300)
+    p.get_by_role('button', name='List the images in view').click()
+    assert said(p).startswith('In view') and errors==[]
+    p.close()
+
+
 def test_report_lists_what_to_label_next(chromium, tmp_path):
     from scp_nb.data import ImageArray
     c = made_up()
@@ -570,6 +601,7 @@ def test_the_page_of_a_live_view_has_the_same_map(chromium, tmp_path):
     box = to_map(p)
     p.mouse.move(*at(p, 30))
     assert p.locator('.explore .tip canvas').count()==1
+    assert p.locator('.explore .tip b').inner_text() in names
     p.mouse.wheel(0, -200)
     until(p, f'document.querySelector("{CANVAS}").dataset.zoom>1.3')
     p.get_by_role('button', name='Show the whole map').click()

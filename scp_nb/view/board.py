@@ -173,10 +173,10 @@ def _explored(self:Board):
     if self.clusters is None or self.xy is None: return still
     if self.stamps and self.sheets is None:
         self.sheets = thumbnail_sheets(self.stamps.thumbs, self.rows, 700_000, 4)
-    names = self.features.names
-    return explore_html(assigned_values((self.xy, 1.12), self._labels(), self.probs.max(1),
-                                        [names[r] for r in self.rows], self.clusters.captions, self.sheets),
-                        still)
+    name = self.stamps.thumbs.name if self.stamps else self.features.names.__getitem__
+    names = [name(int(r)) for r in self.rows]
+    return explore_html(assigned_values((self.xy, 1.12), self._labels(), self.probs.max(1), names,
+                                        self.clusters.captions, self.sheets), still)
 
 # %% ../../nbs/view/05_board.ipynb #750c7851
 @patch

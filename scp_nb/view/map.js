@@ -186,7 +186,7 @@ function exploreMap(box, data, tell = {}) {
     for (let i = 0; i < n; i++) if (on[i]) { const a = x[i] * k + tx - u, b = y[i] * k + ty - v, q = a * a + b * b; if (q < d) { d = q; best = i } }
     return best
   }
-  function hide() { if (hot >= 0) { hot = -1; soon() } tip.hidden = true; tapped = -1 }
+  function hide() { clearTimeout(later); if (hot >= 0) { hot = -1; soon() } tip.hidden = true; tapped = -1 }
   function hover(i, u, v) {
     canvas.classList.toggle('points', i >= 0)
     if (i < 0) return hide()
@@ -259,7 +259,7 @@ function exploreMap(box, data, tell = {}) {
     else if (e.key == 'Enter' && hot >= 0) tell.open?.(clusters[cluster[hot]].id)
     else if (e.key == 'Escape') { path = null; setLasso(false); hide(); close(); say.textContent = '' }
   })
-  canvas.addEventListener('focus', () => { if (canvas.matches(':focus-visible')) middle() }); canvas.addEventListener('blur', hide)
+  canvas.addEventListener('focus', () => { if (!down.size && canvas.matches(':focus-visible')) middle() }); canvas.addEventListener('blur', hide)
   addEventListener('scroll', hide, { passive: true })
 
   stage.append(canvas); box.replaceChildren(tools, stage, filters, say, list, tip)

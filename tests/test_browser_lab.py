@@ -77,7 +77,8 @@ def test_live_tutorial(page):
     first.locator('.scpl-done').wait_for()
     # the map has come to rest and can be explored: zoomed by the wheel, and listed
     canvas = first.frame_locator('iframe[title^="map of 500"]').locator('.stage > canvas')
-    canvas.scroll_into_view_if_needed()
+    # through the frame: what is out of sight may not be drawn at all
+    first.locator('iframe[title^="map of 500"]').scroll_into_view_if_needed()
     canvas.hover()
     page.mouse.wheel(0, -400)
     page.wait_for_timeout(400)

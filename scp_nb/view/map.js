@@ -282,6 +282,7 @@ function openMap() {
     const back = e ? getComputedStyle(e).backgroundColor : 'Canvas', sum = (back.match(/\d+/g) || [255, 255, 255]).slice(0, 3).reduce((a, b) => a + +b, 0)
     document.documentElement.style.colorScheme = sum < 380 ? 'dark' : 'light'
     box.style.setProperty('--card', back); box.style.setProperty('--ink', seen.color); box.style.font = seen.font
+    document.documentElement.style.overflow = 'hidden'   // a scroll bar would change the width, and so the height, for ever
     new ResizeObserver(() => frame.style.height = `${Math.ceil(box.getBoundingClientRect().height) + 2}px`).observe(box)
   }
   const places = bytesOf(d.places, Uint16Array), tile = d.tile && bytesOf(d.tile, Int32Array)

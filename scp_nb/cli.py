@@ -126,6 +126,7 @@ def _write_skipped(feats, path):
 
 _FILES = {'features', 'head', 'assignments.csv', 'skipped.csv', 'report.html', 'gallery.png', 'map.png',
           'export.csv', *EXPORTS}
+_TO_LABEL = 100      # images that the report suggests to label next
 
 def _provenance(feats, clusters, command, found=None):
     "What the report says of how it was made, with the estimate of k `found`"
@@ -204,7 +205,8 @@ def _cluster(images, job:_Job, feats:Features|None=None):
         table = clusters.to_frame().rename(columns=dict(name='path')).drop(columns='runner_up')
         table.to_csv(tmp/'assignments.csv', index=False, errors='surrogateescape')
         report(clusters, NameTiles(feats.names) if images is None else images, feats, tmp, scores=scores,
-               title=job.title, k_estimate=found, provenance=_provenance(feats, clusters, job.command, found))
+               title=job.title, k_estimate=found, provenance=_provenance(feats, clusters, job.command, found),
+               pick=clusters.pick(min(_TO_LABEL, len(clusters)-clusters.n_outliers)))
     _print_result(clusters, scores, job.out, job.store)
     for to in job.exports: _export(clusters, images, Path(job.out), to)
     return clusters

@@ -20,7 +20,7 @@ from .cluster.loop import Callback, Run, StopFit
 from .train import fit_head
 from .evaluate import format_score
 from .view.pick import cluster_style
-from .view.panels import SoftMap, ink, style_sheet
+from .view.panels import SoftMap, frame_html, ink, style_sheet
 from .view.follow import Budget, SoftCodes, look_at_rows
 from .view.editbar import EditBar
 from .view.board import Board, LOSS_TERMS, match_columns
@@ -262,6 +262,13 @@ def _build(self:LiveClusters):
                       layout=W.Layout(max_width='1040px', padding='4px 2px 10px'))
     for name,text in self.html.items(): self._changed(name, text)
     self._make_chips()
+    self._explore()
+
+@patch
+def _explore(self:LiveClusters):
+    "Put a map to explore in the place of the drawn one"
+    if self.clusters is None or self.xy is None: return
+    self.parts.map.value = frame_html(self._explored(), f'map of {len(self.rows):,} images')
 
 @patch
 def _changed(self:LiveClusters, name, text):
@@ -415,6 +422,7 @@ def finish(self:LiveClusters,
         Board.finish(self, clusters)
         if self.state not in ('stopped', 'done'): self.state = 'done'
         self._draw_side(self.terms)
+        if self.box is not None: self._explore()
         self._draw_head()
     if self.box is not None:
         for b in (self.parts.pause, self.parts.stop): b.disabled = True

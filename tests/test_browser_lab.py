@@ -75,6 +75,19 @@ def test_live_tutorial(page):
                            arg=[first.element_handle(), before])                                   # and moves
     shot(page, 'running')
     first.locator('.scpl-done').wait_for()
+    # the map has come to rest and can be explored: zoomed by the wheel, and listed
+    canvas = first.frame_locator('iframe[title^="map of 500"]').locator('.stage > canvas')
+    # through the frame: what is out of sight may not be drawn at all
+    first.locator('iframe[title^="map of 500"]').scroll_into_view_if_needed()
+    canvas.hover()
+    page.mouse.wheel(0, -400)
+    page.wait_for_timeout(400)
+    assert float(canvas.get_attribute('data-zoom'))>1.5
+    # the frame is as high as what is in it
+    more = first.locator('iframe').evaluate('e => e.contentDocument.documentElement.scrollHeight'
+                                            '-e.clientHeight')
+    assert more<=4
+    shot(page, 'explored')
     cards = first.locator('.scpl-strip img')
     # the gallery is full
     assert cards.count()>=10 and all(cards.evaluate_all('es => es.map(e => e.complete && e.naturalWidth>0)'))

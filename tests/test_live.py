@@ -1,6 +1,7 @@
 """The live view without a browser: traits, clicks, throttle, background, interrupts, and a notebook run by
 nbclient"""
-import json, signal, threading, time
+import json, re, signal, threading, time
+from html import unescape
 import ipywidgets as W, nbformat, numpy as np, pytest
 from ipywidgets import Widget
 from PIL import Image
@@ -60,7 +61,9 @@ def test_traits(pictures):
     assert view.clusters is clusters and view.state=='done'
     assert 'scpl-done' in p.head.value and '150 images in 3 clusters' in p.head.value
     assert 'width:100.0%' in p.head.value
-    assert p.map.value.count('<svg')==1 and p.map.value.count('<image')==3
+    # a map to explore, with the drawn one for readers without scripts
+    page = unescape(re.search('srcdoc="(.*?)"', p.map.value, re.S)[1])
+    assert page.count('<svg')==1 and page.count('<image')==3 and 'exploreMap' in page
     assert p.cards.value.count('<img')==3*10 and p.side.value.count('<polyline')>=1
     assert [b.description for b in p.chips.children]==['0', '1', '2']
     assert p.pause.disabled and p.stop.disabled and not p.snapshot.disabled

@@ -70,7 +70,7 @@ def digit_report(tmp_path_factory):
 def test_report_is_one_complete_file(digit_report):
     page, text = digit_report
     p = Page(text)
-    assert not p.open and p.tags.count('article')==10 and p.tags.count('script')==2
+    assert not p.open and p.tags.count('article')==10 and p.tags.count('script')==3
     assert all(u.startswith(('data:','#')) for u in p.urls)
     assert not re.findall(r'https?://|url\(|@import', text)
     assert {u[1:] for u in p.urls if u.startswith('#')} <= set(p.ids) and len(p.ids)==len(set(p.ids))
@@ -86,7 +86,9 @@ def test_only_the_reports_own_script_may_run(digit_report):
     page may load nothing"""
     text = digit_report[1]
     policy = re.search('Content-Security-Policy" content="([^"]*)"', text)[1]
-    code,data = re.findall('<script(?: id="names" type="application/json")?>(.*?)</script>', text, flags=re.S)
+    code,data,places = re.findall('<script(?: id="[a-z]+" type="application/json")?>(.*?)</script>', text,
+                                  flags=re.S)
+    assert len(json.loads(places)['clusters'])==10
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     assert f"script-src 'sha256-{digest}'" in policy and "default-src 'none'" in policy
     assert "'unsafe-eval'" not in policy
@@ -107,7 +109,7 @@ def test_names_with_markup_are_text(tmp_path):
     text = report(c, im, np.eye(4), tmp_path, provenance={'<u>': NASTY, 'versions': None},
                   title=NASTY).read_text(encoding='utf-8')
     p = Page(text)
-    assert not p.open and p.tags.count('script')==2 and 'u' not in p.tags
+    assert not p.open and p.tags.count('script')==3 and 'u' not in p.tags
     listed = json.loads(re.search('type="application/json">(.*?)</script>', text, flags=re.S)[1])
     assert sorted(n for v in listed.values() for n in v[0])==sorted(names)
     assert all('onerror' not in i and i['src'].startswith('data:') for i in p.imgs)

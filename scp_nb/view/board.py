@@ -19,7 +19,8 @@ from ..cluster.clusters import Clusters
 from ..evaluate import format_score
 from .pick import Pick, Thumbnails, pick_images
 from .pictures import MapPoints
-from .panels import SoftMap, Stamps, curve_svg, gallery_html, map_svg, sizes_svg, style_sheet
+from .panels import (SoftMap, Stamps, assigned_values, curve_svg, explore_html, gallery_html,
+                               map_svg, sizes_svg, style_sheet, thumbnail_sheets)
 
 # %% ../../nbs/view/05_board.ipynb #b36d3d94
 class Board:
@@ -56,6 +57,7 @@ def _choose(self:Board, among):
     X = X-X.mean(0)
     P = (X@torch.linalg.eigh(X.T@X)[1][:,-2:]).numpy()[:,::-1]
     self.plane = np.pad(P, ((0,0), (0, 2-P.shape[1])))         # of features of width 1
+    self.sheets = self.xy = None
 
 @patch
 def _begin(self:Board, k):
@@ -88,14 +90,14 @@ def _places(self:Board):
 @patch
 def _draw_map(self:Board):
     labels,p = self._labels(),self.probs
-    xy,how = self._places()
+    self.xy,how = self._places()
     faces = {}
     for c in np.unique(labels[labels>=0]) if self.stamps and self.k<=20 else ():
         surest = np.flatnonzero(labels==c)[p[labels==c, c].argmax()]
         faces[int(c)] = self.stamps(int(self.rows[surest]))
     m,n = len(self.rows),len(self.features)
     title = f'{m:,} of {n:,} images' if m<n else f'all {n:,} images'
-    self._put('map', f'<div class="scpl-h">{title}</div>{map_svg(xy, labels, p.max(1), self.k, faces)}'
+    self._put('map', f'<div class="scpl-h">{title}</div>{map_svg(self.xy, labels, p.max(1), self.k, faces)}'
                      f'<div class="scpl-cap">{how}</div>')
 
 # %% ../../nbs/view/05_board.ipynb #3723709a
@@ -163,11 +165,25 @@ def finish(self:Board,
     self._draw_map()
     self._draw_cards()
 
+# %% ../../nbs/view/05_board.ipynb #9c3f0c12
+@patch
+def _explored(self:Board):
+    "The map as a piece of a page that can be explored; as it is drawn, where there are no clusters yet"
+    still = self.html.get('map', '')
+    if self.clusters is None or self.xy is None: return still
+    if self.stamps and self.sheets is None:
+        self.sheets = thumbnail_sheets(self.stamps.thumbs, self.rows, 700_000, 4)
+    name = self.stamps.thumbs.name if self.stamps else self.features.names.__getitem__
+    names = [name(int(r)) for r in self.rows]
+    return explore_html(assigned_values((self.xy, 1.12), self._labels(), self.probs.max(1), names,
+                                        self.clusters.captions, self.sheets), still)
+
 # %% ../../nbs/view/05_board.ipynb #750c7851
 @patch
-def _page(self:Board):
-    "All pieces as HTML"
-    head,chart,side,cards = (self.html.get(name, '') for name in ('head', 'map', 'side', 'cards'))
+def _page(self:Board, chart=None):
+    "All pieces as HTML; `chart` takes the place of the drawn map"
+    head,drawn,side,cards = (self.html.get(name, '') for name in ('head', 'map', 'side', 'cards'))
+    chart = drawn if chart is None else chart
     two = f'<div class="scpl-two"><div>{chart}</div><div>{side}</div></div>' if chart else side
     gap = '<div class="scpl-gap"></div>'
     return f'{style_sheet}<div class="scpl">{head}{gap}{two}{gap}{cards}</div>'
@@ -178,7 +194,7 @@ def snapshot(self:Board,
     path:str|Path      # file to write; one that is there is replaced
 )->Path:               # the file
     "Write what is to be seen now as a page that needs nothing else"
-    with self.lock: body = self._page()
+    with self.lock: body = self._page(self._explored())
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text('<!doctype html><html lang="en"><head><meta charset="utf-8">'
                           '<meta name="viewport" content="width=device-width"><title>scp_nb live</title>'

@@ -143,16 +143,25 @@ class Thumbnails:
         return str(self.images.names[self.rows[i]])
 
     def __getitem__(self, i:int)->Image.Image|None:
-        if i not in self.kept: self.kept[i] = self._read(int(self.rows[i]))
+        if i not in self.kept: self.kept[i] = self._read(int(self.rows[i]), self.size)
         return self.kept[i]
 
-    def _read(self, row:int)->Image.Image|None:
-        try: im = self.images.read(row, enough_pixels(self.size))
+    def small(self,
+              i:int,             # clustered row
+              px:int             # width in pixels at most
+             )->Image.Image|None:   # None if it cannot be read
+        "A copy that is not kept, for thousands of them"
+        im = self.kept[i] if i in self.kept else self._read(int(self.rows[i]), px)
+        return im if im is None or im.width<=px else im.resize((px,px), Image.Resampling.LANCZOS)
+
+    def _read(self, row:int, size:int)->Image.Image|None:
+        try: im = self.images.read(row, enough_pixels(size))
         except (ValueError, OSError) as e:
             self.missing[self.images.names[row]] = str(e)
             return None
-        side = min(self.size, *im.size)
+        side = min(size, *im.size)
         return ImageOps.fit(im, (side,side), method=Image.Resampling.LANCZOS)
+
 
 # %% ../../nbs/view/00_pick.ipynb #4d6b9f84
 def tile(im:Image.Image|None,   # a thumbnail, or None for one that is missing

@@ -18,8 +18,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
+from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 from ..features import as_features
+from ..extract.parallel import take_rows
 from ..evaluate import CellFigure, axes_or_new
 from .pick import Pick, Thumbnails, cluster_style, pick_images, tile
 
@@ -112,6 +114,31 @@ def map_points(features,           # `Features` or array `[n, d]`
     # so few points gain little from threads, and lose much on a busy machine
     with threadpool_limits(1): xy = tsne.fit_transform(P)
     return MapPoints(rows, xy.astype(np.float32), 'tsne')
+
+# %% ../../nbs/view/01_pictures.ipynb #7d1f0a32
+def spread_points(points:MapPoints,   # places of a sample, from `map_points`
+                  features,           # `Features` or array `[n, d]`, those of the sample among them
+                  rows:np.ndarray,    # the images to place, int `[m]`
+                  n_near:int=5        # of the sample, whose places count; more draw images together
+                 )->MapPoints:        # of `rows`; those of the sample stay where they are
+    "Place more images beside the most similar ones of a sample"
+    X,rows = as_features(features).X,np.asarray(rows)
+    at = np.searchsorted(points.rows, rows).clip(max=len(points.rows)-1)
+    xy,new = points.xy[at],np.flatnonzero(points.rows[at]!=rows)
+    if not len(new): return MapPoints(rows, xy, points.method)
+    n_near = min(n_near, len(points.rows))
+    def neighbors(of): return NearestNeighbors(n_neighbors=n_near, algorithm='brute').fit(of)
+    # together is: within three times the usual distance to the last of as many neighbours
+    reach = 3*np.median(neighbors(points.xy).kneighbors(points.xy)[0][:,-1])
+    sample = np.asarray(take_rows(X, points.rows), np.float32)
+    middle = sample.mean(0)
+    found = neighbors(sample-middle)
+    for some in np.array_split(new, -(-len(new)//2000)):
+        d,near = found.kneighbors(np.asarray(take_rows(X, rows[some]), np.float32)-middle)
+        P = points.xy[near]
+        weight = (np.linalg.norm(P-P[:,:1], axis=-1)<=reach)/(d**2+1e-6*np.median(d**2)+1e-12)
+        xy[some] = (P*weight[...,None]).sum(1)/weight.sum(1, keepdims=True)
+    return MapPoints(rows, xy.astype(np.float32), points.method)
 
 # %% ../../nbs/view/01_pictures.ipynb #3759070d
 def number_places(points:MapPoints,    # places of the images, `[m]`

@@ -1,5 +1,5 @@
 'use strict'
-// What the page does beyond being read: light or dark, search, arrow keys on the cards, one cluster large, names on the map.
+// What the page does beyond being read: light or dark, search, arrow keys on the cards, one cluster large, the map and what it chooses.
 const root = document.documentElement, dark = matchMedia('(prefers-color-scheme: dark)')
 const $ = (s, at = document) => at.querySelector(s), $$ = (s, at = document) => [...at.querySelectorAll(s)]
 const kept = { get: () => { try { return localStorage.getItem('scp-theme') } catch { return null } },
@@ -19,12 +19,15 @@ function theme() {
   dark.addEventListener('change', say); say()
 }
 
-// Clusters as the page knows them: its card, the row in the list of sizes, its marks on the map, and all its names
+// Clusters as the page knows them: its card, the row in the list of sizes, all its names, and the number of the first among all
 function clusters() {
-  const names = JSON.parse($('#names').textContent)
-  return $$('.card').map(card => ({ card, id: card.id, title: $('h3', card).textContent, names: (names[card.id] || [[], []])[0],
-    p: (names[card.id] || [[], []])[1], row: $(`.sizes a[href="#${card.id}"]`)?.parentNode, marks: $$(`.map a[href="#${card.id}"], .map text[data-c="${card.id}"]`) }))
+  const names = JSON.parse($('#names').textContent), first = {}
+  let sum = 0
+  for (const [id, [list]] of Object.entries(names)) { first[id] = sum; sum += list.length }
+  return $$('.card').map(card => ({ card, id: card.id, title: $('h3', card).textContent, names: (names[card.id] || [[], []])[0], p: (names[card.id] || [[], []])[1],
+    first: first[card.id] || 0, row: $(`.sizes a[href="#${card.id}"]`)?.parentNode, found: true, kept: true }))
 }
+function put(c) { const yes = c.found && c.kept; c.card.hidden = !yes; if (c.row) c.row.hidden = !yes }   // by the search and by the filters of the map
 
 function cut(name, query) {   // a name with what was searched for marked; text only, never markup
   const b = el('b'), at = name.toLowerCase().indexOf(query)
@@ -34,8 +37,8 @@ function cut(name, query) {   // a name with what was searched for marked; text 
   return b
 }
 
-function search(all) {
-  const input = $('#q'), found = $('#found'), list = $('.hits'), map = $('.map'), most = 60
+function search(all, map) {
+  const input = $('#q'), found = $('#found'), list = $('.hits'), most = 60
   const pictures = new Map($$('.card img').map(i => [i.alt, i]))
   const hit = (c, i, query) => {
     const li = el('li'), a = el('a'), img = pictures.get(c.names[i])?.cloneNode(), box = el('span', 'dot-box'), words = el('span')
@@ -46,18 +49,19 @@ function search(all) {
   }
   const run = () => {
     const query = input.value.trim().toLowerCase(), hits = []
+    const marked = new Set()
     let images = 0, shown = 0
     for (const c of all) {
       const named = query && c.title.toLowerCase().includes(query)
       const rows = query ? c.names.flatMap((n, i) => n.toLowerCase().includes(query) ? [i] : []) : []
       const keep = !query || named || rows.length > 0
-      c.card.hidden = !keep; if (c.row) c.row.hidden = !keep
-      for (const m of c.marks) m.classList.toggle('off', !keep)
+      c.found = keep; put(c)
+      if (query) for (const i of named ? c.names.keys() : rows) marked.add(c.first + i)
       shown += keep; images += rows.length
       for (const i of rows) if (hits.length < most) hits.push([c, i])
     }
     found.hidden = !query; list.replaceChildren(...hits.map(([c, i]) => hit(c, i, query)))
-    if (map) { let any = false; for (const u of $$('use', map)) any = u.classList.toggle('hit', !!query && u.dataset.n.toLowerCase().includes(query)) || any; map.classList.toggle('hit', any) }
+    map?.mark(query && marked.size ? marked : null)
     const s = (n, w) => `${n.toLocaleString('en')} ${w}${n == 1 ? '' : 's'}`
     $('#status').textContent = !query ? '' : shown ? `${s(shown, 'cluster')} and ${s(images, 'file name')} match “${input.value.trim()}”` + (images > most ? `; the first ${most} files:` : '') : `Nothing matches “${input.value.trim()}”. Try part of a file name, a caption or a cluster's number.`
     roam(all)
@@ -71,7 +75,8 @@ function search(all) {
 }
 
 const openers = all => all.filter(c => !c.card.hidden).map(c => $('a.open', c.card))
-function roam(all) { openers(all).forEach((a, i) => a.tabIndex = i ? -1 : 0) }   // one card in the tab order, arrows for the others
+function reach(links, a) { for (const l of links) { const b = $('.onmap', l.closest('.card')); l.tabIndex = l == a ? 0 : -1; if (b) b.tabIndex = l.tabIndex } }
+function roam(all) { const links = openers(all); reach(links, links[0]) }   // one card in the tab order, arrows for the others
 function arrows(all) {
   roam(all)
   $('.cards').addEventListener('keydown', e => {
@@ -82,7 +87,7 @@ function arrows(all) {
     if (to === undefined) return
     e.preventDefault()
     const next = links[Math.max(0, Math.min(links.length - 1, to))]
-    links.forEach(a => a.tabIndex = a == next ? 0 : -1); next.focus(); next.closest('.card').scrollIntoView({ block: 'nearest' })
+    reach(links, next); next.focus(); next.closest('.card').scrollIntoView({ block: 'nearest' })
   })
 }
 
@@ -111,34 +116,46 @@ function large(all) {
   for (const c of all) {
     const a = $('a.open', c.card), open = () => { show(c); view.showModal() }
     a.setAttribute('aria-haspopup', 'dialog')
-    c.card.onclick = e => { const link = e.target.closest('a'); if ((link && link != a) || e.ctrlKey || e.metaKey || String(getSelection())) return; e.preventDefault(); open() }
+    c.card.onclick = e => { const link = e.target.closest('a,button'); if ((link && link != a) || e.ctrlKey || e.metaKey || String(getSelection())) return; e.preventDefault(); open() }
   }
   $('#before').onclick = () => step(-1); $('#after').onclick = () => step(1); $('#close').onclick = () => view.close()
   view.addEventListener('keydown', e => { if (e.key == 'ArrowLeft') step(-1); else if (e.key == 'ArrowRight') step(1); else return; e.preventDefault() })
   view.onclick = e => { if (e.target == view) view.close() }
-  view.onclose = () => { const links = openers(all), mine = $('a.open', now.card); links.forEach(a => a.tabIndex = a == mine ? 0 : -1); mine.focus(); now.card.scrollIntoView({ block: 'nearest' }) }
+  view.onclose = () => { const links = openers(all), mine = $('a.open', now.card); reach(links, mine); mine.focus(); now.card.scrollIntoView({ block: 'nearest' }) }
 }
 
-function names(all) {
-  const map = $('.map'), tip = $('#tip')
-  if (!map) return
-  const at = new Map(all.map(c => [c.id, c])), hide = () => tip.hidden = true
-  map.addEventListener('pointermove', e => {
-    const use = e.target.closest('use'), c = use && at.get(use.parentNode.getAttribute('href').slice(1))
-    if (!c || e.pointerType == 'touch') return hide()
-    if (tip.dataset.n != use.dataset.n) {
-      const row = el('div'); row.append(...$$('.thumbs:first-of-type img', c.card).slice(0, 4).map(i => i.cloneNode()))
-      tip.replaceChildren(el('b', '', c.title), el('span', 'soft', use.dataset.n), row); tip.dataset.n = use.dataset.n
-    }
-    tip.hidden = false
-    tip.style.left = `${Math.min(e.clientX + 16, innerWidth - tip.offsetWidth - 8)}px`
-    tip.style.top = `${e.clientY + tip.offsetHeight + 24 > innerHeight ? e.clientY - tip.offsetHeight - 12 : e.clientY + 16}px`
-  })
-  map.addEventListener('pointerleave', hide)
+// The map, and what it shares with the cards: clusters and the range of confidence that are chosen
+function explore(all) {
+  const data = $('#places'), box = $('.explore')
+  if (!data) return null
+  const d = JSON.parse(data.textContent), names = [], owner = [], sure = [], number = new Map(d.clusters.map((c, j) => [c.id, j]))
+  for (const [id, [list, p]] of Object.entries(JSON.parse($('#names').textContent))) for (let i = 0; i < list.length; i++) { names.push(list[i]); sure.push(p[i]); owner.push(number.get(id) ?? -1) }
+  const at = bytesOf(d.at, Uint32Array), places = bytesOf(d.places, Uint16Array), tile = d.tile && bytesOf(d.tile, Int32Array), n = at.length
+  const x = new Float32Array(n), y = new Float32Array(n), cluster = new Uint16Array(n), p = new Uint8Array(n)
+  for (let i = 0; i < n; i++) { x[i] = places[2 * i] * d.step; y[i] = places[2 * i + 1] * d.step; cluster[i] = owner[at[i]]; p[i] = sure[at[i]] }
+  const pictures = new Map($$('.card img').map(i => [i.alt, i])), by = new Map(all.map(c => [c.id, c]))
+  const buttons = all.map(c => [c, $('.onmap', c.card)]).filter(([, b]) => b), range = $$('.thumbs', $('.cards')).length ? all.flatMap(c => $$('.thumbs > *', c.card).map(t => [c, t])) : []
+  const point = new Map(); for (const c of all) c.names.forEach((name, i) => point.set(name, c.p[i]))
+  box.hidden = false; $('#map').classList.add('explored'); $('#map .moving').hidden = false
+  const map = exploreMap(box, { ...d, n, x, y, cluster, p, at: i => at[i], name: i => names[at[i]], tile: i => tile ? tile[i] : -1 }, {
+    open: id => { if (location.hash == `#${id}`) document.getElementById(id)?.scrollIntoView(); else location.hash = id },
+    picture: i => { const im = pictures.get(names[at[i]])?.cloneNode(); if (im) { im.loading = 'eager'; im.alt = '' } return im },
+    filtered: f => {
+      for (const c of all) { c.kept = f.all || (f.kept[c.id] || 0) > 0; put(c); const n = f.kept[c.id] || 0, part = !f.all && n < c.names.length; $('.share', c.card).textContent = (part ? `${n.toLocaleString('en')} of ` : '') + (+c.card.dataset.size).toLocaleString('en') }
+      for (const [c, b] of buttons) b.setAttribute('aria-pressed', f.only.includes(c.id))
+      for (const [, t] of range) { const v = point.get(t.alt || ''); t.classList.toggle('out', v !== undefined && (v < f.low || v > f.high)) }
+      const some = all.filter(c => c.kept).length
+      $('#chosen').hidden = f.all; $('#chosen span').textContent = `The filters of the map show ${some.toLocaleString('en')} of ${all.length.toLocaleString('en')} clusters.`
+      roam(all)
+    } })
+  $('#chosen button').onclick = () => map.clear()
+  for (const [c, b] of buttons) b.onclick = () => { const now = map.chosen(); map.only(now.includes(c.id) ? now.filter(id => id != c.id) : [...now, c.id]) }
+  box.explore = map
+  return map
 }
 
 // Coarser levels: cards stand below the heading of their group, which is of clusters joined in the order that the page holds
-function groups() {
+function groups(map) {
   const range = $('#level'), box = $('.cards')
   if (!range) return
   const joins = JSON.parse(range.dataset.joins), cards = [...box.children], said = $('.groups output')
@@ -148,6 +165,7 @@ function groups() {
     for (const [a, b] of joins.slice(0, +range.max - range.value)) parent.set(top(`c${b}`), top(`c${a}`))
     for (const c of cards) found.set(top(c.id), [...found.get(top(c.id)) || [], c])
     const alone = range.value == range.max, many = [...found.values()].sort((a, b) => size(b) - size(a))
+    map?.group(alone ? id => id : id => found.get(top(id))?.[0].id)
     said.textContent = alone ? 'each cluster by itself' : `${range.value} groups of ${range.max} clusters`
     box.replaceChildren(...alone ? cards : many.flatMap(group => {
       const h = el('h3', 'group', group.length > 1 ? `${group.length} clusters` : '1 cluster')
@@ -162,8 +180,10 @@ function groups() {
 addEventListener('DOMContentLoaded', () => {
   $$('.needs-js').forEach(e => e.hidden = false)
   theme()
-  const all = clusters(), find = search(all)
-  arrows(all); large(all); names(all); groups()
-  const go = () => { const card = location.hash && document.getElementById(location.hash.slice(1)); if (card?.hidden) { find.clear(); card.scrollIntoView() } }
+  const all = clusters(), map = explore(all), find = search(all, map)
+  arrows(all); large(all); groups(map)
+  const go = () => { const card = location.hash && document.getElementById(location.hash.slice(1)); if (card?.hidden) { find.clear(); if (card.hidden) map?.clear(); card.scrollIntoView() } }
+  const list = $('#pick')
+  if (list) $('#save-pick').onclick = () => saveTable('label_next.csv', [['name', 'cluster', 'reason'], ...JSON.parse(list.textContent)])
   addEventListener('hashchange', go)
 })

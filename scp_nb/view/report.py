@@ -27,12 +27,15 @@ from ..cluster.neighbors import neighbor_graph
 from ..evaluate import Scores, format_score
 from .pick import Pick, Thumbnails, cluster_style, pick_images
 from .pictures import (MapPoints, map_points, number_places, plot_map, save_png, show_clusters,
-                                  write_picture)
+                                  spread_points, write_picture)
+from .panels import (cluster_marks, json_in_page, map_script, map_style, map_values,
+                                thumbnail_sheets)
 
 # %% ../../nbs/view/06_report.ipynb #304a1dc2
-# at most: cards, thumbnails on cards, doubtful images, bytes of pictures, bytes of names to search in
-_CARDS,_THUMBS,_DOUBTFUL = 200,1600,24
-_BYTES,_LISTED = 9_000_000,2_000_000
+# at most: cards, thumbnails on cards, doubtful images, images to label next that are shown
+_CARDS,_THUMBS,_DOUBTFUL,_PICKED = 200,1600,24,48
+# at most: bytes of pictures on cards, bytes of names to search in, images on the map
+_BYTES,_LISTED,_POINTS = 7_000_000,2_000_000,20_000
 
 def _layout(n_cards:int, n_images:int)->tuple:
     "Images per card, how many are doubtful, and the width of a thumbnail in pixels, for whole rows of six"
@@ -109,39 +112,70 @@ def _doubtful(pages:_Pages, n:int)->list:
     return found
 
 # %% ../../nbs/view/06_report.ipynb #79c6902c
-def _svg_map(points:MapPoints, pages:_Pages, width:int=1000, margin:int=24)->dict:
-    "Places in the page's units, grouped by cluster"
-    labels,xy = np.asarray(pages.clusters.labels)[points.rows],points.xy*[1,-1]
+def _fit_page(xy:np.ndarray, width:int=1000, margin:int=24)->tuple:
+    "How to turn places into units of the page, and the height of the map in these"
     low,span = xy.min(0),np.ptp(xy, 0)
     scale = (width-2*margin)/max(span[0], span[1]*1.1, 1e-9)
     height = int(np.clip(span[1]*scale, 240, 920))+2*margin
-    def place(p): return np.round((p-low-span/2)*scale+[width/2, height/2], 1).tolist()
+    return (lambda p: np.round((p-low-span/2)*scale+[width/2, height/2], 1)),height
+
+def _map_words(points:MapPoints, pages:_Pages, shown:int)->tuple:
+    "How many images are on the map, and how they were placed"
+    among = f'All {pages.n:,} images' if pages.n>1 else 'The one image'
+    if shown<pages.n: among = f'{shown:,} of {pages.n:,} images'
+    how,m = {'tsne':'t-SNE', 'pca':'principal components'}[points.method],len(points.rows)
+    placed = f'{among}, placed by {how} of their features.'
+    if m<shown: placed = (f'{among}: {m:,} placed by {how} of their features, the others beside those they '
+                          'are most like.')
+    return f'{shown:,}',f'{placed} Near means alike.'
+
+def _svg_map(points:MapPoints, pages:_Pages)->dict:
+    "Places of a sample in the page's units, grouped by cluster"
+    labels,xy = np.asarray(pages.clusters.labels)[points.rows],points.xy*[1,-1]
+    place,height = _fit_page(xy)
     where = number_places(MapPoints(points.rows, xy, points.method), labels)
     groups = []
     for c in np.unique(labels).tolist():
-        dots = [(*place(p), pages.thumbs.name(r)) for r,p in zip(points.rows[labels==c], xy[labels==c])]
-        groups.append(dict(pages.mark(c), at=place(where[c]) if c in where else None, points=dots))
-    shown = f'All {pages.n:,} images' if pages.n>1 else 'The one image'
-    if len(labels)<pages.n: shown = f'{len(labels):,} of {pages.n:,} images'
-    how = {'tsne':'t-SNE', 'pca':'principal components'}[points.method]
-    caption = (f'{shown}, placed by {how} of their features. Near means alike. Point at a mark for its name, '
-               'press it for its cluster.')
-    return dict(height=height, groups=groups, shown=f'{len(labels):,}', caption=caption,
+        groups.append(dict(pages.mark(c), at=place(where[c]).tolist() if c in where else None,
+                           points=place(xy[labels==c]).tolist()))
+    shown,caption = _map_words(points, pages, len(labels))
+    return dict(height=height, groups=groups, shown=shown, caption=caption,
                 scale=1.0 if len(labels)>800 else 1.7, font=26 if pages.clusters.n_clusters<=40 else 17)
+
+def _explored(points:MapPoints, pages:_Pages, features, listed:np.ndarray)->tuple:
+    "What the script of the map needs, and a sentence; `listed`: rows in the order of the page's names"
+    at = np.arange(len(listed))
+    if len(at)>_POINTS: at = np.unique(np.linspace(0, len(at)-1, _POINTS).astype(int))
+    rows = listed[at]
+    order = np.argsort(rows)
+    spread = spread_points(points, features, rows[order])
+    xy = np.empty_like(spread.xy)
+    xy[order] = spread.xy
+    place,height = _fit_page(points.xy*[1,-1])
+    labels = np.asarray(pages.clusters.labels)
+    where = number_places(MapPoints(points.rows, points.xy*[1,-1], points.method), labels[points.rows])
+    marks = cluster_marks(labels[rows], {c: place(p) for c,p in where.items()},
+                          getattr(pages.clusters, 'captions', None))
+    sheets = thumbnail_sheets(pages.thumbs, rows)
+    words = _map_words(points, pages, len(rows))[1]
+    if n_none := int((sheets['tile']<0).sum()):
+        words += f' {n_none:,} of them have no small picture here.'
+    return map_values(place(xy*[1,-1]), (1000, height), at, marks, sheets),words
 
 # %% ../../nbs/view/06_report.ipynb #e259cd8d
 def _names(pages:_Pages, most:int=_LISTED)->tuple:
-    "Names and confidences (in hundredths) by cluster as JSON, and how many names were left out"
+    "Names and confidences (in hundredths) by cluster as JSON, and the rows in this order"
     rows = np.arange(pages.n)
     some = rows[::max(1, pages.n//2000)]
     width = sum(len(json.dumps(pages.thumbs.name(r)))+4 for r in some)/len(some)
     if width*pages.n>most: rows = np.unique(np.linspace(0, pages.n-1, max(1, int(most/width))).astype(int))
-    labels,found = np.asarray(pages.clusters.labels),{}
+    labels = np.asarray(pages.clusters.labels)
+    rows,found = rows[np.argsort(labels[rows], kind='stable')],{}
     for r in rows.tolist():
         names,sure = found.setdefault(pages.mark(int(labels[r]))['anchor'], ([],[]))
         names.append(pages.thumbs.name(r))
         sure.append(int(100*pages.conf[r]))
-    return json.dumps(found, separators=(',',':')).replace('<', '\\u003c'),pages.n-len(rows)
+    return json_in_page(found),rows
 
 # %% ../../nbs/view/06_report.ipynb #514db764
 def _curve_table(k_estimate)->pd.DataFrame:
@@ -251,13 +285,30 @@ def _lists(skipped:Mapping, missing:Mapping, most:int=200)->list:
     return [(f"{len(d):,} file{'s' if len(d)>1 else ''} {what}", list(d.items())[:most], max(0, len(d)-most))
             for what,d in named if d]
 
+# %% ../../nbs/view/06_report.ipynb #8e2f0b12
+def _picked(pages:_Pages, pick)->dict|None:
+    "The images to label next: what the list shows, and all of them for the download"
+    if pick is None or not len(pick): return None
+    if lacks := [c for c in ('row', 'name', 'cluster', 'reason') if c not in getattr(pick, 'columns', ())]:
+        raise ValueError(f'pick needs the columns row, name, cluster and reason; it has no '
+                         f'{", ".join(lacks)}. Pass what clusters.pick gave.')
+    rows = [int(r) for r in pick['row']]
+    if not 0<=min(rows)<=max(rows)<pages.n:
+        raise ValueError(f'pick has rows {min(rows):,} to {max(rows):,}; those of these images are 0 to '
+                         f'{pages.n-1:,}. Pick from these clusters.')
+    some = list(zip(rows, map(str, pick['name']), map(int, pick['cluster']), map(str, pick['reason'])))
+    shown = [dict(pages.guess(c, float(pages.conf[r])), thumb=pages.thumb(r), name=name, reason=why)
+             for r,name,c,why in some[:_PICKED]]
+    return dict(n=f'{len(rows):,}', all=Markup(json_in_page([r[1:] for r in some])), shown=shown,
+                rest=len(rows)-_PICKED)
+
 # %% ../../nbs/view/06_report.ipynb #b9a8750e
 def _static()->dict:
     "Style and script of the page, and the digest that lets this script run"
     def read(name): return files('scp_nb.view').joinpath(name).read_text(encoding='utf-8')
-    script = '\n'+read('report.js')
+    script = '\n'+map_script+read('report.js')
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return dict(style=Markup(read('report.css')), script=Markup(script),
+    return dict(style=Markup(read('report.css')+map_style), script=Markup(script),
                 script_hash=Markup(f'sha256-{digest}'))
 
 def _joins(clusters, features, seed=0, most=5000):
@@ -281,22 +332,25 @@ def _groups(pages, features, k_estimate):
 def _parts(pages:_Pages, picks:list, features, points:MapPoints|None, scores:Scores|None,
            curve:dict|None, groups:dict|None=None)->dict:
     "What the template shows of the clusters"
-    names,left_out = _names(pages)
+    names,listed = _names(pages)
+    shown = {}
+    if points is not None:
+        explored,words = _explored(points, pages, features, listed)
+        shown = dict(map=_svg_map(points, pages), places=Markup(json_in_page(explored)), map_words=words)
     largest = max(p.size for p in picks)      # the outliers may be more than any cluster
     cards,missing = [_card(pages, p, largest) for p in picks[:_CARDS]],pages.thumbs.missing
     skipped = dict(getattr(features, 'skipped', {}))
     skipped |= {k:v for k,v in pages.thumbs.images.skipped.items() if k not in missing}
-    found = dict(facts=_facts(pages, scores, curve), cards=cards, more=len(picks)-len(cards),
+    found = dict(shown, facts=_facts(pages, scores, curve), cards=cards, more=len(picks)-len(cards),
                  doubtful=_doubtful(pages, min(_DOUBTFUL, pages.n)), names=Markup(names), curve=curve,
                  groups=groups, unsure=f'{int((pages.conf<.5).sum()):,} of {pages.n:,}',
                  lists=_lists(skipped, missing),
                  central_means='most confident images')
     if features is not None:
         found['central_means'] = 'most central images (nearest to the mean of their features)'
-    if left_out:
-        found['unlisted'] = (f'Names of {pages.n-left_out:,} of {pages.n:,} images are searched; all are in '
+    if len(listed)<pages.n:
+        found['unlisted'] = (f'Names of {len(listed):,} of {pages.n:,} images are searched; all are in '
                              'assignments.csv.')
-    if points is not None: found['map'] = _svg_map(points, pages)
     if scores is not None:
         found['scores'] = dict(rows=scores.rows(), draws=scores.draws, counts=scores._counts())
     return found
@@ -320,7 +374,8 @@ def report(
     n_images:int=24,                # thumbnails per cluster at most; fewer where there are many clusters
     seed:int=0,                     # of the map
     force:bool=False,               # replace files of these names that were not written by scp_nb
-    k_estimate=None                 # from `estimate_k`, or anything with `.k`, `.interval` and `.curve`
+    k_estimate=None,                # from `estimate_k`, or anything with `.k`, `.interval` and `.curve`
+    pick=None                       # what to label next: a table with columns row, name, cluster, reason
 )->Path:                            # report.html
     "Write all there is to see as one self-contained page, and gallery and map as PNG beside it"
     curve = _k_curve(k_estimate, clusters.n_clusters)
@@ -330,7 +385,9 @@ def report(
     n_cards = min(len(clusters.sizes)+int((np.asarray(clusters.labels)<0).any()), _CARDS)
     n,n_doubtful,px = _layout(n_cards, n_images)
     thumbs = Thumbnails(clusters, images, px)
-    pages = _Pages(clusters, thumbs, _BYTES*3//4//(n_cards*n+_DOUBTFUL))
+    n_pick = 0 if pick is None else min(len(pick), _PICKED)
+    pages = _Pages(clusters, thumbs, _BYTES*3//4//(n_cards*n+_DOUBTFUL+n_pick))
+    picked = _picked(pages, pick)
     picks = pick_images(clusters, n, features, n_doubtful)
     points = None if features is None else map_points(features, seed=seed)
     if title is None:
@@ -339,7 +396,7 @@ def report(
     groups = _groups(pages, features, k_estimate)
     page = _fill_template(title=title, **_parts(pages, picks, features, points, scores, curve, groups),
                           provenance=_how_made(provenance, _known(clusters, features)),
-                          code=_code_to_reuse(features, head))
+                          code=_code_to_reuse(features, head), picked=picked)
     write_picture(out/'report.html', page.encode('utf-8', 'replace'), force)
     save_png(show_clusters(clusters, thumbs, features=features), out/'gallery.png', force)
     if points is not None: save_png(plot_map(features, clusters, points=points).figure, out/'map.png', force)

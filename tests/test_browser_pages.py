@@ -607,6 +607,10 @@ def test_the_page_of_a_live_view_has_the_same_map(chromium, tmp_path):
     p.get_by_role('button', name='Show the whole map').click()
     draw(p, around(box), shift=True)
     assert said(p).startswith('The lasso holds 60 images') and p.locator('.caught li').count()==60
+    p.locator('input.groups').fill('2')
+    assert p.get_by_text('2 groups of 3 clusters').is_visible()
+    p.locator('input.groups').fill('3')
+    assert p.get_by_text('each cluster by itself').is_visible()
     assert errors==[] and overflow(p)<=0 and p.title()!='1'
     p.close()
     p = chromium.new_context(java_script_enabled=False).new_page()

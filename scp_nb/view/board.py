@@ -16,6 +16,7 @@ from fastcore.basics import patch
 from scipy.optimize import linear_sum_assignment
 from ..features import Features, as_features, unit_rows
 from ..cluster.clusters import Clusters
+from ..cluster.tree import group_order
 from ..evaluate import format_score
 from .pick import Pick, Thumbnails, pick_images
 from .pictures import MapPoints
@@ -175,8 +176,9 @@ def _explored(self:Board):
         self.sheets = thumbnail_sheets(self.stamps.thumbs, self.rows, 700_000, 4)
     name = self.stamps.thumbs.name if self.stamps else self.features.names.__getitem__
     names = [name(int(r)) for r in self.rows]
-    return explore_html(assigned_values((self.xy, 1.12), self._labels(), self.probs.max(1), names,
-                                        self.clusters.captions, self.sheets), still)
+    values = assigned_values((self.xy, 1.12), self._labels(), self.probs.max(1), names,
+                             self.clusters.captions, self.sheets)
+    return explore_html(values | dict(joins=group_order(self.clusters, self.features)), still)
 
 # %% ../../nbs/view/05_board.ipynb #750c7851
 @patch

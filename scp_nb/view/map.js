@@ -288,6 +288,20 @@ function openMap() {
   const places = bytesOf(d.places, Uint16Array), tile = d.tile && bytesOf(d.tile, Int32Array)
   const axis = a => Float32Array.from({ length: n }, (_, i) => places[2 * i + a] * d.step)
   if (n) box.explore = exploreMap(box, { ...d, n, x: axis(0), y: axis(1), cluster: bytesOf(d.cluster, Uint16Array), p: bytesOf(d.p, Uint8Array), name: i => d.names[i], tile: i => tile ? tile[i] : -1 })
+  if (n && d.joins && d.joins.length > 1) groupSlider(box, d.joins)
+}
+
+// Coarser levels on a map that stands alone: clusters take the colour of their group
+function groupSlider(box, joins) {
+  const line = document.createElement('label'), range = document.createElement('input'), said = document.createElement('output')
+  Object.assign(range, { type: 'range', min: 2, max: joins.length + 1, value: joins.length + 1 }); range.className = 'groups'
+  range.oninput = () => {
+    const parent = new Map(), top = id => parent.has(id) ? top(parent.get(id)) : id
+    for (const [a, b] of joins.slice(0, range.max - range.value)) parent.set(top(`c${b}`), top(`c${a}`))
+    box.explore.group(top)
+    said.textContent = range.value == range.max ? ' each cluster by itself' : ` ${range.value} groups of ${range.max} clusters`
+  }
+  line.append('Groups ', range, said); box.querySelector('.filters').append(line); range.oninput()
 }
 
 function bytesOf(text, Kind) { return new Kind(Uint8Array.from(atob(text), c => c.charCodeAt(0)).buffer) }

@@ -14,16 +14,13 @@ from datetime import datetime
 from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
-import numpy as np, pandas as pd, torch
+import numpy as np, pandas as pd
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
 from PIL import Image
 from ..features import as_features
-from ..extract.parallel import take_rows
-from ..cluster.candidates import nearest_rows, principal_directions
-from ..cluster.density import join_order
-from ..cluster.neighbors import neighbor_graph
+from ..cluster.tree import group_order
 from ..evaluate import Scores, format_score
 from .pick import Pick, Thumbnails, cluster_style, pick_images
 from .pictures import (MapPoints, map_points, number_places, plot_map, save_png, show_clusters,
@@ -311,20 +308,10 @@ def _static()->dict:
     return dict(style=Markup(read('report.css')+map_style), script=Markup(script),
                 script_hash=Markup(f'sha256-{digest}'))
 
-def _joins(clusters, features, seed=0, most=5000):
-    "Pairs of clusters in the order in which they are joined into groups, the most closely linked first"
-    labels = np.asarray(clusters.labels)
-    rows = np.flatnonzero(labels>=0)
-    rows = np.sort(np.random.default_rng(seed).permutation(rows)[:most])
-    there,own = np.unique(labels[rows], return_inverse=True)
-    if not 2<len(there)<=_CARDS: return []
-    Z = principal_directions(torch.from_numpy(take_rows(features.X, rows)))[1]
-    return [(int(there[a]), int(there[b])) for a,b in join_order(neighbor_graph(nearest_rows(Z)), own)]
-
 def _groups(pages, features, k_estimate):
     "What the slider of groups needs: the joins, the most groups, and levels to mark"
-    joins = [] if features is None else _joins(pages.clusters, features)
-    if not joins: return None
+    joins = [] if features is None else group_order(pages.clusters, features)
+    if not 1<len(joins)<_CARDS: return None
     levels = getattr(k_estimate, 'levels', None)
     marks = [] if levels is None else [int(k) for k in levels.index if 2<=k<=len(joins)]
     return dict(joins=json.dumps(joins, separators=(',', ':')), most=len(joins)+1, marks=marks)

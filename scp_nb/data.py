@@ -544,7 +544,7 @@ class ImageFiles(Images):
     @property
     def paths(self)->list: return [self.root/self._source[i] for i in self._rows]
 
-    def _open(self, i:int)->Image.Image: return self._use(i, self.rgb)
+    def _open(self, i:int)->Image.Image: return _open_file(self.root/self._source[i], self.rgb)
 
     def _use(self, i:int, use):
         if type(self)._open is not ImageFiles._open: return super()._use(i, use)    # opened in another way
@@ -694,12 +694,13 @@ class ImageDataset(Images):
             classes = getattr(ds, 'classes', None) if labels is not None else None
         super().__init__(ds, _names_of(ds), labels, classes, f'{type(ds).__name__}')
 
-    def _open(self, i:int)->Image.Image: return self._use(i, lambda im: im.load() and im)
+    def _open(self, i:int)->Image.Image: return _use_item(self._item(i), lambda im: im.load() and im)
+
+    def _item(self, i:int): return self._source[i][self._column] if self._column else self._source[i]
 
     def _use(self, i:int, use):
         if type(self)._open is not ImageDataset._open: return super()._use(i, use)    # opened otherwise
-        item = self._source[i]
-        return _use_item(item[self._column] if self._column else item, use)
+        return _use_item(self._item(i), use)
 
 # %% ../nbs/00_data.ipynb #d2fa2ad0
 # what opens a zip, a tar, a Parquet file, a list or a place on the web; it stands behind this chapter and

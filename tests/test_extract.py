@@ -15,7 +15,7 @@ same = ('features.npy', 'index.jsonl', 'meta.json', 'skipped.csv')
 def done_in(work):
     "Images that the parts of an unfinished run tell of, and rows that are in them"
     told = [json.loads(p.read_bytes().partition(b'\n')[0])['images'] for p in work.glob('*.part')]
-    return sum(map(len, told)), sum(why is None for part in told for *_,why in part)
+    return sum(map(len, told)), sum(why is None for part in told for _,_,_,why,*_ in part)
 
 def contents(d): return {n: (d/n).read_bytes() for n in same}
 def tree(d): return sorted(p.relative_to(d).as_posix() for p in d.rglob('*'))
@@ -439,7 +439,7 @@ def test_two_that_begin_together_do_not_refuse_each_other(tmp_path, monkeypatch)
     def meanwhile(out, force):
         Path(out).mkdir(exist_ok=True); (Path(out)/name).touch()
         raise FileExistsError('not empty')
-    monkeypatch.setattr(store, '_check_out', meanwhile)
+    monkeypatch.setattr(store, 'check_out', meanwhile)
     name = '.lock'
     assert store.check_place(tmp_path/'f', False)==tmp_path/'f'
     name = 'holiday.txt'

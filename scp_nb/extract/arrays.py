@@ -79,7 +79,8 @@ def rows_of_zeros(X:np.ndarray    # features `[n, d]`, in memory or a memory map
 
 # %% ../../nbs/extract/01_arrays.ipynb #4e2c98d7
 def leading_column(X:np.ndarray,     # features `[n, d]`; 10,000 rows at most are looked at
-                   share:float=.6    # of the variance of all columns, 0 to 1; less than that is no lead
+                   share:float=.6,   # of the variance of all columns, 0 to 1; less than that is no lead
+                   times:float=25    # the variance of the next column; the first of PCA's columns has less
                   )->tuple:          # number of the column and its share of the variance; or `None, 0.`
     "Find the column that holds most of the variance"
     n,d = X.shape
@@ -92,5 +93,5 @@ def leading_column(X:np.ndarray,     # features `[n, d]`; 10,000 rows at most ar
     for some in (S, near):
         v = some.var(0)
         found = v[c]/max(v.sum(), 1e-300)
-        if found<share: return None,0.
+        if found<share or v[c]<times*np.delete(v, c).max(): return None,0.
     return c,float(found)

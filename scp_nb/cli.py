@@ -9,7 +9,6 @@ __all__ = ['scp_demo', 'scp_features', 'scp_cluster']
 
 # %% ../nbs/13_cli.ipynb #cfbcea7d
 import csv, os, re, sys
-from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +21,7 @@ from .extract.backbones import default_backbone, load_backbone
 from .features import Features, as_features, extract_features
 from .extract.formats import holds_embeddings
 from .extract.store import check_out, check_place, free_place, out_dir, same_run
-from .cluster.clusters import check_one_fraction
+from .cluster.clusters import check_one_fraction, write_table
 from .cluster.export import EXPORTS, export_clusters
 from .extract.command import one_line_errors, print_safely
 from .extract.parallel import ranks
@@ -104,19 +103,20 @@ class _Network:
 
     def place(self, images, name)->Path:
         "Directory where features of `images` are kept: the one that has them, else a new one"
-        return free_place(f'{name}-features', lambda p: same_run(p, images, self.backbone.spec))
+        return free_place(f'{name}-features', lambda p: self._made(p, images))
 
-    def stored(self, images, store):
-        "Features of `images` from the directory `store`, which serves runs with labels and without"
-        plain = copy(images)
-        plain.labels,plain.classes = None,None
-        try: feats = self.features(plain, store, update=same_run(Path(store), plain, self.backbone.spec))
+    def _made(self, folder, images): return same_run(Path(folder), images, self.backbone, self.exact)
+
+    def stored(self, images, store, labelled=None):
+        "Features of `images` from the directory `store`, with the labels of `labelled`, or without any"
+        try: feats = self.features(images, store, update=self._made(store, images))
         except FileExistsError as e:
             raise FileExistsError(str(e).split(' Give another directory')[0]+' Give a new directory with '
-                                  '--features, or bring this one up to date with scp_features.') from e
-        if images.labels is not None:
-            label = dict(zip(images.names, images.labels))
-            feats.labels,feats.classes = np.array([label[n] for n in feats.names]),images.classes
+                                  '--features.') from e
+        feats.labels,feats.classes = None,None
+        if labelled is not None:
+            label = dict(zip(labelled.names, labelled.labels))
+            feats.labels,feats.classes = np.array([label[n] for n in feats.names]),labelled.classes
         return feats
 
 def _write_skipped(feats, path):
@@ -124,8 +124,7 @@ def _write_skipped(feats, path):
     with open(path, 'w', newline='', encoding='utf-8', errors='surrogateescape') as f:
         csv.writer(f).writerows([('path', 'reason'), *feats.skipped.items()])
 
-_FILES = {'features', 'head', 'assignments.csv', 'skipped.csv', 'report.html', 'gallery.png', 'map.png',
-          'export.csv', *EXPORTS}
+_FILES = {'head', 'assignments.csv', 'skipped.csv', 'report.html', 'gallery.png', 'map.png'}
 _TO_LABEL = 100      # images that the report suggests to label next
 
 def _provenance(feats, clusters, command, found=None):
@@ -182,14 +181,30 @@ class _Job:
     words:object=None            # vocabulary of names for the clusters; None gives none
     store:str|Path|None=None     # directory of features, or file they come from; None: in `out`
     exports:tuple=()             # names as in `EXPORTS`
+    labelled:object=None         # images with labels for the scores; None: no scores, unless in memory
+    root:str|None=None           # folder that names are relative to, where embeddings have pictures
+
+def _check_folders(job, images):
+    "Refuse to replace folders in `out` that only have the names of ours: a person's photos lie there"
+    out,ours = Path(job.out),dict(head='config.json', features='meta.json')
+    for name,told in ours.items():
+        if (out/name).is_dir() and not (out/name/told).is_file() and (name=='head' or not job.store):
+            raise FileExistsError(f'"{job.out}" holds a folder "{name}" that is not ours. Give another '
+                                  '--out.')
+    root = getattr(images, 'root', None)
+    if root is not None and out.is_dir() and (out/'head').resolve() in (Path(root), *Path(root).parents):
+        raise FileExistsError(f'the images lie in "{out/"head"}", which would be replaced. Give another '
+                              '--out.')
 
 def _cluster(images, job:_Job, feats:Features|None=None):
     "Cluster `images`, or the features that are there, and write everything to a directory"
     _check_one_process(job.command)
     k = _read_k(job.k, len(images)) if feats is None else _read_k(job.k, len(feats), 'rows')
     check_out(job.out, job.force)
-    if job.store and feats is None: feats = job.network.stored(images, job.store)
-    with out_dir(job.out, job.force, _FILES) as tmp:
+    _check_folders(job, images)
+    if job.store and feats is None: feats = job.network.stored(images, job.store, job.labelled)
+    # features that an earlier run left in `out` are hours of work: a run that makes none leaves them
+    with out_dir(job.out, job.force, _FILES if job.store else {'features', *_FILES}) as tmp:
         if feats is None: feats = job.network.features(images, tmp/'features')
         _read_k(k, len(feats), 'images that could be read')
         k,found = _estimate(feats, job.seed, k) if k in LEVELS else (k, None)
@@ -201,9 +216,10 @@ def _cluster(images, job:_Job, feats:Features|None=None):
         scores = None if feats.labels is None else evaluate(feats.labels, clusters)
         _write_skipped(feats, tmp/'skipped.csv')
         if found: clusters.config['k_estimate'] = found.to_dict()
+        if job.root: clusters.root = job.root
         clusters.save(tmp/'head')
         table = clusters.to_frame().rename(columns=dict(name='path')).drop(columns='runner_up')
-        table.to_csv(tmp/'assignments.csv', index=False, errors='surrogateescape')
+        write_table(table, tmp/'assignments.csv')
         report(clusters, NameTiles(feats.names) if images is None else images, feats, tmp, scores=scores,
                title=job.title, k_estimate=found, provenance=_provenance(feats, clusters, job.command, found),
                pick=clusters.pick(min(_TO_LABEL, len(clusters)-clusters.n_outliers)))
@@ -286,14 +302,16 @@ def _embeddings(path, pictures, with_labels):
     feats = as_features(path)
     if not with_labels: feats.labels,feats.classes = None,None
     elif feats.labels is None: raise ValueError(f'--evaluate: "{path}" holds no labels. Leave it out.')
-    root,images = feats.meta.get('root'),None
+    made_of,images = feats.meta.get('root'),None
     if pictures: images = find_pictures(feats.names, pictures)
-    elif root and Path(root).is_dir(): images = find_pictures(feats.names, root)
+    elif made_of and Path(made_of).is_dir(): images = find_pictures(feats.names, made_of)
     else: images = find_pictures(feats.names, beside=Path(path).parent)
+    places = [Path(p).absolute() for p in (pictures, made_of, Path(path).parent, '.') if p]
+    root = next((str(p) for p in places if all((p/n).is_file() for n in feats.names)), None)
     _say('Features', f'{len(feats):,} × {feats.shape[1]} from {path}')
     _say('Images', 'none: tiles show the names; --images FOLDER gives pictures' if images is None else
          f'{len(images):,} from {images.what}')
-    return feats,images
+    return feats,images,root
 
 @call_parse
 @one_line_errors
@@ -325,8 +343,8 @@ def scp_cluster(
     name = _name_of(folder)
     network = _Network(backbone, checkpoint, device, batch_size, exact)
     if holds_embeddings(folder):
-        feats,pictures = _embeddings(folder, images, evaluate)
-        store = folder
+        feats,pictures,root = _embeddings(folder, images, evaluate)
+        store,labelled = folder,None
     else:
         try:
             if features is not None: check_place(features, False)
@@ -334,9 +352,12 @@ def scp_cluster(
             raise FileExistsError(f'--features "{features}" holds other things. Give what scp_features made, '
                                   'or a new directory.') from e
         if images: raise ValueError(f'--images is for embeddings, and "{folder}" holds images. Leave it out.')
-        feats,pictures = None,as_images(folder, labels='folder' if evaluate else None, hidden=hidden)
+        feats,root,pictures,labelled = None,None,as_images(folder, hidden=hidden),None
+        if evaluate:      # labels that the place itself brings, else the names of sub-folders
+            given = pictures.labels is not None
+            labelled = pictures if given else as_images(folder, labels='folder', hidden=hidden)
         store = features or network.place(pictures, name)
     out = out or (f'{name}-clusters' if force else free_place(f'{name}-clusters'))
     _cluster(pictures, _Job('scp_cluster', name, network, k, out, force, seed, prior, outliers, words, store,
-                             exports), feats)
+                             exports, labelled, root), feats)
 

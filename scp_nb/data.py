@@ -9,7 +9,7 @@ __all__ = ['LONGEST', 'SOURCE_OPENER', 'ImageError', 'deep_kind', 'to_rgb', 'eno
            'ImageArray', 'ImageDataset', 'as_images', 'digits', 'photo_patches']
 
 # %% ../nbs/00_data.ipynb #f2356d5d
-import copy, io, logging, operator, os, pkgutil, re, stat, threading, warnings
+import copy, io, json, logging, operator, os, pkgutil, re, stat, threading, warnings
 from collections import Counter, deque
 from collections.abc import Sequence
 from functools import partial
@@ -394,7 +394,8 @@ _SYSTEM = {'@eadir', '__macosx', '#recycle', '@recycle', '$recycle.bin', 'system
            'lost+found', '@recently-snapshot', 'thumbs'+'.db', 'desktop.ini'}
 # directories that this package writes: what tells them, and what in them is ours
 _OURS = (({'report.html', 'assignments.csv', 'head'}, {'features', 'head', 'assignments.csv', 'skipped.csv',
-                                                       'report.html', 'gallery.png', 'map.png'}),
+                                                       'report.html', 'gallery.png', 'map.png',
+                                                       'export.csv'}),
          ({'features.npy', 'index.jsonl', 'meta.json'}, {'features.npy', 'index.jsonl', 'meta.json', '.lock',
                                                          'projection.safetensors', 'skipped.csv',
                                                          'timing.json', 'unfinished'}),
@@ -406,12 +407,20 @@ def is_hidden(name:str   # of a file or folder, without folders
     "Tell whether a name is one that people do not see"
     return name.startswith('.') or name.lower() in _SYSTEM
 
+def _are_copies(folder)->bool:
+    "Were files sorted into this folder as copies or links? Those that were moved are nowhere else"
+    try:
+        with open(os.path.join(folder, 'scp_sort.jsonl'), encoding='utf-8') as f:
+            return json.loads(f.readline()).get('how') in ('copy', 'link')
+    except (OSError, ValueError, AttributeError): return False
+
 def our_own(folder,      # path of a folder
             held:set     # names of what lies in it
            )->set:       # those of them that this package wrote
     "Find our own output in a folder"
     for told,ours in _OURS:
         if told<=held: return ours & held
+    if '.scp_nb_export' in held or 'scp_sort.jsonl' in held and _are_copies(folder): return held
     unfinished = 'unfinished' in held and os.path.isfile(os.path.join(folder, 'unfinished', 'list.jsonl'))
     return {'unfinished', '.lock'} & held if unfinished else set()
 
@@ -736,8 +745,11 @@ def as_images(x,            # folder, zip, tar, Parquet, list.txt, s3://..., pat
         first = os.fspath(paths[0])
         packed = '://' in first or file_ending(first) in ('tar', 'zip', 'parquet')
         if packed or len(paths)==1 and not _is_local(first):
-            return pkgutil.resolve_name(SOURCE_OPENER)(x, labels, hidden)
-        return ImageFiles(x, labels, hidden)
+            found = pkgutil.resolve_name(SOURCE_OPENER)(x, labels, hidden)
+        else: found = ImageFiles(x, labels, hidden)
+        # tells two zips of one name, or two patterns in one folder, from each other
+        if len(paths)==1: found.place = first if '://' in first else os.path.abspath(first)
+        return found
     if isinstance(x, np.ndarray) or hasattr(x, 'detach'): return ImageArray(x, labels)
     if hasattr(x, '__len__') and hasattr(x, '__getitem__'): return ImageDataset(x, labels)
     raise ValueError('images must be a folder, a list of them, an array [n, h, w(, 3)] or a data set; got '

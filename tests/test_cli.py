@@ -165,3 +165,18 @@ def test_killed_and_started_again(commands, tmp_path):
     assert run(commands, 'scp_cluster', *args, cwd=whole).returncode==0
     for name in ('p-features/features.npy', 'p-clusters/assignments.csv'):
         assert (tmp_path/name).read_bytes()==(whole/name).read_bytes(), name
+
+def test_names_that_are_no_text(commands, tmp_path):
+    "Bytes that are no UTF-8, a carriage return, a quote: clustered, listed, sorted and put back"
+    from scp_nb.data import digits
+    (tmp_path/'p').mkdir()
+    names = [f'{i}.png'.encode() for i in range(30)]
+    names[:3] = b'bad\xff\xfe.png', b'cr\rx.png', b'"q", <b>.png'
+    for i,name in enumerate(names): digits()[i].save(os.path.join(os.fsencode(tmp_path/'p'), name), 'PNG')
+    before = sorted(os.listdir(os.fsencode(tmp_path/'p')))
+    r = run(commands, 'scp_cluster', 'p', '--k', 3, '--backbone', 'pixels?size=8', cwd=tmp_path)
+    assert r.returncode==0, r.stderr
+    r = run(commands, 'scp_sort', 'p-clusters', '--into', 's', '--move', cwd=tmp_path)
+    assert r.returncode==0 and not os.listdir(tmp_path/'p'), r.stderr
+    r = run(commands, 'scp_sort', '--undo', 's/scp_sort.jsonl', cwd=tmp_path)
+    assert r.returncode==0 and sorted(os.listdir(os.fsencode(tmp_path/'p')))==before, r.stderr

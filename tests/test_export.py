@@ -122,3 +122,16 @@ def test_saved_clusters_know_their_folder(made, tmp_path):
         a,b = (export_clusters(x, tmp_path/f'{to}{i}', to) for i,x in enumerate((made, back)))
         files = [a] if a.is_file() else sorted(p for p in a.rglob('*') if p.is_file())
         assert files and all(p.read_bytes()==(b/p.relative_to(a)).read_bytes() for p in files)
+
+def test_a_folder_of_photos_is_never_replaced(tmp_path):
+    "A directory that holds `images` but was not written by an export is refused, whatever is asked for"
+    (tmp_path/'project'/'images').mkdir(parents=True)
+    (tmp_path/'project'/'images'/'a.jpg').write_bytes(b'mine')
+    probs = np.eye(3, dtype=np.float32)[np.arange(12)%3]
+    pictures = np.zeros((12, 8, 8), np.uint8)
+    with pytest.raises(FileExistsError, match='other things than an export'):
+        Clusters(probs, None, None).export(tmp_path/'project', 'label_studio', images=pictures, force=True)
+    assert (tmp_path/'project'/'images'/'a.jpg').read_bytes()==b'mine'
+    for _ in range(2):
+        Clusters(probs, None, None).export(tmp_path/'x', 'label_studio', images=pictures, force=True)
+    assert (tmp_path/'x'/'tasks.json').is_file()

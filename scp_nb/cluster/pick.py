@@ -114,7 +114,8 @@ def pick_rows(
     chosen,names = _choose(clusters, int(n), by, features),label_names(clusters)
     rows = np.array([r for r,_ in chosen])
     reasons = [_reason(w, names, clusters.probs[r], clusters.labels[r]) for r,w in chosen]
-    return pd.DataFrame(dict(row=rows, name=[clusters.names[r] for r in rows], cluster=clusters.labels[rows],
+    return pd.DataFrame(dict(row=rows, name=pd.Series([clusters.names[r] for r in rows], dtype=object),
+                             cluster=clusters.labels[rows],
                              confidence=clusters.confidence[rows], reason=reasons))
 
 @patch

@@ -159,11 +159,15 @@ def holds_embeddings(path    # file or folder
                     )->bool: # False: perhaps images
     "Tell whether there are embeddings to read: a file of them, what clip-retrieval writes, or features"
     path = Path(path)
-    if path.is_dir(): return (path/'index.jsonl').is_file() or any((path/'img_emb').glob('*.npy'))
+    if path.is_dir():
+        made = any((path/n).is_file() for n in ('features.npy', 'meta.json'))
+        return made and (path/'index.jsonl').is_file() or any((path/'img_emb').glob('*.npy'))
     if path.suffix.lower()!='.parquet': return path.suffix.lower() in _READERS and path.is_file()
     if not path.is_file(): return False
-    types = _arrow(f'reading "{path.name}"').parquet.read_schema(path).types
-    return any(str(t).startswith(('list<', 'large_list<', 'fixed_size_list<')) for t in types)
+    types = [str(t) for t in _arrow(f'reading "{path.name}"').parquet.read_schema(path).types]
+    if any('binary' in t for t in types): return False        # pictures, perhaps with boxes and captions
+    lists = [t for t in types if t.startswith(('list<', 'large_list<', 'fixed_size_list<'))]
+    return any(': float' in t or ': double' in t or ': halffloat' in t for t in lists)
 
 def read_embeddings(path,                   # .npy, .npz, .safetensors, .parquet, .arrow, .feather; a folder
                     column:str|None=None     # which array, tensor or column, where there are several

@@ -93,6 +93,7 @@ def out_dir(out,                       # directory to write; may be missing
     try:
         with _tell_disk_errors(said):
             yield tmp
+            if not force: check_out(said)        # another run may have been quicker
             _move_in(tmp, out, files)
     except BaseException:   # KeyboardInterrupt too
         shutil.rmtree(tmp, ignore_errors=True)
@@ -350,17 +351,20 @@ def _take_lock(lock:Path):
                                f'it ends, or remove "{soft}".') from e
     return flock
 
-def same_run(folder:Path,      # perhaps a directory of features, finished or not
-             images:Images,    # any source
-             spec:str          # of the backbone
-            )->bool:           # True also where nothing was written yet
-    "Tell whether features are of the same place by the same backbone"
+def same_run(folder:Path,         # perhaps a directory of features, finished or not
+             images:Images,       # any source
+             backbone:Backbone,   # any backbone
+             exact:bool=False     # decode every picture in full?
+            )->bool:              # True also where nothing was written yet
+    "Tell whether features are of the same place, made in the same way"
     head = _run_record(folder/UNFINISHED) or _run_record(folder)
     if head is None:
         try: return bool(check_place(folder, False))
         except FileExistsError: return False
-    record,root = head.get('record', head),str(images.root) if hasattr(images, 'root') else None
-    return (record['spec'], record['root'], record['what'])==(spec, root, images.what)
+    old,new = head.get('record', head),features_record(images, backbone, '', backbone.side_for(images, exact))
+    def differ(key): return old.get(key) is not None and new[key] is not None and old[key]!=new[key]
+    decoded = 'decoded_to' in old and old['decoded_to']!=new['decoded_to']
+    return not decoded and not any(differ(key) for key in ('spec', 'root', 'what', 'place', 'weights'))
 
 def free_place(stem:str,                # name of a directory
                fits=lambda path: False  # may one that is there be taken?
@@ -429,7 +433,7 @@ def features_record(images:Images,         # any source; its root is where pictu
     gpu = f' ({torch.cuda.get_device_name(backbone.device)})' if backbone.device.type=='cuda' else ''
     return dict(spec=backbone.spec, backbone=backbone.provenance, weights=weights_digest(backbone),
                 precision=precision, decoded_to=side,
-                device=f'{backbone.device.type}{gpu}', what=images.what,
+                device=f'{backbone.device.type}{gpu}', what=images.what, place=getattr(images, 'place', None),
                 root=str(images.root) if hasattr(images, 'root') else None, depth=images.depth)
 
 def _restore(backbone:Backbone, folder:Path)->bool:

@@ -198,9 +198,10 @@ def snapshot(self:Board,
     "Write what is to be seen now as a page that needs nothing else"
     with self.lock: body = self._page(self._explored())
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text('<!doctype html><html lang="en"><head><meta charset="utf-8">'
+    page = ('<!doctype html><html lang="en"><head><meta charset="utf-8">'
                           '<meta name="viewport" content="width=device-width"><title>scp_nb live</title>'
                           '<style>:root{color-scheme:light dark}'
                           'body{margin:24px auto;max-width:1040px;padding:0 16px}</style></head>'
-                          f'<body>{body}</body></html>', encoding='utf-8')
+                          f'<body>{body}</body></html>')
+    Path(path).write_bytes(page.encode('utf-8', 'replace'))      # names of files may be no text
     return Path(path)

@@ -160,6 +160,16 @@ def test_shards_with_labels(photos, tmp_path):
 
 # ---- broken and hostile
 
+def test_two_files_of_one_name(photos, tmp_path):
+    "All pictures keep names of their own, and their order"
+    for d in 'ab':
+        (tmp_path/d).mkdir()
+        to_zip(photos, tmp_path/d/'album.zip')
+    both = as_images([tmp_path/d/'album.zip' for d in 'ab'])
+    half = len(both)//2
+    assert len(set(both.names))==len(both)>70
+    assert [n.replace('1-album', '2-album') for n in both.names[:half]]==both.names[half:]
+
 def one_line(x, error, *said):
     with pytest.raises(error) as e: as_images(x)
     text = str(e.value)

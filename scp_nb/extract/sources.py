@@ -197,7 +197,9 @@ def name_members(names:list,     # of pictures in one or several files
                 )->list:         # the same; with the file's name in front where two are alike
     "Make names different"
     if len(set(names))==len(names): return names
-    return [f'{Path(blobs[b].name).stem}/{n}' for n,b in zip(names, blob)]
+    stems = [Path(b.name).stem for b in blobs]
+    if len(set(stems))<len(stems): stems = [f'{i}-{s}' for i,s in enumerate(stems, 1)]
+    return [f'{stems[b]}/{n}' for n,b in zip(names, blob)]
 
 def _what(blobs)->str: return f'"{blobs[0].name}"' + (f' and {len(blobs)-1:,} more' if len(blobs)>1 else '')
 

@@ -1,6 +1,6 @@
 """Measure the work with a folder: `python tools/folder_check.py [pictures] [files]` reads 2,000 pictures as
 files, zip, tar and Parquet, says whether the features are the same to the last bit, and times `sort_images`
-with 10,000 files, and its way back. HEIC is among the formats where pillow-heif, which writes it, is there."""
+with 10,000 files, and its way back. HEIC is among the formats where pillow-heif is there to write it."""
 import os, sys, tarfile, tempfile, time, zipfile
 from pathlib import Path
 import numpy as np, torch

@@ -245,14 +245,14 @@ def warn_zero_rows(features,           # anything `as_features` takes
 # %% ../nbs/01_features.ipynb #d93b6a18
 def dominant_column(features     # anything `as_features` takes; at most 10,000 rows are read
                    )->int|None:  # its number; None if there is none, or under 8 columns or 10 rows
-    "Find the one column that holds most of the variance, 60 % or more"
+    "Find the one column with 60 % of the variance or more, and 25 times that of the next"
     return leading_column(_array(features))[0]
 
 # %% ../nbs/01_features.ipynb #0a67e5bf
 def warn_dominant(features,           # anything `as_features` takes
                   stacklevel:int=3    # as in `warn_zero_rows`
                  )->int|None:         # as `dominant_column`
-    "Warn, in one line, if one column holds most of the variance, 60 % or more"
+    "Warn, in one line, of a column that `dominant_column` finds"
     c,share = leading_column(_array(features))
     if c is None: return None
     said = (f'Column {c} of the features holds {int(1000*share)/10} % of their variance: clusters follow it '

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 from fastcore.basics import patch
-from ..data import as_images
+from ..data import as_images, image_rows
 from ..extract.store import out_dir
 from .clusters import Clusters, images_root
 from .sort import distinct_names
@@ -45,12 +45,7 @@ class _Pictures:
             if hasattr(images, 'paths'): self.files = dict(zip(images.names, images.paths))
         elif images is not None:
             self.images = as_images(images)
-            at = {name: i for i,name in enumerate(self.images.names)}
-            same = len(self.images)==len(self.names)
-            self.rows = [at[n] for n in self.names] if at.keys()>=set(self.names) else range(len(self.names))
-            if not same and not at.keys()>=set(self.names):
-                raise ValueError(f'{len(self.images):,} images for {len(self.names):,} clustered rows, and '
-                                 'their names do not match. Give the images that were clustered.')
+            self.rows = image_rows(self.names, self.images)
 
     def path(self, name:str)->Path:
         "File of an image in a folder"

@@ -11,6 +11,7 @@ __all__ = ['pick_rows']
 import heapq
 import numpy as np, pandas as pd
 from fastcore.basics import patch
+from ..extract.arrays import by_centre, unit_length
 from ..features import Features
 from .clusters import Clusters, features_of_clusters
 from .export import label_names
@@ -48,21 +49,15 @@ def _share_out(sizes:np.ndarray, n:int)->list:
         if counts[c]<-size: heapq.heappush(heap, (-(-size)**.5/(counts[c]+1), size, c))
     return order
 
-def _unit(X, rows:np.ndarray)->np.ndarray:
-    "Rows of `X`, of length 1"
-    Z = np.asarray(X[rows], dtype=np.float32)
-    return Z/np.maximum(np.linalg.norm(Z, axis=1, keepdims=True), 1e-12)
-
 def _typical(X, rows:np.ndarray, confidence, n:int)->list:
     "The `n` rows nearest to the middle of a cluster"
-    Z = _unit(X, rows)
-    return [(r, 'typical') for r in rows[np.argsort(-(Z@Z.mean(0)), kind='stable')[:n]].tolist()]
+    return [(r, 'typical') for r in by_centre(X, rows)[:n].tolist()]
 
 def _diverse(X, rows:np.ndarray, confidence, n:int)->list:
     "The `n` rows that cover a cluster"
     most = max(_MOST, n)
     if len(rows)>most: rows = np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
-    return [(r, 'diverse') for r in rows[cover_order(_unit(X, rows), n)].tolist()]
+    return [(r, 'diverse') for r in rows[cover_order(unit_length(X, rows), n)].tolist()]
 
 def _mixed(X, rows:np.ndarray, confidence, n:int)->list:
     "The typical row of a cluster, then those that cover it, and every fifth time a doubtful one"

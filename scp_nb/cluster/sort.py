@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from fastcore.script import call_parse
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from ..extract.command import can_print, one_line_errors, print_safely
+from ..extract.store import SOFT_LOCK, take_lock
 from .clusters import Clusters, images_root
 
 # %% ../../nbs/cluster/16_sort.ipynb #9043446d
@@ -267,8 +268,7 @@ def sync_folder(folder:Path   # of the file that was made, moved or removed
 def _held(into:Path):
     "Hold a directory for this process alone"
     lock = into/'.scp_sort.lock'
-    hold = FileLock(lock)
-    try: hold.acquire(timeout=0)
+    try: hold = take_lock(lock)
     except Timeout as e:
         raise RuntimeError(f'another scp_sort works in {into.name}. Wait until it ends.') from e
     try: yield
@@ -390,7 +390,7 @@ def _own_journal(plan:SortPlan)->_Journal:
     journal,shown = _Journal(into/JOURNAL),into.name
     if into.exists() and not into.is_dir(): raise FileExistsError(f'{shown} is a file. Give a directory.')
     if journal.head is None:
-        ours = {JOURNAL, _PART, '.scp_sort.lock'}
+        ours = {JOURNAL, _PART, '.scp_sort.lock', SOFT_LOCK}
         if into.is_dir() and not {p.name for p in into.iterdir()}<=ours:
             raise FileExistsError(f'{shown} holds other things. Give a directory that is new or empty.')
     elif journal.head['digest']!=_digest(plan) or journal.head['root']!=str(plan.root):

@@ -95,3 +95,18 @@ def leading_column(X:np.ndarray,     # features `[n, d]`; 10,000 rows at most ar
         found = v[c]/max(v.sum(), 1e-300)
         if found<share or v[c]<times*np.delete(v, c).max(): return None,0.
     return c,float(found)
+
+def unit_length(X,                 # features `[n, d]`
+                rows:np.ndarray    # some of their rows, int `[m]`
+               )->np.ndarray:      # of length 1, float32 `[m, d]`
+    "Take some rows, scaled to length 1"
+    Z = np.asarray(X[rows], dtype=np.float32)
+    return Z/np.maximum(np.linalg.norm(Z, axis=1, keepdims=True), 1e-12)
+
+def by_centre(X,                 # features `[n, d]`
+              rows:np.ndarray    # some of their rows, int `[m]`
+             )->np.ndarray:      # the same
+    "Sort rows by cosine to the mean of their unit rows, highest first"
+    Z = unit_length(X, rows)
+    return rows[np.argsort(-(Z@Z.mean(0)), kind='stable')]
+

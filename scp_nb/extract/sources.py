@@ -140,7 +140,21 @@ def refuse_climbing(name:str,    # of a member
                          'again '
                          'with paths inside.')
 
-class Packed(Images):
+class _Encoded(Images):
+    "Pictures whose encoded bytes `read_bytes` gives"
+    def encoded(self, i:int      # which image
+               )->io.BytesIO:
+        "Open the bytes of image `i`"
+        return io.BytesIO(self.read_bytes(int(self._rows[i])))
+
+    def _use(self, i, use):
+        data = self.read_bytes(i)
+        if not data: raise ImageError('empty file')
+        return decode_image(data, use)
+
+    def _open(self, i): return self._use(i, self.rgb)
+
+class Packed(_Encoded):
     "Pictures that are runs of bytes in some files"
     def __init__(self,
         blobs:list,        # the files, each a `Blob`
@@ -160,18 +174,6 @@ class Packed(Images):
         data = self.blobs[blob].read(start, n)
         if len(data)<n: raise ImageError('truncated: the file it is packed in was cut')
         return data
-
-    def encoded(self, i:int      # which image
-               )->io.BytesIO:
-        "Open the bytes of image `i`"
-        return io.BytesIO(self.read_bytes(int(self._rows[i])))
-
-    def _use(self, i, use):
-        data = self.read_bytes(i)
-        if not data: raise ImageError('empty file')
-        return decode_image(data, use)
-
-    def _open(self, i): return self._use(i, self.rgb)
 
     def stamp_all(self)->np.ndarray|None:    # of all images of the source
         "Take size and fingerprint of each: of the first, middle and last 4,096 bytes"
@@ -509,7 +511,7 @@ class ImageParquet(Packed):
         return stamps
 
 # %% ../../nbs/extract/07_sources.ipynb #4906b289
-class ImagePlace(Images):
+class ImagePlace(_Encoded):
     "Pictures below an address with a protocol, or at several addresses"
     def __init__(self,
         place,                  # such as s3://bucket/folder; or a list of addresses of pictures
@@ -556,18 +558,6 @@ class ImagePlace(Images):
         except Exception as e:
             raise ImageError(f'not fetched: {type(e).__name__} '
                              f'{str(e).splitlines()[0][:80] if str(e) else ""}') from e
-
-    def encoded(self, i:int      # which image
-               )->io.BytesIO:
-        "Open the bytes of image `i`"
-        return io.BytesIO(self.read_bytes(int(self._rows[i])))
-
-    def _use(self, i, use):
-        data = self.read_bytes(i)
-        if not data: raise ImageError('empty file')
-        return decode_image(data, use)
-
-    def _open(self, i): return self._use(i, self.rgb)
 
     def stamps(self)->np.ndarray|None:    # int64 `[n, 2]`; None where nobody tells when things changed
         "Give size and version of each picture, as listed"

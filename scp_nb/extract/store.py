@@ -335,7 +335,8 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, getattr(errno, 'EOPNOTSUPP', errno.ENOS
              getattr(errno, 'ENOTSUP', errno.ENOSYS)}
 SOFT_LOCK = '.lock.soft'
 
-def _take_lock(lock:Path):
+def take_lock(lock:Path    # file to make; its holder removes it
+             ):            # to be released; `filelock.Timeout` where another process has it
     "Lock a file; where its file system has no locks, a file that must not exist is the lock"
     flock = FileLock(lock)
     try: flock.acquire(timeout=0)
@@ -380,7 +381,7 @@ def _hold_out(out:Path):
     made,lock,work = [p for p in (out, *out.parents) if not p.exists()],out/'.lock',out/UNFINISHED
     out.mkdir(parents=True, exist_ok=True)
     holder = lock.read_text() if lock.is_file() else ''
-    try: flock = _take_lock(lock)
+    try: flock = take_lock(lock)
     except Timeout as e:
         raise RuntimeError(f'another run is writing to "{out.name}" ({holder or "just started"}). Wait until '
                            'it ends, or give another directory.') from e

@@ -291,14 +291,19 @@ function openMap() {
   if (n && d.joins && d.joins.length > 1) groupSlider(box, d.joins)
 }
 
+// After the first `n` joins: a function from a cluster to the one that stands for its group
+function groupOf(joins, n) {
+  const parent = new Map(), top = id => parent.has(id) ? top(parent.get(id)) : id
+  for (const [a, b] of joins.slice(0, n)) parent.set(top(`c${b}`), top(`c${a}`))
+  return top
+}
+
 // Coarser levels on a map that stands alone: clusters take the colour of their group
 function groupSlider(box, joins) {
   const line = document.createElement('label'), range = document.createElement('input'), said = document.createElement('output')
   Object.assign(range, { type: 'range', min: 2, max: joins.length + 1, value: joins.length + 1 }); range.className = 'groups'
   range.oninput = () => {
-    const parent = new Map(), top = id => parent.has(id) ? top(parent.get(id)) : id
-    for (const [a, b] of joins.slice(0, range.max - range.value)) parent.set(top(`c${b}`), top(`c${a}`))
-    box.explore.group(top)
+    box.explore.group(groupOf(joins, range.max - range.value))
     said.textContent = range.value == range.max ? ' each cluster by itself' : ` ${range.value} groups of ${range.max} clusters`
   }
   line.append('Groups ', range, said); box.querySelector('.filters').append(line); range.oninput()

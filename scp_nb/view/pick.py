@@ -14,7 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
-from ..data import Images, as_images, enough_pixels
+from ..data import Images, as_images, enough_pixels, image_rows
+from ..extract.arrays import by_centre
 from ..features import as_features
 from ..evaluate import format_score
 
@@ -69,18 +70,14 @@ class Pick:
         images = f"{self.size:,} image{'s' if self.size>1 else ''}"
         return f'{images} · confidence {format_score(self.confidence, 2)}'
 
-def _by_centre(X, rows:np.ndarray)->np.ndarray:
-    "`rows` of features `X` by cosine to the mean of their unit rows, highest first"
-    Z = np.asarray(X[rows], np.float32)
-    Z = Z/np.maximum(np.linalg.norm(Z, axis=1, keepdims=True), 1e-12)
-    return rows[np.argsort(-(Z@Z.mean(0)), kind='stable')]
+
 
 # %% ../../nbs/view/00_pick.ipynb #bf2f3825
 def _pick_cluster(clusters, cluster:int, n:int, n_doubtful:int, X)->Pick:
     "Choose the images of one cluster"
     rows,conf = np.flatnonzero(np.asarray(clusters.labels)==cluster),np.asarray(clusters.confidence)
     by_confidence = rows[np.argsort(-conf[rows], kind='stable')]
-    order = by_confidence if X is None or not len(rows) else _by_centre(X, rows)
+    order = by_confidence if X is None or not len(rows) else by_centre(X, rows)
     central = order[:n-n_doubtful]
     rest = by_confidence[~np.isin(by_confidence, central)]
     captions = getattr(clusters, 'captions', None)
@@ -114,15 +111,6 @@ def pick_images(
     return [_pick_cluster(clusters, int(c), n, n_doubtful, X) for c in which]
 
 # %% ../../nbs/view/00_pick.ipynb #e0180d25
-def _image_rows(clusters, images)->Sequence:
-    "For each clustered row its row in `images`: by name where names agree, else by position"
-    a,b = list(clusters.names),list(images.names)
-    where = {name:i for i,name in enumerate(b)}
-    if a!=b and len(where)==len(b) and where.keys()>=set(a): return [where[name] for name in a]
-    if len(a)==len(b): return range(len(a))
-    raise ValueError(f"{len(b):,} images for {len(a):,} clustered rows, and their names do not match. "
-                     "Pass the images whose features were clustered.")
-
 class Thumbnails:
     "Small square copies of the images that were clustered, each read once"
     def __init__(self, clusters,   # `Clusters`; their names tell which image is which row
@@ -134,7 +122,7 @@ class Thumbnails:
             raise ValueError("These clusters do not know their images. Pass images=: a folder, an array, or "
                              "Images.")
         self.images = as_images(images)
-        self.rows,self.size,self.kept,self.missing = _image_rows(clusters, self.images),size,{},{}
+        self.rows,self.size,self.kept,self.missing = image_rows(clusters.names, self.images),size,{},{}
 
     def name(self,
              i:int        # clustered row

@@ -161,8 +161,7 @@ function groups(map) {
   const joins = JSON.parse(range.dataset.joins), cards = [...box.children], said = $('.groups output')
   const size = cards => cards.reduce((sum, c) => sum + +c.dataset.size, 0)
   const run = () => {
-    const parent = new Map(), top = id => parent.has(id) ? top(parent.get(id)) : id, found = new Map()
-    for (const [a, b] of joins.slice(0, +range.max - range.value)) parent.set(top(`c${b}`), top(`c${a}`))
+    const top = groupOf(joins, range.max - range.value), found = new Map()
     for (const c of cards) found.set(top(c.id), [...found.get(top(c.id)) || [], c])
     const alone = range.value == range.max, many = [...found.values()].sort((a, b) => size(b) - size(a))
     map?.group(alone ? id => id : id => found.get(top(id))?.[0].id)

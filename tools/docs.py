@@ -185,7 +185,7 @@ def settings()->dict:
                 html_theme='furo', html_title=cfg.title,
         extensions=['myst_nb', 'sphinx_copybutton', 'docs'], html_math_renderer='mathml',
                 nb_execution_mode='off', nb_merge_streams=True,
-        nb_mime_priority_overrides=widgets_as_html,
+        nb_mime_priority_overrides=widgets_as_html, nb_render_markdown_format='gfm',
                 myst_enable_extensions=['dollarmath', 'amsmath', 'colon_fence', 'attrs_inline'],
                 myst_heading_anchors=4,
         html_static_path=[str(root/'tools'/'docs.css')], html_css_files=['docs.css'],
@@ -242,6 +242,9 @@ def check(out:Path, whole:bool=True)->list:
         raw = re.findall(r'\[?[^\[\]\n]{0,60}\]\((?:https?:|[\w./-]+\.(?:ipynb|html|md))[^)\n]*\)?',
                          ''.join(page.prose))
         found += [f'{name}: shows the link "{m}" as text' for m in raw]
+        # typographers make dashes of the hyphens below a table's head
+        table = re.findall(r'^.{0,60}\|[ :]*[-–—]+[ :]*\|.{0,20}', ''.join(page.prose), flags=re.M)
+        found += [f'{name}: shows the table "{m}" as text' for m in table]
         for u in {u for u in page.urls if not urlsplit(u).scheme and not u.startswith('//')}:
             link = urlsplit(u)
             where = (path.parent/unquote(link.path)).resolve() if link.path else path

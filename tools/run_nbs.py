@@ -2,17 +2,19 @@
 them if none is named).
 
 Cells that nbdev-test would leave out (`eval: false`, the flags in pyproject.toml) are left out here too;
-their saved outputs stay. Each notebook remembers a fingerprint of the code whose outputs a reader sees;
-`--check` names those whose code has changed since."""
+their saved outputs stay. Those with the flag `data` run: a notebook that has any is left as it is where
+the folder of shared data is missing. Each notebook remembers a fingerprint of the code whose outputs a
+reader sees; `--check` names those whose code has changed since."""
 import hashlib, sys, nbformat
 from pathlib import Path
 from fastcore.nbio import does_cell_eval, read_nb, write_nb
 from nbclient import NotebookClient
 from nbdev.clean import clean_nb
 from nbdev.config import get_config
+from scp_nb.bench.common import shared_folder
 
 cfg = get_config()
-flags = set(cfg.tst_flags)
+flags = set(cfg.tst_flags)-{'data'}
 all_flags = '--all-flags' in sys.argv
 
 def skipped(cell)->bool:
@@ -26,9 +28,11 @@ def fingerprint(nb)->str:
              and not unseen & c.directives.keys()]
     return hashlib.sha256('\n\n'.join(cells).encode()).hexdigest()[:16]
 
-def run(path:Path):
-    "Run one notebook from its own folder, so that relative paths are those of nbdev-test"
+def run(path:Path)->str:
+    "Run one notebook from its own folder, so that relative paths are those of nbdev-test; says what was done"
     cells = read_nb(path).cells
+    if any('data' in c.directives for c in cells) and not shared_folder().is_dir():
+        return 'left as it is, for want of the shared data:'
     skip = [c.cell_type=='code' and skipped(c) for c in cells]
     nb = nbformat.read(path, 4)
     kept = [list(c.get('outputs', ())) for c in nb.cells]
@@ -46,6 +50,7 @@ def run(path:Path):
     clean.metadata['executed'] = fingerprint(clean)
     clean_nb(clean, allowed_metadata_keys=['executed'])
     write_nb(clean, path)
+    return 'ran'
 
 def changed(path:Path)->bool:
     "Has the code changed since the outputs were made?"
@@ -62,5 +67,4 @@ if __name__=='__main__':
                         for p in old))
         sys.exit(bool(old))
     for p in named or everything:
-        run(p)
-        print('ran', p, flush=True)
+        print(run(p), p, flush=True)

@@ -6,8 +6,8 @@ Docs: https://scp-nb.github.io/scp_nb/bench/broad.html.md"""
 
 # %% auto #0
 __all__ = ['SETS', 'TASKS', 'QUICK', 'STRANGERS', 'UMAP_PEER', 'load_task', 'task_file', 'check_files', 'task_sizes',
-           'task_family', 'Group', 'broad_methods', 'every_group', 'in_order', 'stranger_auroc', 'calibration',
-           'broad_summary', 'read_broad']
+           'task_family', 'Group', 'broad_methods', 'in_order', 'stranger_auroc', 'calibration', 'broad_summary',
+           'read_broad']
 
 # %% ../../nbs/bench/08_broad.ipynb #7d85c228
 import re
@@ -19,8 +19,7 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 from ..cluster.clusters import Clusters, expected_calibration_error
 from ..train import fit_head
-from ..cpp import fit_cpp
-from ..evaluate import match_clusters, random_partition
+from ..evaluate import match_clusters
 from .common import evoc, hdbscan, kmeans, prepare_rows, read_results, spectral, umap_rows, ward
 from .sets import load_set, uneven
 
@@ -164,21 +163,12 @@ def broad_methods(
     for p in ('uniform', 'learned') if priors else ():
         found[f'fit_head, {p}'] = Group(_raw, {f'fit_head, {p}': _fit(p)})
     return found
-def _cpp(X, k, seed): return fit_cpp(X, k, seed=seed, device='cpu')
-def _blind(X, k, seed): return random_partition(sizes=np.bincount(np.arange(len(X))%k), seed=seed)
-
-def every_group(
-)->dict:        # name of the group -> `Group`
-    "List all that a job may name: also CPP, and a partition that never saw an image"
-    return broad_methods(True) | {'fit_cpp': Group(_raw, {'fit_cpp': _cpp}),
-                                  'random partition': Group(_raw, {'random partition': _blind})}
-
 
 # %% ../../nbs/bench/08_broad.ipynb #4ba059c7
 def in_order(names:list    # of methods
-            )->list:       # as `every_group` lists them, others after them
+            )->list:       # as `broad_methods` lists them, others after them
     "Sort names of methods"
-    listed = [m for g in every_group().values() for m in g.methods]
+    listed = [m for g in broad_methods(True).values() for m in g.methods]
     return sorted(names, key=lambda m: listed.index(m) if m in listed else len(listed))
 
 # %% ../../nbs/bench/08_broad.ipynb #58151e58

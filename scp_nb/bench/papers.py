@@ -348,11 +348,11 @@ class Pack(NamedTuple):
     file:str    # of features and labels
     note:str    # whose protocol the published figures follow
 
-_THEIRS = 'TAC learns on the {fit} split ({n_fit:,} images) and is scored on the {score} split ({n_score:,})'
+_THEIRS = 'TAC learns on {fit} ({n_fit:,} images) and is scored on {score} ({n_score:,})'
 
 def _protocol(key):
     s = SETS[key]
-    return _THEIRS.format(fit=s.fit, n_fit=s.splits[s.fit], score=s.score, n_score=s.splits[s.score])
+    return _THEIRS.format(fit=s.fit.replace('trainval', 'train + val'), n_fit=s.splits[s.fit], score=s.score, n_score=s.splits[s.score])
 
 PACKS = dict(
     dtd=Pack('DTD', 'dtd_clip_vitb32.npz', _protocol('dtd')),
@@ -363,9 +363,9 @@ PACKS = dict(
 PACKS_HEADER = (
     'Labels were read for scores alone: no method, setting, head or seed was chosen by them, and every method '
     'has one setting for all sets. k is the number of classes. Each method clusters the very images that it '
-    'is scored on; the published ones learn on a training split and are scored on a test split. So the rows '
-    'below stand beside the published figures, and are not a reproduction of them. ACC, NMI and ARI in '
-    'percent, mean ± standard deviation over seeds; outliers count as wrong.')
+    'is scored on. TAC, and the baselines of its paper, are scored on other images, so these rows stand beside '
+    'published figures and reproduce none of them. ACC, NMI and ARI in percent, mean ± standard deviation over '
+    'seeds, on all images; outliers count as wrong. A random partition has even sizes and never saw an image.')
 
 def pack_command(sets, methods, seeds, quick)->str:
     "The command that measures packs again"
@@ -384,14 +384,13 @@ def check_packs_folder(out:Path    # directory for results
 def write_packs(out:Path,         # directory
                 jobs:list,        # finished jobs of the queue, with `rows` or `error`
                 absent:dict,      # set -> why it was left out
-                in_order,         # function that sorts names of methods
+                order:list,       # names of methods, in which rows shall come
                 command:str       # that measures this again
                )->dict:           # what `papers.json` holds
     "Write `papers.json`, `papers.md` and `papers.png` of runs on packs"
     what = dict(backbone='CLIP ViT-B/32')
     rows = [r for j in jobs for r in j.get('rows', ())]
-    place = {m: i for i,m in enumerate(in_order(list({r['method'] for r in rows})))}
-    rows.sort(key=lambda r: (list(PACKS).index(r['task']), place[r['method']], r['seed']))
+    rows.sort(key=lambda r: (list(PACKS).index(r['task']), order.index(r['method']), r['seed']))
     runs = [dict(set=r['task'], **what, method=r['method'], seed=r['seed'], learned_on='the scored images',
                  n_learn=r['n'], n_score=r['n'], d=r['d'], k=r['k'], clusters=r['clusters'],
                  **{s: round(r[s], 6) for s in ('noise', 'ACC', 'NMI', 'ARI')},

@@ -16,14 +16,26 @@ from queue import Queue
 from threading import Thread
 import numpy as np, pandas as pd, torch
 from ..cluster.clusters import Clusters
-from ..evaluate import partition_scores
+from ..cpp import fit_cpp
+from ..evaluate import partition_scores, random_partition
 from .common import (THREAD_VARIABLES, check_names, evoc, markdown_table, quiet_threads,
                                  replace_file, versions, why_not, write_results)
-from .broad import (QUICK, STRANGERS, TASKS, broad_methods, broad_summary, calibration,
-                                check_files, every_group, in_order, load_task, stranger_auroc,
+from .broad import (QUICK, Group, STRANGERS, TASKS, broad_methods, broad_summary, calibration,
+                                check_files, in_order, load_task, stranger_auroc,
                                 task_family, task_sizes)
 from .papers import PACKS, check_packs_folder, pack_command, write_packs
 from .k import K_GROUPS, K_TASKS, k_files, k_jobs, run_k, write_k
+
+# %% ../../nbs/bench/10_queue.ipynb #93af9e8c
+def _raw(X, seed): return X
+def _cpp(X, k, seed): return fit_cpp(X, k, seed=seed, device='cpu')
+def _blind(X, k, seed): return random_partition(sizes=np.bincount(np.arange(len(X))%k), seed=seed)
+
+def _every_group():
+    "All that a job may name: also CPP, and a partition that never saw an image"
+    return broad_methods(True) | {'fit_cpp': Group(_raw, {'fit_cpp': _cpp}),
+                                  'random partition': Group(_raw, {'random partition': _blind})}
+
 
 # %% ../../nbs/bench/10_queue.ipynb #b30ac8c0
 def _timed(f, *args):
@@ -50,7 +62,7 @@ def _scores(found, y):
 
 def _run_group(job, data):
     "The rows of a job, one per method of its group"
-    (X,y),group,seed = load_task(job['task'], data),every_group()[job['group']],job['seed']
+    (X,y),group,seed = load_task(job['task'], data),_every_group()[job['group']],job['seed']
     k,rows = int(y.max())+1,[]
     what = dict(task=job['task'], family=task_family(job['task']), seed=seed, n=len(X), d=X.shape[1], k=k)
     _compile(group.needs)
@@ -320,9 +332,10 @@ def bench_packs(out:Path,                  # directory; what it holds of an earl
                 quick:bool=False           # a minute or two: two seeds, and CPP only where it is named
                )->dict:                    # what `papers.json` holds
     "Measure beside published figures on features of CLIP, and write it down"
-    groups,out,sets = every_group(),Path(out),list(sets or PACKS)
+    groups,out,sets = _every_group(),Path(out),list(sets or PACKS)
     check_names(sets, PACKS, 'set')
-    check_names([*(methods or ()), *(redo or ())], [m for g in groups.values() for m in g.methods], 'method')
+    names = [m for g in groups.values() for m in g.methods]
+    check_names([*(methods or ()), *(redo or ())], names, 'method')
     if seeds is not None and seeds<1: raise ValueError(f'seeds must be 1 or more; got {seeds}.')
     check_packs_folder(out)
     if quick and not methods: groups.pop('fit_cpp')
@@ -334,6 +347,6 @@ def bench_packs(out:Path,                  # directory; what it holds of an earl
     asked = [dict(task=task, group=name, seed=seed, strangers=False) for seed in range(max(runs.values()))
              for task in sets if task not in absent for name,n in runs.items() if seed<n]
     _do_jobs(asked, out, data, [n for n,g in groups.items() if set(redo or ()) & set(g.methods)], jobs, say)
-    return write_packs(out, [j for j in _jobs_in(out) if j['task'] in PACKS], absent, in_order,
+    return write_packs(out, [j for j in _jobs_in(out) if j['task'] in PACKS], absent, names,
                        pack_command(sets, methods, seeds, quick))
 

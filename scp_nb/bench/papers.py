@@ -348,11 +348,12 @@ class Pack(NamedTuple):
     file:str    # of features and labels
     note:str    # whose protocol the published figures follow
 
-_THEIRS = 'TAC learns on {fit} ({n_fit:,} images) and is scored on {score} ({n_score:,})'
-
 def _protocol(key):
+    "What TAC learns on and is scored on"
     s = SETS[key]
-    return _THEIRS.format(fit=s.fit.replace('trainval', 'train + val'), n_fit=s.splits[s.fit], score=s.score, n_score=s.splits[s.score])
+    learn = s.fit.replace('trainval', 'train + val')
+    return (f'TAC learns on {learn} ({s.splits[s.fit]:,} images) and is scored on {s.score} '
+            f'({s.splits[s.score]:,})')
 
 PACKS = dict(
     dtd=Pack('DTD', 'dtd_clip_vitb32.npz', _protocol('dtd')),
@@ -361,14 +362,19 @@ PACKS = dict(
                     'TURTLE uses two larger backbones; its split is not known here'))
 
 PACKS_HEADER = (
-    'Labels were read for scores alone: no method, setting, head or seed was chosen by them, and every method '
-    'has one setting for all sets. k is the number of classes. Each method clusters the very images that it '
-    'is scored on. TAC, and the baselines of its paper, are scored on other images, so these rows stand beside '
-    'published figures and reproduce none of them. ACC, NMI and ARI in percent, mean ± standard deviation over '
-    'seeds, on all images; outliers count as wrong. A random partition has even sizes and never saw an image.')
+    'Labels were read for scores alone: no method, setting, head or seed was chosen by them, and every '
+    'method has one setting for all sets. k is the number of classes. Each method clusters the very images '
+    'that it is scored on. TAC, and the baselines of its paper, are scored on other images, so these rows '
+    'stand beside published figures and reproduce none of them. ACC, NMI and ARI in percent, mean ± standard '
+    'deviation over seeds, on all images; outliers count as wrong. A random partition has even sizes and '
+    'never saw an image.')
 
-def pack_command(sets, methods, seeds, quick)->str:
-    "The command that measures packs again"
+def pack_command(sets:list,            # names as in `PACKS`
+                 methods:list|None,    # names of methods
+                 seeds:int|None,       # runs of each method
+                 quick:bool            # was it the quick form?
+                )->str:                # one line
+    "Write the command that measures packs again"
     told = dict(sets='' if list(sets)==list(PACKS) else ','.join(sets), methods=';'.join(methods or ()),
                 seeds=seeds)
     words = [f'--{option} {shlex.quote(str(v))}' for option,v in told.items() if v]

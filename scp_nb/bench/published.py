@@ -69,20 +69,22 @@ _SCORES = 'ACC', 'NMI', 'ARI'
 FOOTNOTE = '† Recalled from memory and not verified in print.'
 
 def published(key:str      # a key of `SETS`, or "caltech101"
-             )->list:      # dicts with set, method, features, ACC, NMI, ARI (percent or None), recalled and source
-    "Give the numbers in print for a set, with their source; `recalled` names those that nobody here has seen"
+             )->list:      # dicts: set, method, features, ACC, NMI, ARI (percent or None), recalled, source
+    "Give the numbers in print for a set, with their source and which of them are recalled, not seen"
     rows = []
     for method,features,source,found in _METHODS:
         if key not in found: continue
         given = dict(zip(_SCORES, found[key].split()))
         scores = {s: None if v=='-' else float(v.rstrip('†')) for s,v in given.items()}
         recalled = [s for s,v in given.items() if v.endswith('†')]
-        rows.append(dict(set=key, method=method, features=features, **scores, recalled=recalled, source=source))
+        rows.append(dict(set=key, method=method, features=features, **scores, recalled=recalled,
+                         source=source))
     return rows
 
 def _printed(row):
     "Published scores as a table shows them"
-    return {s: '-' if row[s] is None else f'{row[s]:.1f}{"†" if s in row["recalled"] else ""}' for s in _SCORES}
+    mark = dict.fromkeys(row['recalled'], '†')
+    return {s: '-' if row[s] is None else f'{row[s]:.1f}{mark.get(s, "")}' for s in _SCORES}
 
 
 # %% ../../nbs/bench/06_published.ipynb #d7fe72b6
@@ -127,11 +129,11 @@ def papers_table(found:dict,       # what `papers.json` holds
 # %% ../../nbs/bench/06_published.ipynb #2c68b4ad
 def beside_table(found:dict,                    # what `papers.json` holds
                  scores:tuple=('ACC', 'NMI')    # columns of each set
-                )->pd.DataFrame:                # one row per method, the best mean ACC on top, then published ones
+                )->pd.DataFrame:                # a row per method, best mean ACC first, then published ones
     "Make one table of all sets"
     tables = {s['name']: papers_table(found, key) for key,s in found['sets'].items()}
-    parts = [t.assign(published=t.source!='measured').set_index(['published', 'method', 'features'])[list(scores)]
-             for t in tables.values()]
+    rows = ['published', 'method', 'features']
+    parts = [t.assign(published=t.source!='measured').set_index(rows)[list(scores)] for t in tables.values()]
     table = pd.concat(parts, axis=1, keys=tables).fillna('')
     runs = pd.DataFrame(found['runs'])
     mean = runs.groupby(['method', 'set']).ACC.mean().groupby('method').mean()
@@ -184,7 +186,9 @@ def _draw_set(axes, found, key, scores):
     frame = pd.DataFrame([r for r in found['runs'] if r['set']==key])
     blind = frame[frame.method=='random partition']
     frame = frame[frame.method!='random partition']
-    by = frame.groupby(frame.method+' · '+frame.backbone.map(file_slug))[list(scores)]
+    several = frame.backbone.nunique()>1
+    names = frame.method+' · '+frame.backbone.map(file_slug) if several else frame.method
+    by = frame.groupby(names)[list(scores)]
     mean,sd = by.mean().sort_values('ACC')*100,by.std(ddof=0)*100
     printed = [r for r in published(key) if any(r[s] is not None for s in scores)]
     printed.sort(key=lambda r: [-1 if r[s] is None else r[s] for s in scores])

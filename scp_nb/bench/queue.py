@@ -322,14 +322,14 @@ def _runs_of(name, group, seeds, methods):
     return min(seeds, CPP_SEEDS) if name=='fit_cpp' and not methods else seeds
 
 def bench_packs(out:Path,                  # directory; what it holds of an earlier run is kept
-                data:str|Path,             # folder of the files in `PACKS`; a set without its file is left out
+                data:str|Path,             # folder of the files in `PACKS`; sets without a file are left out
                 say=print,                 # called with a line after each job; None is silent
                 sets:list|None=None,       # names as in `PACKS`; None: all
                 methods:list|None=None,    # names of methods; None: all that are installed
                 seeds:int|None=None,       # runs of each method that depends on a seed; None: 10
                 jobs:int=2,                # workers, each with one thread; 0 works in this process
                 redo:list|None=None,       # methods that are run again
-                quick:bool=False           # a minute or two: two seeds, and CPP only where it is named
+                quick:bool=False           # two minutes: one seed, and CPP only where it is named
                )->dict:                    # what `papers.json` holds
     "Measure beside published figures on features of CLIP, and write it down"
     groups,out,sets = _every_group(),Path(out),list(sets or PACKS)
@@ -339,7 +339,7 @@ def bench_packs(out:Path,                  # directory; what it holds of an earl
     if seeds is not None and seeds<1: raise ValueError(f'seeds must be 1 or more; got {seeds}.')
     check_packs_folder(out)
     if quick and not methods: groups.pop('fit_cpp')
-    runs = {name: _runs_of(name, g, seeds or (2 if quick else 10), methods) for name,g in groups.items()}
+    runs = {name: _runs_of(name, g, seeds or (1 if quick else 10), methods) for name,g in groups.items()}
     absent = _absent_packs(sets, data)
     if say:
         for name,why in absent.items(): say(f'{name} is left out: {why}')

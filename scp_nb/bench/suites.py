@@ -56,7 +56,7 @@ def scp_bench(
     what:str,              # quality, extract, cpp, k, caption, papers, speed, ablation or pick
     out:str='scp_bench',   # directory for the results
     sets:str=None,         # names separated by commas, as in `load_set`, `get_set` or `TASKS`
-    seeds:int=None,        # quality, cpp, papers with data: runs of each method (10); papers, broad, pick: (5)
+    seeds:int=None,        # quality, cpp, papers --data: runs of each method (10); papers, broad, pick: (5)
     only:str=None,         # methods, or parts of speed, separated by ";"; all if not given
     methods:str=None,      # another name for --only
     backbones:str=None,    # papers: specs of `load_backbone`, or "SPEC@FILE", separated by commas
@@ -68,7 +68,7 @@ def scp_bench(
     force:bool=False,      # replace what an earlier run wrote to `out`
     suite:str=None,        # quality: "broad" runs many tasks in place of a few sets; it always adds
     data:str=None,         # broad, k, papers, ablation, pick: folder of the .npz files
-    jobs:int=2,            # broad, k, papers with data: workers, each with one thread
+    jobs:int=2,            # broad, k, papers --data: workers, each with one thread
     redo:str=None,         # the same: methods or groups to run again, separated by ";"
     priors:bool=False,     # broad: also `fit_head` with either prior
 ):

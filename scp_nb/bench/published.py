@@ -99,7 +99,8 @@ def mean_and_sd(
     "Write the mean and standard deviation of scores"
     v = pd.Series(v, dtype=float)*100
     if v.isna().all(): return '-'
-    return f'{v.mean():.1f} ± {v.std(ddof=0):.1f}' if len(v)>1 else f'{v[0]:.1f}'
+    mean = f'{round(v.mean(), 1)+0:.1f}'                 # no "-0.0"
+    return f'{mean} ± {v.std(ddof=0):.1f}' if len(v)>1 else mean
 
 # %% ../../nbs/bench/06_published.ipynb #2d5cbaad
 def _measured_row(backbone, method, runs):

@@ -34,7 +34,9 @@ SUITES = dict(
     speed=Suite('speed', 'sets only'),
     ablation=Suite('ablation', 'data tasks force', True, 'ablation_text'),
     pick=Suite('pick', 'data tasks seeds force', True, 'pick_text'))
+# these run in place of a suite where --suite or --data asks for them
 _BROAD = Suite('queue', 'data tasks seeds only priors jobs redo quick', True, 'broad_text', 'bench_broad')
+_PACKS = Suite('queue', 'data sets methods seeds jobs redo quick', True, '', 'bench_packs')
 
 def _split(text, by): return [t for t in text.split(by) if t] if text else None
 
@@ -54,7 +56,7 @@ def scp_bench(
     what:str,              # quality, extract, cpp, k, caption, papers, speed, ablation or pick
     out:str='scp_bench',   # directory for the results
     sets:str=None,         # names separated by commas, as in `load_set`, `get_set` or `TASKS`
-    seeds:int=None,        # quality, cpp, k: runs of each method (10); papers, broad, pick: likewise (5)
+    seeds:int=None,        # quality, cpp, papers --data: runs of each method (10); papers, broad, pick: (5)
     only:str=None,         # methods, or parts of speed, separated by ";"; all if not given
     methods:str=None,      # another name for --only
     backbones:str=None,    # papers: specs of `load_backbone`, or "SPEC@FILE", separated by commas
@@ -65,9 +67,9 @@ def scp_bench(
     add:bool=False,        # keep the runs in `out`, add what is missing; papers, k, ablation, pick always do
     force:bool=False,      # replace what an earlier run wrote to `out`
     suite:str=None,        # quality: "broad" runs many tasks in place of a few sets; it always adds
-    data:str=None,         # broad, k, ablation, pick: folder of the .npz files
-    jobs:int=2,            # broad, k: workers, each with one thread
-    redo:str=None,         # broad, k: methods or groups to run again, separated by ";"
+    data:str=None,         # broad, k, papers, ablation, pick: folder of the .npz files
+    jobs:int=2,            # broad, k, papers --data: workers, each with one thread
+    redo:str=None,         # the same: methods or groups to run again, separated by ";"
     priors:bool=False,     # broad: also `fit_head` with either prior
 ):
     "Measure, print and write down"
@@ -79,7 +81,7 @@ def scp_bench(
                    seeds=seeds, quick=quick, limit=limit, n_views=views, device=device, add=add, force=force,
                    data=data, jobs=jobs, redo=_split(redo, ';'), priors=priors)
     out,name = Path(out),suite or what
-    asked = _BROAD if suite else SUITES[what]
+    asked = _BROAD if suite else _PACKS if what=='papers' and data else SUITES[what]
     if not asked.goes_on:
         check_free(out, force or add)
         out.mkdir(parents=True, exist_ok=True)

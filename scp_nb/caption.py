@@ -9,7 +9,7 @@ __all__ = ['Planted', 'planted_names', 'Caption', 'Captions', 'caption_clusters'
            'encode_texts', 'text_features', 'vocabulary']
 
 # %% ../nbs/08_caption.ipynb #d1d27fc6
-import math
+import math, warnings
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from fastcore.basics import patch
 from PIL import Image
 from scipy.optimize import linear_sum_assignment
 from scipy.special import ndtri
+from .cluster.tree import group_order
 from .data import ImageFiles, to_rgb
 from .extract.backbones import Backbone, default_backbone, load_backbone
 from .extract.parallel import blocks
@@ -102,18 +103,30 @@ def _means(X, labels, k):
     return M/np.maximum(np.bincount(labels[labels>=0], minlength=k), 1)[:,None]
 
 # %% ../nbs/08_caption.ipynb #5e4e1f6e
-def _best_words(M, T, n, room=2**24):
-    "Best `n` words by `M @ T.T` of each row of `M`, their scores, and middle and spread of all scores"
+def _nearness(C, T, near=10, room=2**24):
+    "Half the mean of the `near` highest cosines of each word, float32 `[len(T)]`"
+    C,T = torch.from_numpy(C.astype(np.float32)),torch.from_numpy(T)
+    step = max(1, room//len(C))
+    tops = [(C@T[i:i+step].T).topk(min(near, len(C)), 0).values.mean(0) for i in range(0, len(T), step)]
+    return torch.cat(tops).numpy()/2
+
+def _best_words(M, T, n, off=0., like=None, room=2**24):
+    "Best `n` words by `M @ T.T - off` of each row of `M`, their scores, and middle and spread of all scores"
     M,n = M.astype(np.float32),min(n, len(T))
     words,scores = np.empty((len(M), n), np.int64),np.empty((len(M), n), np.float32)
     middle,spread = np.empty((2, len(M)))
-    step = max(1, room//len(T))
+    step,T = max(1, room//len(T)),torch.from_numpy(T)
+    off = torch.as_tensor(off, dtype=torch.float32)
     for i in range(0, len(M), step):
-        S = torch.from_numpy(M[i:i+step])@torch.from_numpy(T).T
+        S = torch.from_numpy(M[i:i+step])@T.T-off
         middle[i:i+step] = S.median(1).values
-        scores[i:i+step],words[i:i+step] = S.topk(n, 1)
         spread[i:i+step] = 1.4826*(S-S.median(1, keepdim=True).values).abs_().median(1).values
+        # words to leave out: those like the word `like` of each row
+        if like is not None: S[T[like[i:i+step]]@T.T>_LIKE] = -math.inf
+        scores[i:i+step],words[i:i+step] = S.topk(n, 1)
     return words,scores,middle,np.maximum(spread, 1e-9)
+
+_LIKE = .4      # a higher cosine of two words, both centred: one says about what the other says
 
 # %% ../nbs/08_caption.ipynb #8a5790bf
 _SHORT = 1024
@@ -144,12 +157,9 @@ def _random_groups(X, rows, sizes, draws=200, most=1000, seed=0):
     G = np.stack([_unit(np.asarray(X[r], np.float32)).mean(0, dtype=np.float64) for r in picked])
     return (G-G.mean(0))/math.sqrt(1/size-1/n),np.sqrt(np.maximum(1/np.maximum(sizes, 1)-1/n, 0))
 
-def _thresholds(X, labels, sizes, T, spread, alpha):
-    "Score, in spreads, that the best word of each cluster must pass"
-    of_words = -ndtri(-np.expm1(np.log1p(-alpha)/len(T)))
-    G,scale = _random_groups(X, np.flatnonzero(labels>=0), sizes)
-    _,scores,middle,_ = _best_words(G, T, 1)
-    return np.maximum(of_words, np.quantile(scores[:,0]-middle, 1-alpha)*scale/spread)
+def _of_words(n, alpha):
+    "Spreads that the best of `n` random words stays below"
+    return -ndtri(-np.expm1(np.log1p(-alpha)/n))
 
 # %% ../nbs/08_caption.ipynb #302dd5bb
 _CHOICES = 32
@@ -300,12 +310,23 @@ class _Naming:
 
     def by_contrast(self):
         "Best words, scores in spreads, scores needed, and share of images that agree, for every cluster"
-        center = self.M[self.sizes>0].mean(0)
-        short,scores,middle,spread = _best_words(self.M-center, self.T, _SHORT)
-        _,voters = _votes(self.X, self.labels, self.T, short, self.top, center)
-        needed = _thresholds(self.X, self.labels, self.sizes, self.T, spread, self.alpha)
-        return (short, (scores-middle[:,None])/spread[:,None], needed,
-                voters/np.maximum(self.sizes, 1)[:,None])
+        used = self.sizes>0
+        center = self.M[used].mean(0)
+        # a cosine of centred sides: of images and of words
+        D,R = self.M-center,_unit(self.T-self.T.mean(0))
+        D[~used] = 0
+        C,length = _unit(D),np.linalg.norm(D, axis=1)
+        off = _nearness(C[used], R)
+        short,scores,middle,spread = _best_words(C, R, _SHORT, off)
+        middle,spread = np.median(middle[used]),np.median(spread[used])
+        unlike = _best_words(C[used], R, 1, off, like=short[used,0])[1][:,0]
+        G,scale = _random_groups(self.X, np.flatnonzero(self.labels>=0), self.sizes)
+        g = np.linalg.norm(G, axis=1)*_best_words(_unit(G), R, 1, off)[1][:,0]
+        by_chance = np.quantile(g, 1-self.alpha)*scale/np.maximum(length, 1e-12)
+        neighbor = np.quantile(np.maximum(unlike, middle), 1-math.sqrt(self.alpha))
+        needed = np.maximum(_of_words(len(R), self.alpha), (np.maximum(by_chance, neighbor)-middle)/spread)
+        _,voters = _votes(self.X, self.labels, R, short, self.top, center)
+        return short, (scores-middle)/spread, needed, voters/np.maximum(self.sizes, 1)[:,None]
 
     def by_votes(self, draws=20, most=1000):
         "The same by CPP's votes; a score is votes per image, and random groups say how many are needed"
@@ -361,7 +382,9 @@ def caption_clusters(
     texts=None,    # vectors of the words, float `[V, d]`, in the order given; then nothing is encoded
     images=None,   # for a backbone that cannot read words: the images, if the features do not hold them
     naming=default_backbone,  # for such a backbone: the CLIP that sees the images again
-    alpha:float=.01,  # chance that random words pass for a name, per cluster; lower gives fewer names
+    # chance that random words pass for a name, per cluster; its root: that a neighbour's name would pass if
+    # that of the cluster were not on the list; lower gives fewer names
+    alpha:float=.01,
     cache=True,    # see `text_features`
     progress:bool=True  # show a progress bar where texts are encoded
 )->Captions:       # one `Caption` per cluster, empty ones too

@@ -126,7 +126,7 @@ def _best_words(M, T, n, off=0., like=None, room=2**24):
         scores[i:i+step],words[i:i+step] = S.topk(n, 1)
     return words,scores,middle,np.maximum(spread, 1e-9)
 
-_LIKE = .4      # a higher cosine of two words, both centred: one says about what the other says
+_LIKE = .5      # a higher cosine of two words, both centred: one says about what the other says
 
 # %% ../nbs/08_caption.ipynb #8a5790bf
 _SHORT = 1024
@@ -189,8 +189,11 @@ class Caption:
     needed:float                                # a score has to pass this
     agree:float                                 # share of the images which have it among their `top` words
     runners_up:list = field(default_factory=list)   # the next words, as (word, score), best first
+    group:str|None = None                       # name of the group of clusters that it is in, if that has one
 
-    def __str__(self): return self.name if self.name is not None else 'no good name'
+    def __str__(self):
+        if self.name is None: return f'{self.group}: no good name' if self.group else 'no good name'
+        return f'{self.group}: {self.name}' if self.group and self.group!=self.name else self.name
 
 # %% ../nbs/08_caption.ipynb #84c82518
 class Captions(list):
@@ -251,6 +254,24 @@ def _with_text_tower(f:Features, backbone, images, naming):
                          'Give the same images.')
     return again,clip
 
+# %% ../nbs/08_caption.ipynb #1ce553f5
+def _warn_of_other_network(X, T, seed=0, images=200, words=1000, turns=3):
+    "Warn where images are no nearer to words than to the same words turned at random"
+    if len(X)<20 or len(T)<50: return
+    g = np.random.default_rng(seed)
+    def some(A, n): return np.asarray(A[np.sort(g.choice(len(A), min(n, len(A)), replace=False))], np.float32)
+    x,t = _unit(some(X, images)),some(T, words)
+    x,t = _unit(x-x.mean(0)),_unit(t-t.mean(0))
+    def best(t):
+        C = x@t.T
+        C -= C.mean(0)
+        return float((C.max(1)/max(C.std(), 1e-12)).mean())
+    turned = [best(t@np.linalg.qr(g.normal(size=(t.shape[1],)*2).astype(np.float32))[0]) for _ in range(turns)]
+    if best(t)<1.05*np.mean(turned):
+        warnings.warn('the images are no nearer to these words than by chance: the words may be of another '
+                      'network, although the width is the same, or none fits the images. Give the backbone '
+                      'that made the features, or texts of its text side.', stacklevel=4)
+
 # %% ../nbs/08_caption.ipynb #b5ce8e95
 def _words_and_texts(words, texts, backbone, prompts, cache, progress):
     "Vocabulary and its vectors; `texts` given by the caller are in the caller's order"
@@ -289,6 +310,30 @@ def _check_naming(f, T, sizes, v, distinct, method):
         raise ValueError('one cluster has no others to be compared with. Use method="votes", or more '
                          'clusters.')
 
+# %% ../nbs/08_caption.ipynb #d4a0967c
+def _as_groups(groups, clusters, f, k):
+    "Group of each cluster `[k]`, numbered from 0"
+    if isinstance(groups, (int, np.integer)) and not isinstance(groups, bool):
+        if not 2<=groups<=k:
+            raise ValueError(f'groups must be 2 to {k}, the number of clusters, or the group of each '
+                             f'cluster; got {groups}.')
+        if not hasattr(clusters, 'labels'):
+            raise ValueError('only `Clusters` can be joined into groups here. Give the group of each cluster.')
+        group = np.arange(k)
+        for a,b in group_order(clusters, f):
+            if len(np.unique(group))>groups: group[group==group[b]] = group[a]
+    else:
+        group = np.asarray(groups)
+        if group.shape!=(k,) or group.dtype.kind not in 'iu':
+            raise ValueError(f'groups must be a number of groups, or a whole number for each of the {k} '
+                             f'clusters; got {group.dtype} {list(group.shape)}.')
+    return np.unique(group, return_inverse=True)[1]
+
+def _add_groups(found, over, group):
+    "Tell each caption the name of its group, if that holds several clusters"
+    several = np.bincount(group)>1
+    for c,g in zip(found, group): c.group = over[g].name if several[g] else None
+
 # %% ../nbs/08_caption.ipynb #3d84649d
 @dataclass
 class _Naming:
@@ -323,7 +368,7 @@ class _Naming:
         G,scale = _random_groups(self.X, np.flatnonzero(self.labels>=0), self.sizes)
         g = np.linalg.norm(G, axis=1)*_best_words(_unit(G), R, 1, off)[1][:,0]
         by_chance = np.quantile(g, 1-self.alpha)*scale/np.maximum(length, 1e-12)
-        neighbor = np.quantile(np.maximum(unlike, middle), 1-math.sqrt(self.alpha))
+        neighbor = np.quantile(np.maximum(unlike, middle), max(0, 1-2*math.sqrt(self.alpha)))
         needed = np.maximum(_of_words(len(R), self.alpha), (np.maximum(by_chance, neighbor)-middle)/spread)
         _,voters = _votes(self.X, self.labels, R, short, self.top, center)
         return short, (scores-middle)/spread, needed, voters/np.maximum(self.sizes, 1)[:,None]
@@ -382,11 +427,13 @@ def caption_clusters(
     texts=None,    # vectors of the words, float `[V, d]`, in the order given; then nothing is encoded
     images=None,   # for a backbone that cannot read words: the images, if the features do not hold them
     naming=default_backbone,  # for such a backbone: the CLIP that sees the images again
-    # chance that random words pass for a name, per cluster; its root: that a neighbour's name would pass if
-    # that of the cluster were not on the list; lower gives fewer names
+    # chance that random words pass for a name, per cluster; twice its root: that a neighbour's name would
+    # pass if that of the cluster were not on the list; lower gives fewer names
     alpha:float=.01,
     cache=True,    # see `text_features`
-    progress:bool=True  # show a progress bar where texts are encoded
+    progress:bool=True,  # show a progress bar where texts are encoded
+    # also name groups of clusters: how many, joined as in the report; or the group of each cluster, int `[k]`
+    groups=None
 )->Captions:       # one `Caption` per cluster, empty ones too
     "Name clusters by what is particular to each"
     if method not in ('contrast', 'votes'):
@@ -400,7 +447,14 @@ def caption_clusters(
     v,T = _words_and_texts(vocabulary, texts, backbone, prompts, cache, progress)
     work = _Naming(f.X, labels, k, v, T, top, alpha)
     _check_naming(f, T, work.sizes, v, distinct, method)
-    return work.captions(*(work.by_contrast() if method=='contrast' else work.by_votes()), distinct)
+    _warn_of_other_network(f.X, T)
+    def names(w): return w.captions(*(w.by_contrast() if method=='contrast' else w.by_votes()), distinct)
+    found = names(work)
+    if groups is not None:
+        group = _as_groups(groups, clusters, f, k)
+        over = _Naming(f.X, np.where(labels<0, -1, group[labels]), int(group.max())+1, v, T, top, alpha)
+        _add_groups(found, names(over), group)
+    return found
 
 # %% ../nbs/08_caption.ipynb #b95beb57
 def _query(query, backbone, prompts):

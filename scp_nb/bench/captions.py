@@ -6,7 +6,7 @@ Docs: https://scp-nb.github.io/scp_nb/bench/captions.html.md"""
 
 # %% auto #0
 __all__ = ['SETS', 'VERDICTS', 'caption_accuracy', 'accepted_names', 'read_names', 'judge_name', 'bench_real', 'caption_time',
-           'caption_table', 'bench_caption']
+           'caption_table', 'names_table', 'ablation_table', 'threshold_table', 'bench_caption']
 
 # %% ../../nbs/bench/05_captions.ipynb #da9fae6f
 import time
@@ -214,6 +214,33 @@ def caption_table(rows:list          # runs of `bench_caption`, as dicts
     columns = ['accuracy','named','silent','nameless_named','different']
     table = pd.DataFrame(rows).groupby(['k','way'], sort=False)
     return table[columns].mean().round(3).assign(runs=table.size()).reset_index()
+
+def names_table(found:dict,                          # what `caption.json` holds
+                clusters_are:str='true classes',     # or "fit_head"
+                classes:str='own word'               # on the list; or "no own word"
+               )->pd.DataFrame:                      # shares of clusters; `right`: exact, synonym or parent
+    "Summarise names of real photos"
+    t = pd.DataFrame(found['real'])
+    t = t[(t.clusters_are==clusters_are) & (t.classes==classes)]
+    t = t.assign(right=t.exact+t.synonym+t.parent)
+    return t[['set','way','clusters','right',*VERDICTS]].round(3).reset_index(drop=True)
+
+def ablation_table(found:dict   # what `caption.json` holds
+                  )->pd.DataFrame:   # by score and choice of words: share that is right
+    "Summarise what each part of the score gives: own word on the list, true classes as clusters"
+    t = pd.DataFrame(found['ablation'])
+    t = t[t.score.notna() & (t.classes=='own word')]
+    t = t.assign(right=t.exact+t.synonym+t.parent, names=np.where(t.distinct==True, 'distinct', 'first word'))
+    return t.pivot_table('right', 'score', ['set','names'], sort=False).round(3)
+
+def threshold_table(found:dict  # what `caption.json` holds
+                   )->pd.DataFrame:  # by set, cosine of like words, and share of neighbours' names let through
+    "Summarise thresholds: `right` where the own word is on the list, `sibling` where it is not"
+    t = pd.DataFrame(found['ablation'])
+    t = t[t.like.notna()]
+    t = t.assign(right=t.exact+t.synonym+t.parent)
+    own,other = (t[t.classes==c].set_index(['set','like','share']) for c in ('own word', 'no own word'))
+    return pd.DataFrame(dict(right=own.right, sibling=other.sibling)).round(3)
 
 # %% ../../nbs/bench/05_captions.ipynb #3f811ec4
 def bench_caption(

@@ -266,7 +266,8 @@ def _warn_of_other_network(X, T, seed=0, images=200, words=1000, turns=3):
         C = x@t.T
         C -= C.mean(0)
         return float((C.max(1)/max(C.std(), 1e-12)).mean())
-    turned = [best(t@np.linalg.qr(g.normal(size=(t.shape[1],)*2).astype(np.float32))[0]) for _ in range(turns)]
+    d = t.shape[1]
+    turned = [best(t@np.linalg.qr(g.normal(size=(d, d)).astype(np.float32))[0]) for _ in range(turns)]
     if best(t)<1.05*np.mean(turned):
         warnings.warn('the images are no nearer to these words than by chance: the words may be of another '
                       'network, although the width is the same, or none fits the images. Give the backbone '
@@ -318,7 +319,7 @@ def _as_groups(groups, clusters, f, k):
             raise ValueError(f'groups must be 2 to {k}, the number of clusters, or the group of each '
                              f'cluster; got {groups}.')
         if not hasattr(clusters, 'labels'):
-            raise ValueError('only `Clusters` can be joined into groups here. Give the group of each cluster.')
+            raise ValueError('only `Clusters` can be joined into groups. Give the group of each cluster.')
         group = np.arange(k)
         for a,b in group_order(clusters, f):
             if len(np.unique(group))>groups: group[group==group[b]] = group[a]
@@ -427,13 +428,10 @@ def caption_clusters(
     texts=None,    # vectors of the words, float `[V, d]`, in the order given; then nothing is encoded
     images=None,   # for a backbone that cannot read words: the images, if the features do not hold them
     naming=default_backbone,  # for such a backbone: the CLIP that sees the images again
-    # chance that random words pass for a name, per cluster; twice its root: that a neighbour's name would
-    # pass if that of the cluster were not on the list; lower gives fewer names
-    alpha:float=.01,
+    alpha:float=.01,  # chance that random words pass for a name, per cluster; lower gives fewer names
     cache=True,    # see `text_features`
     progress:bool=True,  # show a progress bar where texts are encoded
-    # also name groups of clusters: how many, joined as in the report; or the group of each cluster, int `[k]`
-    groups=None
+    groups=None    # also name groups of clusters: how many, or the group of each cluster, int `[k]`
 )->Captions:       # one `Caption` per cluster, empty ones too
     "Name clusters by what is particular to each"
     if method not in ('contrast', 'votes'):

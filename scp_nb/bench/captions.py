@@ -1,4 +1,4 @@
-"""How often a cluster gets a name that is right, on real photos and on planted sets, beside CPP's voting and the nearest word
+"""How often a cluster gets a right name, on real photos and planted sets, beside CPP and the nearest word
 
 Docs: https://scp-nb.github.io/scp_nb/bench/captions.html.md"""
 
@@ -55,7 +55,7 @@ VERDICTS = ('exact', 'synonym', 'parent', 'narrower', 'sibling', 'wrong', 'silen
 def read_names(file=None   # None: nbs/bench/names.json of a checkout
               )->dict:     # rule, source, kinds (kind -> words), and for each set a dict per class
     "Read which words are right for which class"
-    return read_results(Path(scp_nb.__file__).parent.parent/'nbs'/'bench'/'names.json' if file is None else file)
+    return read_results(file or Path(scp_nb.__file__).parent.parent/'nbs'/'bench'/'names.json')
 
 def judge_name(name:str|None,   # that a cluster got; None for silence
                right:dict,      # a class in `names.json`
@@ -155,8 +155,8 @@ def bench_real(
                 new = _verdict_rows([names[c] for c in there], of, classes, found)
                 rows += [dict(set=name, clusters_are=how, way=way, **r) for r in new]
                 right = [sum(r[v] for v in VERDICTS[:3]) for r in new]
-                say(f"{name:12}{how:14}{way:22}own word: right {right[0]:.3f}   no own word: right {right[1]:.3f} "
-                    f"sibling {new[1]['sibling']:.3f} silent {new[1]['silent']:.3f}")
+                say(f"{name:12}{how:14}{way:22}own word: right {right[0]:.3f}   no own word: right "
+                    f"{right[1]:.3f} sibling {new[1]['sibling']:.3f} silent {new[1]['silent']:.3f}")
         if not quick:
             U = normalize(X)
             M = np.stack([U[y==c].mean(0) for c in range(k)])
@@ -234,7 +234,7 @@ def ablation_table(found:dict   # what `caption.json` holds
     return t.pivot_table('right', 'score', ['set','names'], sort=False).round(3)
 
 def threshold_table(found:dict  # what `caption.json` holds
-                   )->pd.DataFrame:  # by set, cosine of like words, and share of neighbours' names let through
+                   )->pd.DataFrame:  # by set, cosine of like words, share of neighbours' names let through
     "Summarise thresholds: `right` where the own word is on the list, `sibling` where it is not"
     t = pd.DataFrame(found['ablation'])
     t = t[t.like.notna()]

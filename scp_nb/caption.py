@@ -9,7 +9,7 @@ __all__ = ['Planted', 'planted_names', 'Caption', 'Captions', 'caption_clusters'
            'encode_texts', 'text_features', 'vocabulary']
 
 # %% ../nbs/08_caption.ipynb #d1d27fc6
-import math
+import math, warnings
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from fastcore.basics import patch
 from PIL import Image
 from scipy.optimize import linear_sum_assignment
 from scipy.special import ndtri
+from .cluster.tree import group_order
 from .data import ImageFiles, to_rgb
 from .extract.backbones import Backbone, default_backbone, load_backbone
 from .extract.parallel import blocks
@@ -102,18 +103,30 @@ def _means(X, labels, k):
     return M/np.maximum(np.bincount(labels[labels>=0], minlength=k), 1)[:,None]
 
 # %% ../nbs/08_caption.ipynb #5e4e1f6e
-def _best_words(M, T, n, room=2**24):
-    "Best `n` words by `M @ T.T` of each row of `M`, their scores, and middle and spread of all scores"
+def _nearness(C, T, near=10, room=2**24):
+    "Half the mean of the `near` highest cosines of each word, float32 `[len(T)]`"
+    C,T = torch.from_numpy(C.astype(np.float32)),torch.from_numpy(T)
+    step = max(1, room//len(C))
+    tops = [(C@T[i:i+step].T).topk(min(near, len(C)), 0).values.mean(0) for i in range(0, len(T), step)]
+    return torch.cat(tops).numpy()/2
+
+def _best_words(M, T, n, off=0., like=None, room=2**24):
+    "Best `n` words by `M @ T.T - off` of each row of `M`, their scores, and middle and spread of all scores"
     M,n = M.astype(np.float32),min(n, len(T))
     words,scores = np.empty((len(M), n), np.int64),np.empty((len(M), n), np.float32)
     middle,spread = np.empty((2, len(M)))
-    step = max(1, room//len(T))
+    step,T = max(1, room//len(T)),torch.from_numpy(T)
+    off = torch.as_tensor(off, dtype=torch.float32)
     for i in range(0, len(M), step):
-        S = torch.from_numpy(M[i:i+step])@torch.from_numpy(T).T
+        S = torch.from_numpy(M[i:i+step])@T.T-off
         middle[i:i+step] = S.median(1).values
-        scores[i:i+step],words[i:i+step] = S.topk(n, 1)
         spread[i:i+step] = 1.4826*(S-S.median(1, keepdim=True).values).abs_().median(1).values
+        # words to leave out: those like the word `like` of each row
+        if like is not None: S[T[like[i:i+step]]@T.T>_LIKE] = -math.inf
+        scores[i:i+step],words[i:i+step] = S.topk(n, 1)
     return words,scores,middle,np.maximum(spread, 1e-9)
+
+_LIKE = .5      # a higher cosine of two words, both centred: one says about what the other says
 
 # %% ../nbs/08_caption.ipynb #8a5790bf
 _SHORT = 1024
@@ -144,12 +157,9 @@ def _random_groups(X, rows, sizes, draws=200, most=1000, seed=0):
     G = np.stack([_unit(np.asarray(X[r], np.float32)).mean(0, dtype=np.float64) for r in picked])
     return (G-G.mean(0))/math.sqrt(1/size-1/n),np.sqrt(np.maximum(1/np.maximum(sizes, 1)-1/n, 0))
 
-def _thresholds(X, labels, sizes, T, spread, alpha):
-    "Score, in spreads, that the best word of each cluster must pass"
-    of_words = -ndtri(-np.expm1(np.log1p(-alpha)/len(T)))
-    G,scale = _random_groups(X, np.flatnonzero(labels>=0), sizes)
-    _,scores,middle,_ = _best_words(G, T, 1)
-    return np.maximum(of_words, np.quantile(scores[:,0]-middle, 1-alpha)*scale/spread)
+def _of_words(n, alpha):
+    "Spreads that the best of `n` random words stays below"
+    return -ndtri(-np.expm1(np.log1p(-alpha)/n))
 
 # %% ../nbs/08_caption.ipynb #302dd5bb
 _CHOICES = 32
@@ -179,8 +189,11 @@ class Caption:
     needed:float                                # a score has to pass this
     agree:float                                 # share of the images which have it among their `top` words
     runners_up:list = field(default_factory=list)   # the next words, as (word, score), best first
+    group:str|None = None                       # name of the group of clusters that it is in, if that has one
 
-    def __str__(self): return self.name if self.name is not None else 'no good name'
+    def __str__(self):
+        if self.name is None: return f'{self.group}: no good name' if self.group else 'no good name'
+        return f'{self.group}: {self.name}' if self.group and self.group!=self.name else self.name
 
 # %% ../nbs/08_caption.ipynb #84c82518
 class Captions(list):
@@ -241,6 +254,25 @@ def _with_text_tower(f:Features, backbone, images, naming):
                          'Give the same images.')
     return again,clip
 
+# %% ../nbs/08_caption.ipynb #1ce553f5
+def _warn_of_other_network(X, T, seed=0, images=200, words=1000, turns=3):
+    "Warn where images are no nearer to words than to the same words turned at random"
+    if len(X)<20 or len(T)<50: return
+    g = np.random.default_rng(seed)
+    def some(A, n): return np.asarray(A[np.sort(g.choice(len(A), min(n, len(A)), replace=False))], np.float32)
+    x,t = _unit(some(X, images)),some(T, words)
+    x,t = _unit(x-x.mean(0)),_unit(t-t.mean(0))
+    def best(t):
+        C = x@t.T
+        C -= C.mean(0)
+        return float((C.max(1)/max(C.std(), 1e-12)).mean())
+    d = t.shape[1]
+    turned = [best(t@np.linalg.qr(g.normal(size=(d, d)).astype(np.float32))[0]) for _ in range(turns)]
+    if best(t)<1.05*np.mean(turned):
+        warnings.warn('the images are no nearer to these words than by chance: the words may be of another '
+                      'network, although the width is the same, or none fits the images. Give the backbone '
+                      'that made the features, or texts of its text side.', stacklevel=4)
+
 # %% ../nbs/08_caption.ipynb #b5ce8e95
 def _words_and_texts(words, texts, backbone, prompts, cache, progress):
     "Vocabulary and its vectors; `texts` given by the caller are in the caller's order"
@@ -279,6 +311,30 @@ def _check_naming(f, T, sizes, v, distinct, method):
         raise ValueError('one cluster has no others to be compared with. Use method="votes", or more '
                          'clusters.')
 
+# %% ../nbs/08_caption.ipynb #d4a0967c
+def _as_groups(groups, clusters, f, k):
+    "Group of each cluster `[k]`, numbered from 0"
+    if isinstance(groups, (int, np.integer)) and not isinstance(groups, bool):
+        if not 2<=groups<=k:
+            raise ValueError(f'groups must be 2 to {k}, the number of clusters, or the group of each '
+                             f'cluster; got {groups}.')
+        if not hasattr(clusters, 'labels'):
+            raise ValueError('only `Clusters` can be joined into groups. Give the group of each cluster.')
+        group = np.arange(k)
+        for a,b in group_order(clusters, f):
+            if len(np.unique(group))>groups: group[group==group[b]] = group[a]
+    else:
+        group = np.asarray(groups)
+        if group.shape!=(k,) or group.dtype.kind not in 'iu':
+            raise ValueError(f'groups must be a number of groups, or a whole number for each of the {k} '
+                             f'clusters; got {group.dtype} {list(group.shape)}.')
+    return np.unique(group, return_inverse=True)[1]
+
+def _add_groups(found, over, group):
+    "Tell each caption the name of its group, if that holds several clusters"
+    several = np.bincount(group)>1
+    for c,g in zip(found, group): c.group = over[g].name if several[g] else None
+
 # %% ../nbs/08_caption.ipynb #3d84649d
 @dataclass
 class _Naming:
@@ -300,12 +356,23 @@ class _Naming:
 
     def by_contrast(self):
         "Best words, scores in spreads, scores needed, and share of images that agree, for every cluster"
-        center = self.M[self.sizes>0].mean(0)
-        short,scores,middle,spread = _best_words(self.M-center, self.T, _SHORT)
-        _,voters = _votes(self.X, self.labels, self.T, short, self.top, center)
-        needed = _thresholds(self.X, self.labels, self.sizes, self.T, spread, self.alpha)
-        return (short, (scores-middle[:,None])/spread[:,None], needed,
-                voters/np.maximum(self.sizes, 1)[:,None])
+        used = self.sizes>0
+        center = self.M[used].mean(0)
+        # a cosine of centred sides: of images and of words
+        D,R = self.M-center,_unit(self.T-self.T.mean(0))
+        D[~used] = 0
+        C,length = _unit(D),np.linalg.norm(D, axis=1)
+        off = _nearness(C[used], R)
+        short,scores,middle,spread = _best_words(C, R, _SHORT, off)
+        middle,spread = np.median(middle[used]),np.median(spread[used])
+        unlike = _best_words(C[used], R, 1, off, like=short[used,0])[1][:,0]
+        G,scale = _random_groups(self.X, np.flatnonzero(self.labels>=0), self.sizes)
+        g = np.linalg.norm(G, axis=1)*_best_words(_unit(G), R, 1, off)[1][:,0]
+        by_chance = np.quantile(g, 1-self.alpha)*scale/np.maximum(length, 1e-12)
+        neighbor = np.quantile(np.maximum(unlike, middle), max(0, 1-2*math.sqrt(self.alpha)))
+        needed = np.maximum(_of_words(len(R), self.alpha), (np.maximum(by_chance, neighbor)-middle)/spread)
+        _,voters = _votes(self.X, self.labels, R, short, self.top, center)
+        return short, (scores-middle)/spread, needed, voters/np.maximum(self.sizes, 1)[:,None]
 
     def by_votes(self, draws=20, most=1000):
         "The same by CPP's votes; a score is votes per image, and random groups say how many are needed"
@@ -363,7 +430,8 @@ def caption_clusters(
     naming=default_backbone,  # for such a backbone: the CLIP that sees the images again
     alpha:float=.01,  # chance that random words pass for a name, per cluster; lower gives fewer names
     cache=True,    # see `text_features`
-    progress:bool=True  # show a progress bar where texts are encoded
+    progress:bool=True,  # show a progress bar where texts are encoded
+    groups=None    # also name groups of clusters: how many, or the group of each cluster, int `[k]`
 )->Captions:       # one `Caption` per cluster, empty ones too
     "Name clusters by what is particular to each"
     if method not in ('contrast', 'votes'):
@@ -377,7 +445,14 @@ def caption_clusters(
     v,T = _words_and_texts(vocabulary, texts, backbone, prompts, cache, progress)
     work = _Naming(f.X, labels, k, v, T, top, alpha)
     _check_naming(f, T, work.sizes, v, distinct, method)
-    return work.captions(*(work.by_contrast() if method=='contrast' else work.by_votes()), distinct)
+    _warn_of_other_network(f.X, T)
+    def names(w): return w.captions(*(w.by_contrast() if method=='contrast' else w.by_votes()), distinct)
+    found = names(work)
+    if groups is not None:
+        group = _as_groups(groups, clusters, f, k)
+        over = _Naming(f.X, np.where(labels<0, -1, group[labels]), int(group.max())+1, v, T, top, alpha)
+        _add_groups(found, names(over), group)
+    return found
 
 # %% ../nbs/08_caption.ipynb #b95beb57
 def _query(query, backbone, prompts):

@@ -59,7 +59,7 @@ def scp_bench(
     only:str=None,         # methods, or parts of speed, separated by ";"; all if not given
     methods:str=None,      # another name for --only
     backbones:str=None,    # papers: specs of `load_backbone`, or "SPEC@FILE", separated by commas
-    quick:bool=False,      # papers, broad, k, extract, text: a few minutes on little; papers: without a network
+    quick:bool=False,      # papers, broad, k, extract, text: some minutes; papers: without a network
     limit:int=None,        # papers: images of each split at most
     views:int=None,        # papers: views of each image (4)
     device:str=None,       # papers: see `default_device`

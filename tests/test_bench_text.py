@@ -10,8 +10,9 @@ def packs(folder, width=24, words=24):
     rng = np.random.default_rng(0)
     y = np.arange(60)%3
     centres = rng.standard_normal((3, width))+3*rng.standard_normal(width)
-    np.savez(folder/'whurs19_clip_vitb32.npz', features=centres[y]+.3*rng.standard_normal((60, width)), labels=y,
-             classes=list('abc'), class_text_features=centres)
+    X = centres[y]+.3*rng.standard_normal((60, width))
+    np.savez(folder/'whurs19_clip_vitb32.npz', features=X, labels=y, classes=list('abc'),
+             class_text_features=centres)
     np.savez(folder/'words_clip_vitb32.npz', features=np.resize(centres, (40, words)),
              words=['word']*40)
 

@@ -11,7 +11,7 @@ __all__ = ['TEMPERATURE', 'WIDTH', 'NEIGHBORS', 'KINDS', 'HEADS', 'HIDDEN', 'STE
            'bench_text', 'text_frame', 'plain_runs', 'text_table', 'temperatures_left_out', 'text_lines', 'plot_words',
            'plot_noise', 'plot_purity']
 
-# %% ../../nbs/bench/16_text.ipynb #a62863f9
+# %% ../../nbs/bench/16_text.ipynb #b80818cd
 import time, warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -31,7 +31,7 @@ from ..train import fit_head
 from .common import markdown_table, quiet_threads, read_results, run_apart, write_results
 from .broad import load_task, task_file
 
-# %% ../../nbs/bench/16_text.ipynb #23e716a4
+# %% ../../nbs/bench/16_text.ipynb #f8832a8c
 TEMPERATURE = .02    # τ; 0.01 is what CLIP was trained with
 
 def counterparts(X:torch.Tensor,               # images, float `[n, d]`
@@ -42,7 +42,7 @@ def counterparts(X:torch.Tensor,               # images, float `[n, d]`
     X,W = unit_rows(X.float()),unit_rows(W.float())
     return (X@W.T/temperature).softmax(1)@W
 
-# %% ../../nbs/bench/16_text.ipynb #f928632c
+# %% ../../nbs/bench/16_text.ipynb #d06d5e57
 def check_words(X:torch.Tensor,     # images, float `[n, d]`
                 W:torch.Tensor,     # words, float `[m, d]`
                 draws:int=100       # shuffles of the coordinates of words
@@ -73,7 +73,7 @@ def load_words(data:str|Path|None    # folder with words_clip_vitb32.npz
                          f'got {list(W.shape)} for {len(words):,} words.')
     return W,words
 
-# %% ../../nbs/bench/16_text.ipynb #4a208040
+# %% ../../nbs/bench/16_text.ipynb #1bfd7bd6
 WIDTH,NEIGHBORS = 128,15     # principal directions of each entrance; neighbours of each row
 
 class Source:
@@ -145,7 +145,7 @@ class Pairs(NamedTuple):
         found = torch.stack([s.sample(rows, g) for s in self.sources])
         return found[torch.randint(len(found), (len(rows),), generator=g),torch.arange(len(rows))]
 
-# %% ../../nbs/bench/16_text.ipynb #41f071cc
+# %% ../../nbs/bench/16_text.ipynb #c6f1386c
 KINDS = 'image', 'text', 'both', 'cross', 'joint'
 
 def make_pairs(
@@ -167,7 +167,7 @@ def make_pairs(
         made['joint'] = Pairs(both, both, (Source(torch.cat([image.unit, text.unit], 1), image.y),), both)
     return {k: made[k] for k in kinds}
 
-# %% ../../nbs/bench/16_text.ipynb #e7c692bd
+# %% ../../nbs/bench/16_text.ipynb #6be17044
 HEADS,HIDDEN,STEPS,BATCH,RATE = 2,64,300,256,1e-2
 
 def _train(batch, n, k, seed, heads=HEADS, **kw):
@@ -202,7 +202,7 @@ def imitate(labels:np.ndarray,    # clusters that a head has found by reading te
     def score(given): return float(np.mean([classes.get(c, -1)==a for c,a in zip(given.tolist(), y[aside])]))
     return score(labels[aside]),score(found),float((found==labels[aside]).mean())
 
-# %% ../../nbs/bench/16_text.ipynb #43e9b71b
+# %% ../../nbs/bench/16_text.ipynb #f1d5b469
 TASKS = 'whurs19', 'caltech101', 'dtd'
 COUNTS = 25, 100, 400
 NOISE = .25, .5, 1.
@@ -278,7 +278,7 @@ class _Task:
         found = fit_head(F.numpy(), self.k, seed=self.seed, device='cpu').labels
         self.note('fit_head', _scored(self.y, [found]), words=words)
 
-# %% ../../nbs/bench/16_text.ipynb #e6e5b8bf
+# %% ../../nbs/bench/16_text.ipynb #76eec4b1
 def text_task(task:str,          # as in `TASKS`
               data:str|Path,     # folder of the files
               seed:int=0         # of the words that are drawn, and of all else
@@ -309,7 +309,7 @@ def text_task(task:str,          # as in `TASKS`
         for share in SHARES: t.pairs(('image', 'text', 'cross'), text, share, words='all')
     return t.rows
 
-# %% ../../nbs/bench/16_text.ipynb #78b74b74
+# %% ../../nbs/bench/16_text.ipynb #924b7712
 def _there(tasks, data, say):
     "Those tasks whose files are there, and whose images are of the width of the words"
     (W,_),there = load_words(data),[]
@@ -355,13 +355,14 @@ def bench_text(out:Path,                  # directory; what it holds of an earli
     _write(out, rows)
     return rows
 
-# %% ../../nbs/bench/16_text.ipynb #f2a4ae6e
+# %% ../../nbs/bench/16_text.ipynb #8522aa31
 def text_frame(rows:list          # of what `text_task` gave
-              )->pd.DataFrame:    # a row each, with `gain` in ACC over image pairs
+              )->pd.DataFrame:    # a row each, with `gain` in ACC over the same without text
     "Put runs into a data frame"
     runs = pd.DataFrame(rows)
-    image = runs[(runs.method=='image')&runs.share.isna()].set_index(['task', 'seed']).ACC
-    runs['gain'] = runs.ACC-[image[t,s] for t,s in zip(runs.task, runs.seed)]
+    base = runs[(runs.words=='')&runs.share.isna()].set_index(['task', 'seed', 'method']).ACC
+    own = runs.method.where(runs.method.isin(['k-means', 'fit_head']), 'image')
+    runs['gain'] = runs.ACC-[base[at] for at in zip(runs.task, runs.seed, own)]
     return runs
 
 def plain_runs(rows:list          # of what `text_task` gave
@@ -403,7 +404,7 @@ def _write(out, rows):
                      for name,t in tables.items())
     write_results(out, 'text', dict(runs=rows), text)
 
-# %% ../../nbs/bench/16_text.ipynb #095c2cd6
+# %% ../../nbs/bench/16_text.ipynb #ca238a38
 COLORS = dict(image='k', text='C1', both='C0', cross='C2', joint='C3')
 LABELS = dict(image='image pairs', text='text pairs', both='both, by a coin', cross='two branches',
               joint='image and text read side by side')

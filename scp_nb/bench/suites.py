@@ -33,7 +33,8 @@ SUITES = dict(
     papers=Suite('papers', 'sets backbones methods seeds quick limit n_views device force', True),
     speed=Suite('speed', 'sets only'),
     ablation=Suite('ablation', 'data tasks force', True, 'ablation_text'),
-    pick=Suite('pick', 'data tasks seeds force', True, 'pick_text'))
+    pick=Suite('pick', 'data tasks seeds force', True, 'pick_text'),
+    text=Suite('text', 'data tasks seeds jobs quick force', True, 'text_lines'))
 # these run in place of a suite where --suite or --data asks for them
 _BROAD = Suite('queue', 'data tasks seeds only priors jobs redo quick', True, 'broad_text', 'bench_broad')
 _PACKS = Suite('queue', 'data sets methods seeds jobs redo quick', True, '', 'bench_packs')
@@ -53,23 +54,23 @@ def _run_suite(suite, name, out, options):
 @call_parse
 @one_line_errors
 def scp_bench(
-    what:str,              # quality, extract, cpp, k, caption, papers, speed, ablation or pick
+    what:str,              # quality, extract, cpp, k, caption, papers, speed, ablation, pick or text
     out:str='scp_bench',   # directory for the results
     sets:str=None,         # names separated by commas, as in `load_set`, `get_set` or `TASKS`
-    seeds:int=None,        # quality, cpp, papers --data: runs of each method (10); papers, broad, pick: (5)
+    seeds:int=None,        # quality, cpp, papers --data: runs of each method (10); papers, broad, pick: 5; text: 3
     only:str=None,         # methods, or parts of speed, separated by ";"; all if not given
     methods:str=None,      # another name for --only
     backbones:str=None,    # papers: specs of `load_backbone`, or "SPEC@FILE", separated by commas
-    quick:bool=False,      # papers, broad, k, extract, caption: small sets; papers: without a network
+    quick:bool=False,      # papers, broad, k, extract, caption, text: small sets; papers: without a network
     limit:int=None,        # papers: images of each split at most
     views:int=None,        # papers: views of each image (4)
     device:str=None,       # papers: see `default_device`
-    add:bool=False,        # keep the runs in `out`, add what is missing; papers, k, ablation, pick always do
+    add:bool=False,        # keep what `out` holds, add what is missing; papers, k, ablation, pick, text do
     force:bool=False,      # replace what an earlier run wrote to `out`
     suite:str=None,        # quality: "broad" runs many tasks in place of a few sets; it always adds
-    data:str=None,         # broad, k, papers, ablation, pick, caption: folder of the .npz files
-    jobs:int=2,            # broad, k, papers --data: workers, each with one thread
-    redo:str=None,         # the same: methods or groups to run again, separated by ";"
+    data:str=None,         # broad, k, papers, ablation, pick, caption, text: folder of the .npz files
+    jobs:int=2,            # broad, k, text, papers --data: workers, each with one thread
+    redo:str=None,         # broad, k, papers: methods or groups to run again, separated by ";"
     priors:bool=False,     # broad: also `fit_head` with either prior
 ):
     "Measure, print and write down"

@@ -1,11 +1,12 @@
 """Put measured figures into the pages that quote them: `python tools/results.py`, or `--check` to compare.
 
-Tables and two paragraphs of nbs/index.ipynb and nbs/results.ipynb are made from broad.json and speed.json in
-nbs/bench, which `scp_bench quality --suite broad` and `scp_bench speed` wrote. The page says which tasks a
-table shows."""
+Tables and three paragraphs of nbs/index.ipynb and nbs/results.ipynb are made from broad.json, speed.json and
+k.json in nbs/bench, which `scp_bench quality --suite broad`, `scp_bench speed` and `scp_bench k` wrote. The
+page says which tasks a table shows."""
 import json, re, sys
 from pathlib import Path
 from scp_nb.bench.broad import broad_summary, read_broad
+from scp_nb.bench.k import k_coverage, k_errors, k_scale, read_k
 
 nbs = Path(__file__).resolve().parent.parent/'nbs'
 FAMILIES = {'features of CLIP': 'clip', 'Tiny ImageNet, MobileNetV1': 'tiny',
@@ -79,10 +80,29 @@ def speed_text(speed:dict)->str:
         rows a sample is searched. {two} Another busy program on one of two cores makes a fit at most
         {factor(busy)} times as long. A graphics card is used where there is one.''')
 
-def fill(text:str, found:dict, speed:dict)->str:
+def k_text(runs)->str:
+    "What the benchmark of the number of clusters says, in a paragraph"
+    errors,doubt,seconds = k_errors(runs),k_coverage(runs).loc['all but made'],k_scale(runs).seconds
+    own = errors.loc['estimate_k']
+    said = {'coding length': 'the coding length alone', 'eigengap': 'the eigengap'}
+    def pair(name): return f"{errors['all'][name]:.2f} ({errors['clip'][name]:.2f})".replace('0.', '.')
+    rest = errors.drop('estimate_k')
+    others = ', '.join(f'{said.get(name, name)} {pair(name)}' for name in rest.sort_values('all').index)
+    def of(words): return round(float(next(s for name,s in seconds.items() if name.startswith(words))))
+    return one_line(f'''The number of clusters, where nobody gives it: on
+        {len(runs[(runs.method=='estimate_k') & (runs.family!='made')].task.unique())} of these tasks, two
+        seeds each, `estimate_k` is off by {100*own['median error']:.0f} % in the median
+        ({100*own['median, clip']:.0f} % on features of CLIP), and one of its levels by
+        {100*doubt['median error, nearest level']:.0f} %; {100*doubt['interval holds k']:.0f} % of its
+        intervals hold the number of classes. The mean of |log(estimate/classes)| is {pair('estimate_k')} over
+        all (on CLIP), of {others}. 5,000 rows × 512 take {of('5,000')} seconds on one thread, 100,000 rows
+        of 1,000 groups {of('100,000')}, a million {of('1,000,000')}. `scp_bench k` measures it, [and shows it
+        task by task](bench/09_k.ipynb).''')
+
+def fill(text:str, paragraphs:list, found:dict)->str:
     "A markdown cell with the figures of today"
     text = TABLE.sub(lambda m: fill_table(m[0], found), text+'\n')[:-1]
-    for new in (quality_text(found), speed_text(speed)):
+    for new in paragraphs:
         start = re.escape(new[:18])                      # a paragraph is known by how it begins
         text = re.sub(rf'^{start}.*$', lambda m: new, text, flags=re.M)
     return text
@@ -92,13 +112,14 @@ def main():
     found,speed = broad_summary(runs),json.loads((nbs/'bench'/'speed.json').read_text(encoding='utf-8'))
     found['family'] = runs.groupby('task').family.first()
     found['ECE'] = runs[runs.method=='fit_head'].groupby('task').ECE.mean()
+    paragraphs = [quality_text(found), speed_text(speed), k_text(read_k(nbs/'bench'/'k.json'))]
     stale = []
     for path in (nbs/'index.ipynb', nbs/'results.ipynb'):
         nb = json.loads(path.read_text(encoding='utf-8'))
         before = json.dumps(nb)
         for cell in nb['cells']:
             if cell['cell_type']!='markdown': continue
-            cell['source'] = fill(''.join(cell['source']), found, speed).splitlines(keepends=True)
+            cell['source'] = fill(''.join(cell['source']), paragraphs, found).splitlines(keepends=True)
         if json.dumps(nb)==before: continue
         stale.append(f'{path.name} quotes other figures than nbs/bench: run python tools/results.py')
         if '--check' not in sys.argv:

@@ -27,7 +27,7 @@ class Suite(NamedTuple):
 SUITES = dict(
     quality=Suite('quality', 'sets seeds only add force', True),
     extract=Suite('extract', 'quick'),
-    cpp=Suite('cpp', 'sets seeds methods'),
+    cpp=Suite('queue', 'data tasks seeds only jobs redo quick', True),
     k=Suite('queue', 'data tasks seeds only jobs redo quick', True),
     caption=Suite('captions', ''),
     papers=Suite('papers', 'sets backbones methods seeds quick limit n_views device force', True),
@@ -54,20 +54,20 @@ def scp_bench(
     what:str,              # quality, extract, cpp, k, caption, papers, speed, ablation or pick
     out:str='scp_bench',   # directory for the results
     sets:str=None,         # names separated by commas, as in `load_set`, `get_set` or `TASKS`
-    seeds:int=None,        # quality, cpp, k: runs of each method (10); papers, broad, pick: likewise (5)
+    seeds:int=None,        # quality, k: runs of each method (10); papers, broad, cpp, pick: likewise (5)
     only:str=None,         # methods, or parts of speed, separated by ";"; all if not given
     methods:str=None,      # another name for --only
     backbones:str=None,    # papers: specs of `load_backbone`, or "SPEC@FILE", separated by commas
-    quick:bool=False,      # papers, broad, k, extract: a few minutes on small sets; papers: without a network
+    quick:bool=False,      # papers, broad, k, cpp, extract: a few minutes on small sets; papers: without a network
     limit:int=None,        # papers: images of each split at most
     views:int=None,        # papers: views of each image (4)
     device:str=None,       # papers: see `default_device`
-    add:bool=False,        # keep the runs in `out`, add what is missing; papers, k, ablation, pick always do
+    add:bool=False,        # keep the runs in `out`, add what is missing; papers, k, cpp, ablation, pick always do
     force:bool=False,      # replace what an earlier run wrote to `out`
     suite:str=None,        # quality: "broad" runs many tasks in place of a few sets; it always adds
-    data:str=None,         # broad, k, ablation, pick: folder of the .npz files
-    jobs:int=2,            # broad, k: workers, each with one thread
-    redo:str=None,         # broad, k: methods or groups to run again, separated by ";"
+    data:str=None,         # broad, k, cpp, ablation, pick: folder of the .npz files
+    jobs:int=2,            # broad, k, cpp: workers, each with one thread
+    redo:str=None,         # broad, k, cpp: methods or groups to run again, separated by ";"
     priors:bool=False,     # broad: also `fit_head` with either prior
 ):
     "Measure, print and write down"

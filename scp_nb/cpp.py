@@ -116,7 +116,7 @@ class CPPSettings:
     "Parts of CPP that seldom need a change; the published recipe has others"
     hidden:int=256             # width of the hidden layers; more fit more and cost time; published: 4096
     two_heads:bool=False       # learn a code of its own for the membership, as published for most sets
-    batch_size:int|None=None   # points per step, n at most; None: 512, or ten per cluster
+    batch_size:int=512         # points per step, n at most; published: 1024
     lr:float=1e-3              # largest rate of learning (AdamW); published: 1e-4, of SGD
     eps:float=.1**.5           # distortion ε of the rates, as published
     align:float=10.            # weight of agreement within pairs; published: there are none
@@ -262,7 +262,7 @@ def _fill_in(s:_Settings, k, n):
     check_counts(**{name: getattr(s, name) for name in ('z', 'hidden', 'steps', 'batch_size')})
     _check_numbers(warmup=(s.warmup,0,1e9), eta=(s.eta,1e-3,1e3), eps=(s.eps,1e-4,1e4),
                    align=(s.align,0,1e6), gamma=(s.gamma,0,1e6), lr=(s.lr,1e-9,10))
-    s.z,s.batch_size = _width(s.z, k),min(n, s.batch_size or max(512, 10*k))
+    s.z,s.batch_size = _width(s.z, k),min(n, s.batch_size)
     if s.batch_size<3:
         raise ValueError(f'CPP needs batches of 3 points or more; got {s.batch_size}. Give more rows.')
 
@@ -349,7 +349,7 @@ def fit_cpp(
     warmup:int=50,              # steps of R alone; with none, all points may end up in one direction
     steps:int=150,              # steps of the full objective; more take time and help where k is large
     eta:float=.175,             # entropy weight η of Π; lower makes more and tighter groups
-    settings:CPPSettings=CPPSettings(),  # network, optimiser, and weights of the loss
+    settings:CPPSettings|None=None,  # network, optimiser, weights of the loss; None: those of `CPPSettings`
     seed:int=0,                 # the same seed, machine and device give the same clusters
     device:str|torch.device|None=None,  # see `default_device`
     callbacks:list=()           # `Callback`s that follow the fit
@@ -357,7 +357,7 @@ def fit_cpp(
     "Cluster frozen features with CPP: learn an embedding by rate reduction and read the clusters off it"
     feats = as_features(features)
     X = torch.from_numpy(np.require(feats.numpy(), np.float32, ['C', 'W']))
-    s = _Settings(**vars(settings), prior=prior, z=z, warmup=warmup, steps=steps, eta=eta, seed=seed)
+    s = _Settings(**vars(settings or CPPSettings()), prior=prior, z=z, warmup=warmup, steps=steps, eta=eta, seed=seed)
     check_rows(X)
     warn_zero_rows(feats, stacklevel=4)
     _fill_in(s, check_n_clusters(n_clusters, len(X)), len(X))

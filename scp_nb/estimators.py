@@ -120,7 +120,7 @@ class CPPClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Clusteri
         warmup:int=50,              # steps of the coding rate alone
         steps:int=150,              # steps of the full objective
         eta:float=.175,             # entropy weight of the membership; lower makes tighter groups
-        settings:CPPSettings=CPPSettings(),  # network, optimiser, and weights of the loss
+        settings:CPPSettings|None=None,  # network, optimiser, weights of the loss; None: `CPPSettings()`
         random_state:int|np.random.RandomState|None=None,  # a whole number makes `fit` repeatable
         device:str|torch.device|None=None  # where to train; None takes CUDA if it is there
     ):

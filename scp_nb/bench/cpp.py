@@ -133,17 +133,17 @@ def _published(X, k):
 _CHANGED = {
     'no pairs': dict(pairs=False), 'no warm-up': dict(warmup=0), 'half the steps': dict(warmup=25, steps=75),
     'twice the steps': dict(warmup=100, steps=300), 'uniform': dict(prior='uniform'),
-    'learned': dict(prior='learned'), 'eta 0.1': dict(eta=.1), 'z 128': dict(z=128),
+    'learned': dict(prior='learned'), 'eta 0.1': dict(eta=.1),
     'two heads': dict(settings=CPPSettings(two_heads=True)),
-    'no gamma': dict(settings=CPPSettings(gamma=0.)), 'hidden 512': dict(settings=CPPSettings(hidden=512))}
+    'no gamma': dict(settings=CPPSettings(gamma=0.))}
 
 def _of_fit(X, y, c):
     "All that is measured of a fit of CPP, and its learned feature"
-    z = torch.from_numpy(c.embedding[:,:c.config['z']])
-    z = unit_rows(z)
+    z = unit_rows(torch.from_numpy(c.embedding[:,:c.config['z']]))
     row = dict(precision=retrieval_precision(c.embedding, y), precision_z=retrieval_precision(z, y),
                precision_raw=retrieval_precision(X, y))
-    spaces = dict(raw=unit_rows(torch.from_numpy(X)), centred=unit_rows(torch.from_numpy(prepare_rows(X))), z=z)
+    P = torch.from_numpy(prepare_rows(X))
+    spaces = dict(raw=unit_rows(torch.from_numpy(X)), centred=unit_rows(P), z=z)
     for name,E in spaces.items():
         within,between = block_cosines(E, y)
         ranks = [effective_rank(s) for s in cluster_spectra(E, c.labels)]

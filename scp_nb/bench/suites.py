@@ -58,11 +58,11 @@ def scp_bench(
     only:str=None,         # methods, or parts of speed, separated by ";"; all if not given
     methods:str=None,      # another name for --only
     backbones:str=None,    # papers: specs of `load_backbone`, or "SPEC@FILE", separated by commas
-    quick:bool=False,      # papers, broad, k, cpp, extract: a few minutes on small sets; papers: without a network
+    quick:bool=False,      # a few minutes on small sets: papers (without a network), broad, k, cpp, extract
     limit:int=None,        # papers: images of each split at most
     views:int=None,        # papers: views of each image (4)
     device:str=None,       # papers: see `default_device`
-    add:bool=False,        # keep the runs in `out`, add what is missing; papers, k, cpp, ablation, pick always do
+    add:bool=False,        # keep the runs in `out`, add what is missing; most suites always do
     force:bool=False,      # replace what an earlier run wrote to `out`
     suite:str=None,        # quality: "broad" runs many tasks in place of a few sets; it always adds
     data:str=None,         # broad, k, cpp, ablation, pick: folder of the .npz files

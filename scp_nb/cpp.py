@@ -357,7 +357,8 @@ def fit_cpp(
     "Cluster frozen features with CPP: learn an embedding by rate reduction and read the clusters off it"
     feats = as_features(features)
     X = torch.from_numpy(np.require(feats.numpy(), np.float32, ['C', 'W']))
-    s = _Settings(**vars(settings or CPPSettings()), prior=prior, z=z, warmup=warmup, steps=steps, eta=eta, seed=seed)
+    s = _Settings(**vars(settings or CPPSettings()), prior=prior, z=z, warmup=warmup, steps=steps, eta=eta,
+                  seed=seed)
     check_rows(X)
     warn_zero_rows(feats, stacklevel=4)
     _fill_in(s, check_n_clusters(n_clusters, len(X)), len(X))

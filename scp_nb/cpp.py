@@ -9,7 +9,7 @@ __all__ = ['CPPHead', 'CPPLoss', 'cpp_loss', 'CPPSettings', 'fit_cpp']
 
 # %% ../nbs/06_cpp.ipynb #748ceb27
 import logging, math, time, warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 import numpy as np, scipy.sparse as sp, torch
@@ -20,10 +20,11 @@ from . import __version__
 from .features import Features, as_features, unit_rows, warn_zero_rows
 from .extract.backbones import default_device
 from .pairs import MixedPairs, NeighborPairs, ViewPairs
+from .cluster.neighbors import Neighbors, neighbor_graph
 from .cluster.consensus import diffusion_map, modularity
 from .cluster.clusters import (Clusters, features_for_head, fit_temperature, head_probs,
                                      neighbor_support)
-from .cluster.candidates import Space, centred, nearest_rows, principal_directions
+from .cluster.candidates import Space, centred, few_per_cluster, nearest_rows, principal_directions
 from .cluster.choice import score_partitions
 from .cluster.density import kmeans_labels
 from .cluster.loop import Run, one_thread, plain_torch, note_ctrl_c, tell_callbacks, StopFit
@@ -50,9 +51,9 @@ class CPPHead(nn.Module):
             self.body = nn.Sequential(nn.Linear(d, hidden), nn.BatchNorm1d(hidden), nn.ReLU(),
                                       nn.Linear(hidden, hidden), nn.ReLU())
             self.feature,self.code = nn.Linear(hidden, z),nn.Linear(hidden, z) if two_heads else None
-        # ones; in fits saved before version 0.0.2, what undoes their half-whitening
+        # ones; in fits of earlier versions, what undoes their half-whitening
         self.register_buffer('even', torch.ones(d))
-        self.w = nn.Parameter(torch.zeros(1, z, n_clusters))
+        self.w = nn.Parameter(torch.zeros(1, z+(d if keep else 0), n_clusters))
         self.b = nn.Parameter(torch.zeros(1, 1, n_clusters))
 
     def codes(self,
@@ -63,6 +64,26 @@ class CPPHead(nn.Module):
         z = unit_rows(self.feature(h))
         return z,(z if self.code is None else unit_rows(self.code(h)))
 
+    def beside(self,
+        z:torch.Tensor,    # features or codes, rows of length 1, `[b, z]`
+        x:torch.Tensor     # the prepared features they were made from, `[b, d]`
+    )->torch.Tensor:       # rows of length 1, `[b, z+d]`
+        "Put the prepared features beside what was made from them"
+        if not self.keep: return z
+        return torch.cat([z*(1-self.keep)**.5, unit_rows(x*self.even)*self.keep**.5], 1)
+
+    def widen(self,
+        w:torch.Tensor     # weights of logits made from the code alone, `[z, n_clusters]`
+    )->torch.Tensor:       # the same logits from what `beside` gives, `[z+d, n_clusters]`
+        "Let weights ignore the features"
+        return torch.cat([w/(1-self.keep)**.5, w.new_zeros(self.d, w.shape[1])]) if self.keep else w
+
+    def _load_from_state_dict(self, state, prefix, *args):
+        "Take the weights of earlier versions too, whose logits were made from the code alone"
+        w = state[prefix+'w']
+        if w.shape[1]<self.w.shape[1]: state[prefix+'w'] = self.widen(w[0])[None]
+        super()._load_from_state_dict(state, prefix, *args)
+
 # %% ../nbs/06_cpp.ipynb #72adf303
 @patch
 def forward(self:CPPHead,
@@ -71,15 +92,14 @@ def forward(self:CPPHead,
     "Compute the logits of the clusters"
     if x.shape[-1]!=self.d:
         raise ValueError(f"This head takes features of width {self.d}; got shape {list(x.shape)}.")
-    return self.codes(x)[1]@self.w + self.b
+    return self.beside(self.codes(x)[1], x)@self.w + self.b
 
 @patch
 def embed(self:CPPHead,
     x:torch.Tensor     # prepared features, float `[b, d]`
 )->torch.Tensor:       # rows of length 1, `[b, z+d]`: the learned feature, then the features that are kept
     "Compute the embedding"
-    z = self.codes(x)[0]
-    return torch.cat([z*(1-self.keep)**.5, unit_rows(x*self.even)*self.keep**.5], 1) if self.keep else z
+    return self.beside(self.codes(x)[0], x)
 
 # %% ../nbs/06_cpp.ipynb #b4b5073e
 class CPPLoss(NamedTuple):
@@ -114,7 +134,7 @@ def cpp_loss(
 @dataclass(kw_only=True)
 class CPPSettings:
     "Parts of CPP that seldom need a change; the published recipe has others"
-    hidden:int=256             # width of the hidden layers; more fit more and cost time; published: 4096
+    hidden:int=512             # width of the hidden layers; more fit more and cost time; published: 4096
     two_heads:bool=False       # learn a code of its own for the membership, as published for most sets
     batch_size:int=512         # points per step, n at most; published: 1024
     lr:float=1e-3              # largest rate of learning (AdamW); published: 1e-4, of SGD
@@ -127,8 +147,9 @@ _log = logging.getLogger(__name__)
 _COLUMNS = 64        # columns of Π drawn per step; all of them take many times as long and gain nothing
 _LANDMARKS = 2000    # points for spectral clustering, whose cost grows with the square
 _KEEP = .5           # share of the squared length of an embedding that is the features themselves
+_ENOUGH = 15         # points of a cluster in a batch from which on codes alone tell clusters
 _SHARPER = 6         # η over this is tried too: with many clusters, η itself leaves some empty
-_EVEN = .045         # what even sizes are worth, in silhouette and depth of borders, where any may be
+_EVEN = .015         # what even sizes are worth, in silhouette, where any may be
 
 @dataclass(kw_only=True)
 class _Settings(CPPSettings):
@@ -136,7 +157,7 @@ class _Settings(CPPSettings):
     prior:str='auto'       # sizes to expect
     z:int|None=None        # width of the learned feature
     warmup:int=50          # steps of R alone
-    steps:int=150          # steps of the full objective
+    steps:int|None=None    # steps of the full objective
     eta:float=.175         # entropy weight η of Π
     seed:int=0             # of everything that is drawn
 
@@ -209,37 +230,44 @@ def _share_out(codes, centres, eta, rounds=20):
     return centres,(v/v.mean()).log()
 
 # %% ../nbs/06_cpp.ipynb #09e820b2
-def _starts(codes, rows, k, s:_Settings, times=(8,4,4)):
-    "First centres `[k, z]`: spectral on landmarks, k-means of codes, k-means of features"
+def _starts(E, rows, k, s:_Settings, times=(4,2,2)):
+    "First centres `[k, z]`: spectral on landmarks, k-means of the embedding, k-means of features"
     g = torch.Generator().manual_seed(s.seed)
-    some = torch.randperm(len(codes), generator=g)[:10_000]
+    some = torch.randperm(len(E), generator=g)[:10_000]
     marks = some[:max(k, _LANDMARKS)]
-    E = diffusion_map(sp.csr_matrix(membership(codes[marks], s.eta, signed=True).numpy()), k, steps=0,
-                      seed=s.seed)
-    for at,V,m in zip((marks, some, some), (E, codes[some], rows[some]), times):
-        for i in range(m): yield _centres(codes[at], kmeans_labels(V.numpy(), k, 1, 100*s.seed+i), k)
+    Pi = membership(E[marks], s.eta, signed=True)
+    V = diffusion_map(sp.csr_matrix(Pi.numpy()), k, steps=0, seed=s.seed)
+    for at,V,m in zip((marks, some, some), (V, E[some], rows[some]), times):
+        for i in range(m): yield _centres(E[at], kmeans_labels(V.numpy(), k, 1, 100*s.seed+i), k)
 
-def _readings(codes, centres, s:_Settings):
+def _readings(E, centres, s:_Settings):
     "Ways to read clusters off with these centres: sizes expected, sharpness, centres, log v"
     if s.prior!='uniform': yield 'any',s.eta,centres,centres.new_zeros(len(centres))
     if s.prior!='learned':
-        for eta in (s.eta, s.eta/_SHARPER): yield 'even',eta,*_share_out(codes, centres, eta)
+        for eta in (s.eta, s.eta/_SHARPER): yield 'even',eta,*_share_out(E, centres, eta)
 
-def _find_clusters(codes, space, s:_Settings):
-    "Weights and biases of logits for the clusters to read off, and their modularity on the graph"
-    some = torch.randperm(len(codes), generator=torch.Generator().manual_seed(s.seed))[:20_000]
+def _fitness(space, labels):
+    "How well clusters fit: modularity, or silhouette where the graph says little"
+    if few_per_cluster(space): return score_partitions(space, {'': labels}).silhouette.item()
+    return modularity(space.graph, labels)
+
+def _find_clusters(E, space, s:_Settings):
+    "Weights and biases of logits for the clusters to read off, sizes they expect, and their fitness"
+    some = torch.randperm(len(E), generator=torch.Generator().manual_seed(s.seed))[:20_000]
     best = {}
-    for start in _starts(codes, space.rows, space.k, s):
-        for sizes,eta,c,v in _readings(codes[some], start, s):
+    for start in _starts(E, space.rows, space.k, s):
+        for sizes,eta,c,v in _readings(E[some], start, s):
             w = c.T/eta
-            labels = (codes@w+v).argmax(1).numpy()
-            rank = len(np.unique(labels)),modularity(space.graph, labels)
+            labels = (E@w+v).argmax(1).numpy()
+            rank = len(np.unique(labels)),_fitness(space, labels)
             if (sizes,eta) not in best or rank>best[sizes,eta][0]: best[sizes,eta] = rank,labels,w,v
     table = score_partitions(space, {way: found[1] for way,found in best.items()})
-    score = table.silhouette+table.depth+_EVEN*np.array([sizes=='even' for sizes,_ in best])
-    (_,score_of),labels,w,v = best[score[table.clusters==table.clusters.max()].idxmax()]
+    score = table.silhouette+_EVEN*np.array([sizes=='even' for sizes,_ in best])
+    way = score[table.clusters==table.clusters.max()].idxmax()
+    rank,labels,w,v = best[way]
     order = np.argsort(-np.bincount(labels, minlength=space.k), kind='stable')
-    return w[:,order],v[order],score_of
+    return w[:,order],v[order],way[0],rank[1]
+
 
 # %% ../nbs/06_cpp.ipynb #811effe5
 def _check_numbers(**given):
@@ -263,6 +291,8 @@ def _fill_in(s:_Settings, k, n):
     _check_numbers(warmup=(s.warmup,0,1e9), eta=(s.eta,1e-3,1e3), eps=(s.eps,1e-4,1e4),
                    align=(s.align,0,1e6), gamma=(s.gamma,0,1e6), lr=(s.lr,1e-9,10))
     s.z,s.batch_size = _width(s.z, k),min(n, s.batch_size)
+    # more clusters take more to tell apart, where there are images to learn from
+    s.steps = s.steps or max(150, min(6*k, 400, n//5))
     if s.batch_size<3:
         raise ValueError(f'CPP needs batches of 3 points or more; got {s.batch_size}. Give more rows.')
 
@@ -276,21 +306,24 @@ def _all_rows(f, X, prepare, dev, block=16384):
 def _finish(head, prepare, X, space, s:_Settings, run):
     "Find the clusters and put them into the head; gives probabilities and embedding of all rows"
     head.eval().requires_grad_(False)
-    codes = _all_rows(lambda x: head.codes(x)[1], X, prepare, space.device)
-    w,v,run.modularity = _find_clusters(codes, space, s)
+    def everywhere(f): return _all_rows(f, X, prepare, space.device)
+    z,c = (everywhere(lambda x: head.codes(x)[i]) for i in range(2))
+    if s.batch_size>=_ENOUGH*space.k: E,sharp = c,s
+    # half of a cosine is that of the features then, so half of η is as sharp
+    else: E,sharp = everywhere(lambda x: head.beside(head.codes(x)[1], x)),replace(s, eta=s.eta/2)
+    w,v,run.chosen,run.fitness = _find_clusters(E, space, sharp)
+    w = head.widen(w) if E is c else w
     head.w.copy_(w[None])
     head.b.copy_(v[None,None])
     some = torch.randperm(len(X), generator=torch.Generator().manual_seed(s.seed))[:_LANDMARKS]
-    z = _all_rows(lambda x: head.codes(x)[0], X[some], prepare, space.device)
-    run.rate = coding_rate(z, s.eps).item()
-    run.parts = cluster_rate(z, membership(codes[some], s.eta, signed=True), s.eps).item()
+    run.rate = coding_rate(z[some], s.eps).item()
+    run.parts = cluster_rate(z[some], membership(c[some], s.eta, signed=True), s.eps).item()
     probs = head_probs(head, X, prepare)[0]
     run.support = neighbor_support(space.graph, probs, probs.argmax(1))
     run.temperature = fit_temperature(probs.log(), run.support)
     head.w /= run.temperature
     head.b /= run.temperature
-    embedding = _all_rows(head.embed, X, prepare, space.device)
-    return head_probs(head, X, prepare)[0].numpy(),embedding.numpy()
+    return head_probs(head, X, prepare)[0].numpy(),everywhere(head.embed).numpy()
 
 @torch.no_grad()
 def _look(head, prepare, X, dev, rows):
@@ -307,6 +340,12 @@ class _Run(Run):
     rate:float|None=None     # of all points, in nats
     parts:float|None=None    # of the clusters
     apart:float|None=None    # how far the two sides of pairs are apart
+    fitness:float|None=None  # modularity of the clusters, or silhouette where they are small
+
+def _partners(X, near, k):
+    "Pairs of neighbours, of no more than half a cluster each: those beyond are of others"
+    m = max(3, min(near.indices.shape[1], len(X)//(2*k)))
+    return NeighborPairs(X, neighbors=Neighbors(near.indices[:,:m], near.similarity[:,:m]))
 
 def _fit(X, k, pairs, s:_Settings, dev, callbacks):
     "Train, and find the clusters; gives head, map, probabilities, embedding and the run"
@@ -315,9 +354,9 @@ def _fit(X, k, pairs, s:_Settings, dev, callbacks):
                device=str(dev), prior=s.prior)
     tell_callbacks(callbacks, 'on_fit_begin', run)
     prepare,Z = principal_directions(X, dev)
-    near = pairs if hasattr(pairs, 'graph') else NeighborPairs(X, neighbors=nearest_rows(Z, dev))
-    partners = None if pairs is False else pairs or near
-    space = Space(centred(X), Z, near.neighbors, near.graph, k, s.seed, dev)
+    near = pairs.neighbors if hasattr(pairs, 'graph') else nearest_rows(Z, dev)
+    partners = None if pairs is False else pairs or _partners(X, near, k)
+    space = Space(centred(X), Z, near, neighbor_graph(near), k, s.seed, dev)
     head = CPPHead(Z.shape[1], k, s.hidden, s.z, s.two_heads, _KEEP, s.seed).to(dev)
     run.look = partial(_look, head, prepare, X, dev)
     def draw(rows): return _sides(partners, prepare, X, rows, g, dev)
@@ -347,7 +386,7 @@ def fit_cpp(
     prior:str='auto',           # sizes to expect: "auto" (looks at both), "uniform" or "learned" (any)
     z:int|None=None,            # width of the learned feature, k or more; None: three per cluster, 32 to 128
     warmup:int=50,              # steps of R alone; with none, all points may end up in one direction
-    steps:int=150,              # steps of the full objective; more take time and help where k is large
+    steps:int|None=None,        # steps of the full objective; None: 150 to 400, as many as 6k and n/5 allow
     eta:float=.175,             # entropy weight η of Π; lower makes more and tighter groups
     settings:CPPSettings|None=None,  # network, optimiser, weights of the loss; None: those of `CPPSettings`
     seed:int=0,                 # the same seed, machine and device give the same clusters
@@ -370,7 +409,7 @@ def fit_cpp(
         head,prepare,probs,embedding,run = _fit(X, int(n_clusters), pairs, s, device, callbacks)
     warn_empty_clusters(probs)
     _warn_collapsed(run.rate, s, len(X))
-    known = 'rate', 'parts', 'modularity', 'pairs', 'support', 'temperature', 'device', 'seconds'
+    known = 'rate', 'parts', 'chosen', 'fitness', 'pairs', 'support', 'temperature', 'device', 'seconds'
     config = dict(method='CPP', seed=seed, backbone=feats.meta.get('spec'), weights=feats.meta.get('weights'),
                   scp_nb=__version__)
     config |= vars(s) | {w: getattr(run, w) for w in known}

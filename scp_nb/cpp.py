@@ -144,7 +144,7 @@ class CPPSettings:
 
 # %% ../nbs/06_cpp.ipynb #988f4a20
 _log = logging.getLogger(__name__)
-_COLUMNS = 64        # columns of Π drawn per step; all of them take many times as long and gain nothing
+_COLUMNS = 64        # columns of Π drawn per step; all of them take several times as long
 _LANDMARKS = 2000    # points for spectral clustering, whose cost grows with the square
 _KEEP = .5           # share of the squared length of an embedding that is the features themselves
 _ENOUGH = 15         # points of a cluster in a batch from which on codes alone tell clusters

@@ -19,7 +19,7 @@ from .features import Features, as_features, unit_rows
 from .head import ClusterHead
 from .cluster.clusters import Clusters, HalfWhiten
 from .train import fit_head
-from .cpp import fit_cpp
+from .cpp import CPPSettings, fit_cpp
 from .estimate_k import LEVELS, estimate_k, number_to_make
 
 # %% ../nbs/12_estimators.ipynb #ab78cd36
@@ -115,25 +115,17 @@ class CPPClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Clusteri
     "Cluster rows of features with CPP, and embed them"
     def __init__(self,
         n_clusters:int|str=8,       # number of clusters, 1 to n; "auto", "coarse", "fine": estimated
-        prior:str='uniform',        # sizes to expect: "uniform" or "learned" (none)
+        prior:str='auto',           # sizes to expect: "auto", "uniform" or "learned" (any)
         z:int|None=None,            # width of the learned feature; None: three per cluster, 32 to 128
-        hidden:int=256,             # width of the hidden layers
-        two_heads:bool=False,       # learn a code of its own for the membership
-        warmup:int=100,             # steps of the coding rate alone
-        steps:int=300,              # steps of the full objective
-        batch_size:int|None=None,   # points per step; None: 512, or ten per cluster
-        n_columns:int|None=None,    # columns of the membership drawn per step; None takes all
+        warmup:int=50,              # steps of the coding rate alone
+        steps:int|None=None,        # steps of the full objective; None: 150 to 400, by 6k and n/5
         eta:float=.175,             # entropy weight of the membership; lower makes tighter groups
-        eps:float=.1**.5,           # distortion of the rates
-        align:float=10.,            # weight of agreement between neighbours
-        keep:float=.75,             # share of the embedding that is the features themselves
+        settings:CPPSettings|None=None,  # network, optimiser, weights of the loss; None: `CPPSettings()`
         random_state:int|np.random.RandomState|None=None,  # a whole number makes `fit` repeatable
         device:str|torch.device|None=None  # where to train; None takes CUDA if it is there
     ):
-        self.n_clusters,self.prior,self.z,self.hidden,self.two_heads = n_clusters,prior,z,hidden,two_heads
-        self.warmup,self.steps,self.batch_size,self.n_columns = warmup,steps,batch_size,n_columns
-        self.eta,self.eps,self.align,self.keep = eta,eps,align,keep
-        self.random_state,self.device = random_state,device
+        self.n_clusters,self.prior,self.z,self.warmup,self.steps = n_clusters,prior,z,warmup,steps
+        self.eta,self.settings,self.random_state,self.device = eta,settings,random_state,device
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -151,7 +143,7 @@ def fit(self:CPPClustering,
     y=None           # not read; pipelines pass it
 )->CPPClustering:    # the estimator itself, fitted
     "Learn the embedding and find the clusters"
-    return self._fit(X, fit_cpp, allow_zeros=True)
+    return self._fit(X, fit_cpp)
 
 @patch
 def transform(self:CPPClustering,

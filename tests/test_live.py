@@ -6,7 +6,7 @@ import ipywidgets as W, nbformat, numpy as np, pytest
 from ipywidgets import Widget
 from PIL import Image
 from scp_nb.cluster.clusters import Clusters
-from scp_nb.cpp import fit_cpp
+from scp_nb.cpp import CPPSettings, fit_cpp
 from scp_nb.data import ImageFiles
 from scp_nb.live import LiveClusters
 from scp_nb.train import Callback, fit_head
@@ -14,6 +14,7 @@ from scp_nb.train import Callback, fit_head
 rng = np.random.default_rng(0)
 X = (4*np.eye(3, 8)[rng.integers(0, 3, 150)]+rng.normal(size=(150, 8))).astype(np.float32)
 forever = dict(n_heads=2, epochs=1_000_000, batch_size=64)
+cpp_forever = dict(steps=1_000_000, warmup=20, settings=CPPSettings(batch_size=64))
 LONG = 60       # seconds after which something hangs; nothing here is meant to be measured
 
 class Count(Callback):
@@ -78,7 +79,7 @@ def test_same_result():
         np.testing.assert_array_equal(seen.probs, fit(X, 3, **kw).probs)
 
 @pytest.mark.parametrize('fit,kw',
-                         [(fit_head, forever), (fit_cpp, dict(steps=1_000_000, warmup=20, batch_size=64))])
+                         [(fit_head, forever), (fit_cpp, cpp_forever)])
 def test_background_stop(fit, kw):
     view,count = LiveClusters(X, widgets=True),Count()
     assert view.run(3, fit, background=True, callbacks=[count], **kw) is None
@@ -111,7 +112,7 @@ def test_pause():
     assert view.wait(LONG) is not None
 
 @pytest.mark.parametrize('fit,kw',
-                         [(fit_head, forever), (fit_cpp, dict(steps=1_000_000, warmup=20, batch_size=64))])
+                         [(fit_head, forever), (fit_cpp, cpp_forever)])
 def test_ctrl_c(fit, kw):
     "One Ctrl-C in the foreground: the model so far, and no exception"
     view,count = LiveClusters(X, widgets=False),Count()

@@ -27,7 +27,7 @@ class Suite(NamedTuple):
 SUITES = dict(
     quality=Suite('quality', 'sets seeds only add force', True),
     extract=Suite('extract', 'quick'),
-    cpp=Suite('cpp', 'sets seeds methods'),
+    cpp=Suite('queue', 'data tasks seeds only jobs redo quick', True),
     k=Suite('queue', 'data tasks seeds only jobs redo quick', True),
     caption=Suite('captions', 'data quick'),
     papers=Suite('papers', 'sets backbones methods seeds quick limit n_views device force', True),
@@ -57,20 +57,20 @@ def scp_bench(
     what:str,              # quality, extract, cpp, k, caption, papers, speed, ablation, pick or text
     out:str='scp_bench',   # directory for the results
     sets:str=None,         # names separated by commas, as in `load_set`, `get_set` or `TASKS`
-    seeds:int=None,        # runs of each method: 10 for quality, cpp, papers --data; 5 for others; text: 3
+    seeds:int=None,        # runs of each method: 10 for quality, papers --data; 5 for others; text: 3
     only:str=None,         # methods, or parts of speed, separated by ";"; all if not given
     methods:str=None,      # another name for --only
     backbones:str=None,    # papers: specs of `load_backbone`, or "SPEC@FILE", separated by commas
-    quick:bool=False,      # papers, broad, k, extract, caption, text: small sets; papers: without a network
+    quick:bool=False,      # small sets: papers (without a network), broad, k, cpp, extract, caption, text
     limit:int=None,        # papers: images of each split at most
     views:int=None,        # papers: views of each image (4)
     device:str=None,       # papers: see `default_device`
-    add:bool=False,        # keep what `out` holds, add what is missing; papers, k, ablation, pick, text do
+    add:bool=False,        # keep what `out` holds, add what is missing; most suites always do
     force:bool=False,      # replace what an earlier run wrote to `out`
     suite:str=None,        # quality: "broad" runs many tasks in place of a few sets; it always adds
-    data:str=None,         # broad, k, papers, ablation, pick, caption, text: folder of the .npz files
-    jobs:int=2,            # broad, k, text, papers --data: workers, each with one thread
-    redo:str=None,         # broad, k, papers: methods or groups to run again, separated by ";"
+    data:str=None,         # folder of the .npz files: broad, k, cpp, papers, ablation, pick, caption, text
+    jobs:int=2,            # workers, each with one thread: broad, k, cpp, text, papers --data
+    redo:str=None,         # broad, k, cpp, papers: methods or groups to run again, separated by ";"
     priors:bool=False,     # broad: also `fit_head` with either prior
 ):
     "Measure, print and write down"

@@ -152,11 +152,14 @@ def _estimate(feats, seed, level='auto'):
 def _name_clusters(clusters, feats, images, words, network:_Network):
     "Give the clusters names from the vocabulary `words`; clusters stay usable where that fails"
     try:
-        names = caption_clusters(clusters, feats, network.backbone, words, images=images,
+        # a short list is a choice of its own: two clusters may well be of one kind
+        distinct = len(words)>=int((clusters.sizes>0).sum())
+        names = caption_clusters(clusters, feats, network.backbone, words, images=images, distinct=distinct,
                                  progress=sys.stderr.isatty())
     except (RuntimeError, OSError, ValueError) as e: return _say('Names', f'none: {e}')
     clusters.captions = [c.name for c in names]
-    _say('Names', f'{sum(n is not None for n in clusters.captions)} of {len(names)} clusters named')
+    shared = '' if distinct else f'; {len(words)} words, so that clusters may share one'
+    _say('Names', f'{sum(n is not None for n in clusters.captions)} of {len(names)} clusters named{shared}')
 
 # %% ../nbs/13_cli.ipynb #c4e9de51
 def _check_one_process(command:str):

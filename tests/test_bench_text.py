@@ -38,6 +38,17 @@ def test_words_of_another_network(tmp_path):
     with pytest.raises(FileNotFoundError, match='no words_clip_vitb32.npz'):
         scp_bench('text', out=str(tmp_path/'a'), data=str(tmp_path/'b'), quick=True)
 
+def test_bad_requests_are_told(tmp_path):
+    packs(tmp_path)
+    (tmp_path/'full').mkdir()
+    (tmp_path/'full'/'mine.txt').write_text('keep me')
+    def run(**kw): scp_bench('text', **dict(out=str(tmp_path/'a'), data=str(tmp_path), jobs=0) | kw)
+    with pytest.raises(ValueError, match='seeds must be 1 or more; got -1'): run(seeds=-1)
+    with pytest.raises(ValueError, match='"digits" is no set of CLIP features'): run(sets='digits')
+    with pytest.raises(FileNotFoundError, match='no folder of data was given'): run(data=None)
+    with pytest.raises(FileExistsError, match='"full" holds something else'): run(out=str(tmp_path/'full'))
+    assert not (tmp_path/'a').exists()
+
 data = shared_folder()/'data'
 
 @pytest.mark.skipif(not (data/'words_clip_vitb32.npz').is_file(), reason='needs the packs of CLIP')

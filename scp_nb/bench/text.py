@@ -29,7 +29,7 @@ from ..features import unit_rows
 from ..head import ClusterHead, Prepare
 from ..train import fit_head
 from .common import markdown_table, quiet_threads, read_results, run_apart, write_results
-from .broad import load_task, task_file
+from .broad import load_task, task_family, task_file
 
 # %% ../../nbs/bench/16_text.ipynb #f8832a8c
 TEMPERATURE = .02    # τ; 0.01 is what CLIP was trained with
@@ -63,7 +63,8 @@ def load_words(data:str|Path|None    # folder with words_clip_vitb32.npz
     "Load the words"
     file = Path(data or '.')/'words_clip_vitb32.npz'
     if data is None or not file.is_file():
-        raise FileNotFoundError(f'no {file.name} in "{data}". Give --data DIR with it.')
+        where = 'no folder of data was given' if data is None else f'no {file.name} in "{data}"'
+        raise FileNotFoundError(f'{where}. Give --data DIR with {file.name} and sets of the same CLIP.')
     with np.load(file, allow_pickle=False) as z:
         if not {'features', 'words'}<=set(z.files):
             raise ValueError(f'"{file}" holds {", ".join(z.files)}; wanted features and words.')
@@ -314,6 +315,9 @@ def _there(tasks, data, say):
     "Those tasks whose files are there, and whose images are of the width of the words"
     (W,_),there = load_words(data),[]
     for t in tasks:
+        if task_family(t)!='clip':
+            raise ValueError(f'"{t}" is no set of CLIP features, so no words fit it. Choose among '
+                             f'{", ".join(TASKS)}, ucf101.')
         if not (Path(data)/task_file(t)).is_file():
             say(f'{t} is left out: no {task_file(t)} in "{data}"')
             continue
@@ -327,14 +331,18 @@ def bench_text(out:Path,                  # directory; what it holds of an earli
                data:str|Path|None=None,   # folder of the files: sets and words of one CLIP
                say=print,                 # called with a line after each set and seed; None is silent
                tasks:list|None=None,      # names as in the broad suite; None: `TASKS`
-               seeds:int=3,               # of each set
+               seeds:int|None=None,       # of each set; None: 3, with `quick` 1
                jobs:int=2,                # processes of one thread; 0 works in this one
                quick:bool=False,          # one set and one seed: a minute
                force:bool=False           # drop what was done before
               )->list:                    # of what `text_task` gave
     "Train heads on image pairs and on text pairs, and write down what they reach"
-    if quick: tasks,seeds = tasks or TASKS[:1],1
+    if quick: tasks,seeds = tasks or TASKS[:1],seeds or 1
     out,tasks,say = Path(out),list(dict.fromkeys(tasks or TASKS)),say or (lambda line: None)
+    seeds = 3 if seeds is None else seeds
+    if seeds<1: raise ValueError(f'seeds must be 1 or more; got {seeds}.')
+    if out.is_file() or out.is_dir() and any(out.iterdir()) and not (out/'text.json').is_file():
+        raise FileExistsError(f'"{out.name}" holds something else. Choose another --out.')
     tasks = _there(tasks, data, say)
     out.mkdir(parents=True, exist_ok=True)
     rows = [] if force else read_results(out/'text.json').get('runs', [])

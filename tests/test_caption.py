@@ -178,7 +178,8 @@ def test_few_words_give_no_warning():
     "Five classes, and sixty words drawn from the list: the best is often no nearer than by chance"
     x,w,g = real('whurs19_clip_vitb32'),real('words_clip_vitb32'),np.random.default_rng(0)
     for _ in range(20):
-        few,some = g.choice(len(w['words']), 60, replace=False),np.isin(x['labels'], g.choice(19, 5, replace=False))
+        few = g.choice(len(w['words']), 60, replace=False)
+        some = np.isin(x['labels'], g.choice(19, 5, replace=False))
         y = np.unique(x['labels'][some], return_inverse=True)[1]
         with warnings.catch_warnings():
             warnings.simplefilter('error')

@@ -257,7 +257,7 @@ def _with_text_tower(f:Features, backbone, images, naming):
 # %% ../nbs/08_caption.ipynb #1ce553f5
 def _warn_of_other_network(X, T, seed=0, images=200, words=1000, turns=3):
     "Warn where images are no nearer to words than to the same words turned at random"
-    if len(X)<20 or len(T)<50: return
+    if len(X)<20 or len(T)<200: return      # the best of few words is often no nearer than by chance
     g = np.random.default_rng(seed)
     def some(A, n): return np.asarray(A[np.sort(g.choice(len(A), min(n, len(A)), replace=False))], np.float32)
     x,t = _unit(some(X, images)),some(T, words)
@@ -269,21 +269,24 @@ def _warn_of_other_network(X, T, seed=0, images=200, words=1000, turns=3):
     d = t.shape[1]
     turned = [best(t@np.linalg.qr(g.normal(size=(d, d)).astype(np.float32))[0]) for _ in range(turns)]
     if best(t)<1.05*np.mean(turned):
-        warnings.warn('the images are no nearer to these words than by chance: the words may be of another '
-                      'network, although the width is the same, or none fits the images. Give the backbone '
-                      'that made the features, or texts of its text side.', stacklevel=4)
+        warnings.warn('no word fits these images, or the words are of another network of the same width: the '
+                      'images are no nearer to these words than by chance. Give words that fit, or the '
+                      'backbone that made the features, or texts of its text side.', stacklevel=3)
 
 # %% ../nbs/08_caption.ipynb #b5ce8e95
 def _words_and_texts(words, texts, backbone, prompts, cache, progress):
     "Vocabulary and its vectors; `texts` given by the caller are in the caller's order"
     v = vocabulary(words)
     if texts is None: return v,text_features(v, backbone, prompts, cache, progress=progress)
+    # NumPy takes no tensor that requires a gradient, and no bfloat16
+    if isinstance(texts, torch.Tensor): texts = texts.detach().float().cpu()
     texts = np.asarray(texts, dtype=np.float32)
     n = len(v) if isinstance(words, Vocabulary) else v.n_given
     if texts.ndim!=2 or len(texts)!=n:
         raise ValueError(f'texts must be [{n:,}, d], one row per word of the vocabulary; got '
                          f'{list(texts.shape)}.')
     if not np.isfinite(texts).all(): raise ValueError('texts hold NaN or infinity. Encode them again.')
+    if not texts.any(1).all(): raise ValueError('texts hold rows of zeros. Encode them again.')
     return v,_unit(texts if isinstance(words, Vocabulary) else texts[v.first])
 
 def _as_labels(clusters, n):
@@ -328,6 +331,9 @@ def _as_groups(groups, clusters, f, k):
         if group.shape!=(k,) or group.dtype.kind not in 'iu':
             raise ValueError(f'groups must be a number of groups, or a whole number for each of the {k} '
                              f'clusters; got {group.dtype} {list(group.shape)}.')
+        if group.min()<0:
+            raise ValueError(f'groups are numbered from 0; got {group.min()}. Give a cluster without a group '
+                             'a number of its own.')
     return np.unique(group, return_inverse=True)[1]
 
 def _add_groups(found, over, group):
@@ -441,6 +447,7 @@ def caption_clusters(
     if not 0<alpha<1: raise ValueError(f'alpha is a probability between 0 and 1; got {alpha!r}.')
     f = as_features(features)
     labels,k = _as_labels(clusters, len(f))
+    group = None if groups is None else _as_groups(groups, clusters, f, k)
     if texts is None: f,backbone = _with_text_tower(f, backbone, images, naming)
     v,T = _words_and_texts(vocabulary, texts, backbone, prompts, cache, progress)
     work = _Naming(f.X, labels, k, v, T, top, alpha)
@@ -448,8 +455,7 @@ def caption_clusters(
     _warn_of_other_network(f.X, T)
     def names(w): return w.captions(*(w.by_contrast() if method=='contrast' else w.by_votes()), distinct)
     found = names(work)
-    if groups is not None:
-        group = _as_groups(groups, clusters, f, k)
+    if group is not None:
         over = _Naming(f.X, np.where(labels<0, -1, group[labels]), int(group.max())+1, v, T, top, alpha)
         _add_groups(found, names(over), group)
     return found

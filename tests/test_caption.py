@@ -1,12 +1,14 @@
 """Captions: planted sets at three sizes, bad input as users give it, the cache under changes, real WordNet
 where it is installed, real photos where they are"""
-import os, warnings
+import os, sys, warnings
 import numpy as np, open_clip, pytest, torch
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from scipy.optimize import linear_sum_assignment
 from scp_nb.extract.backbones import Backbone
 from scp_nb.bench.captions import caption_accuracy, judge_name, names_table, read_names, bench_real
+from scp_nb.bench import captions
 from scp_nb.bench.common import shared_folder
+from scp_nb.bench.suites import scp_bench
 from scp_nb.caption import _best_words, _one_to_one, caption_clusters, planted_names
 from scp_nb.features import Features
 from scp_nb.extract.vocabulary import encode_texts, text_features, vocabulary
@@ -48,7 +50,7 @@ def test_scrambled_words_get_no_names():
     p = planted_names(100)
     g = np.random.default_rng(123)      # not the seed of the set
     T = p.T.mean(0)+g.normal(size=p.T.shape)*p.T.std(0)
-    with pytest.warns(UserWarning, match='no nearer to these words than by chance'):
+    with pytest.warns(UserWarning, match='no word fits these images, or'):
         c = caption_clusters(p.labels, p.X, vocabulary=p.words, texts=T)
     assert sum(x.name is not None for x in c)<=5
 
@@ -172,6 +174,63 @@ def test_a_network_of_the_same_width_is_told():
         caption_clusters(x['labels'].astype(int), x['features'][:,:512].astype(np.float32),
                          vocabulary=w['words'].tolist(), texts=w['features'])
 
+def test_few_words_give_no_warning():
+    "Five classes, and sixty words drawn from the list: the best is often no nearer than by chance"
+    x,w,g = real('whurs19_clip_vitb32'),real('words_clip_vitb32'),np.random.default_rng(0)
+    for _ in range(20):
+        few = g.choice(len(w['words']), 60, replace=False)
+        some = np.isin(x['labels'], g.choice(19, 5, replace=False))
+        y = np.unique(x['labels'][some], return_inverse=True)[1]
+        with warnings.catch_warnings():
+            warnings.simplefilter('error')
+            caption_clusters(y, x['features'][some].astype(np.float32), vocabulary=w['words'][few].tolist(),
+                             texts=w['features'][few], distinct=False)
+
+def test_warning_names_the_file_of_the_caller():
+    p = planted_names(10)
+    T = p.T@np.linalg.qr(np.random.default_rng(3).normal(size=(512, 512)))[0]
+    with pytest.warns(UserWarning, match='another network') as said:
+        caption_clusters(p.labels, p.X, vocabulary=p.words, texts=T)
+    assert [w.filename for w in said]==[__file__]
+
+@pytest.mark.parametrize('groups,says', [
+    (1, 'groups must be 2 to 10'), ([0,1], 'each of the 10 clusters'), (4, 'only `Clusters`'),
+    ([0]*5+[-1]*5, 'numbered from 0')])
+def test_wrong_groups_are_told_before_anything_is_encoded(groups, says):
+    class Unread:      # of images that must not be opened
+        def __len__(self): return 300
+        def __getitem__(self, i): raise AssertionError('an image was read')
+    p = planted_names(10)
+    b = small()
+    b.model.encode_text = b.model.encode_image = lambda *a, **kw: pytest.fail('something was encoded')
+    with pytest.raises(ValueError, match=says):
+        caption_clusters(p.labels, p.X, b, groups=groups, cache=None, progress=False)
+    with pytest.raises(ValueError, match=says):
+        caption_clusters(p.labels, p.X, images=Unread(), naming=b, groups=groups, cache=None, progress=False)
+
+@pytest.mark.parametrize('make', [
+    lambda T: torch.tensor(T, requires_grad=True), lambda T: torch.tensor(T).double(),
+    lambda T: torch.tensor(T).half()])
+def test_texts_may_be_tensors(make):
+    p = planted_names(10)
+    c = caption_clusters(p.labels, p.X, vocabulary=p.words, texts=make(p.T))
+    assert [x.name for x in c]==[x.name for x in name(p)]
+
+def test_texts_in_bfloat16():
+    "The names are those by the rounded texts"
+    p = planted_names(10)
+    T = torch.tensor(p.T).bfloat16()
+    c = caption_clusters(p.labels, p.X, vocabulary=p.words, texts=T)
+    assert c==caption_clusters(p.labels, p.X, vocabulary=p.words, texts=T.float().numpy())
+
+@pytest.mark.parametrize('value', [0, np.nan, np.inf])
+def test_texts_without_a_direction_are_refused(value):
+    p = planted_names(10)
+    T = p.T.copy()
+    T[7] = value
+    with pytest.raises(ValueError, match='Encode them again'):
+        caption_clusters(p.labels, p.X, vocabulary=p.words, texts=T)
+
 @pytest.mark.parametrize('seed', range(5))
 def test_planted_words_pass_without_warning(seed):
     p = planted_names(10, seed=seed)
@@ -216,6 +275,32 @@ def test_names_file_is_whole():
 
 def test_absent_packs_are_skipped_with_a_reason(tmp_path):
     assert 'imagenet4_clip_vitb32.npz' in bench_real(tmp_path)['skipped']
+
+def test_quick_needs_caltech_alone(tmp_path):
+    for n in ('words','caltech101'):
+        real(f'{n}_clip_vitb32')
+        (tmp_path/f'{n}_clip_vitb32.npz').symlink_to(shared_folder()/'data'/f'{n}_clip_vitb32.npz')
+    found = bench_real(tmp_path, quick=True, say=lambda line: None)
+    assert {r['set'] for r in found['real']}=={'caltech101'}
+    assert 'imagenet4' in bench_real(tmp_path)['skipped']
+
+@pytest.mark.parametrize('folder', ['nowhere', 'empty'])
+@pytest.mark.parametrize('quick', [True, False])
+def test_a_folder_without_the_files_is_an_error(tmp_path, monkeypatch, capsys, folder, quick):
+    "In one line with exit code 2, before anything is measured; without --data they are skipped"
+    monkeypatch.setattr(sys, 'argv', ['scp_bench'])
+    monkeypatch.setattr(captions, 'planted_names', lambda *a, **kw: pytest.fail('measured'))
+    (tmp_path/'empty').mkdir()
+    with pytest.raises(SystemExit) as e:
+        scp_bench('caption', out=str(tmp_path/'out'), data=str(tmp_path/folder), quick=quick)
+    line = capsys.readouterr().err
+    assert e.value.code==2 and line.count('\n')==1 and folder in line and 'words_clip_vitb32.npz' in line
+
+def test_without_data_real_photos_are_skipped(tmp_path, monkeypatch):
+    monkeypatch.setattr(captions, 'shared_folder', lambda: tmp_path/'nowhere')
+    said = []
+    assert captions.bench_caption(tmp_path/'out', said.append, ks={10: 1}, times=())
+    assert 'Real photos skipped' in said[0]
 
 def test_groups_of_a_tree_name_what_their_clusters_share():
     "Two families of planted classes, whose parents are on the list"

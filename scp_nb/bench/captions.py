@@ -135,7 +135,7 @@ def bench_real(
     say=print           # called with a line after each measurement
 )->dict:                # rows `real` and `ablation`, seconds; or `skipped`, the reason
     "Name true classes and clusters as found of real photos, and judge every name"
-    files = {s: Path(data)/f'{s}_clip_vitb32.npz' for s in ('words', *SETS)}
+    files = {s: Path(data)/f'{s}_clip_vitb32.npz' for s in ('words', *(SETS[:1] if quick else SETS))}
     missing = [f.name for f in files.values() if not f.is_file()]
     found = read_names()
     if not found: missing.append('nbs/bench/names.json, which a checkout has')
@@ -248,7 +248,7 @@ def bench_caption(
     say=print,               # called with a line after each measurement
     ks:Mapping|None=None,    # clusters -> sets; None: twenty of 10, five of 100, one of 1,000
     times:tuple|None=None,   # numbers of clusters to measure time and memory at; None: 10 and 1,000
-    data:Path|None=None,     # folder of the real features; None: see `shared_folder`
+    data:Path|None=None,     # folder of the real features; None: see `shared_folder`, skipped where absent
     quick:bool=False         # two sets of 10 clusters, one real set, no times
 )->list:                     # one dict per planted set and way
     "Measure captions on real photos and planted sets, and the time for 82,000 names and 100,000 images"
@@ -257,6 +257,9 @@ def bench_caption(
     ks = ks or ({10: 2} if quick else {10: 20, 100: 5, 1000: 1})
     times = (() if quick else (10, 1000)) if times is None else times
     real = bench_real(shared_folder()/'data' if data is None else data, quick, say)
+    if 'skipped' in real and data is not None:
+        raise FileNotFoundError(f'"{data}": {real["skipped"]}. Give --data DIR with these files, or leave it '
+                                'out.')
     if 'skipped' in real: say(f"Real photos skipped: {real['skipped']}")
     rows = []
     for k,seeds in ks.items():

@@ -6,11 +6,11 @@ Docs: https://scp-nb.github.io/scp_nb/bench/broad.html.md"""
 
 # %% auto #0
 __all__ = ['SETS', 'TASKS', 'QUICK', 'STRANGERS', 'UMAP_PEER', 'load_task', 'task_file', 'check_files', 'task_sizes',
-           'task_family', 'Group', 'broad_methods', 'in_order', 'stranger_auroc', 'calibration', 'broad_summary',
-           'read_broad']
+           'task_family', 'task_digest', 'Group', 'broad_methods', 'in_order', 'stranger_auroc', 'calibration',
+           'broad_summary', 'read_broad']
 
 # %% ../../nbs/bench/08_broad.ipynb #7d85c228
-import re
+import hashlib, re
 from functools import lru_cache
 from pathlib import Path
 from typing import Callable, NamedTuple
@@ -76,8 +76,8 @@ def _copies(X, y, rng):
     return np.concatenate([X, np.repeat(X[rows], 20, 0)]),np.concatenate([y, np.repeat(y[rows], 20)])
 
 @lru_cache
-def _whole(base, data):
-    "All rows and labels of a set"
+def _whole(base, data, stamp):
+    "All rows and labels of a set; another `stamp` reads the file again"
     if SETS[base][0]: return load_set(str(Path(data)/SETS[base][0]))
     digits = load_digits()
     return digits.data.astype(np.float32),digits.target.astype(np.int64)
@@ -87,7 +87,9 @@ def load_task(name:str,                          # as in `TASKS`; the page tells
              )->tuple[np.ndarray, np.ndarray]:   # float32 `[n, d]`, and labels 0 to k-1, int64 `[n]`
     "Load features and labels of a task"
     base,k,draw,ratio,times,copies = _parts(name)
-    X,y = _whole(base, data)
+    file = task_file(base) and Path(data)/task_file(base)
+    stamp = (file.stat().st_mtime_ns, file.stat().st_size) if file and file.is_file() else None
+    X,y = _whole(base, data, stamp)
     if k:
         drawn = np.random.default_rng([int(k), int(draw or 0)]).permutation(np.unique(y))[:int(k)]
         X,y = X[np.isin(y, drawn)],y[np.isin(y, drawn)]
@@ -129,6 +131,14 @@ def task_family(name:str    # as in `TASKS`
                )->str:      # clip, tiny, photos or pixels
     "Tell what kind of features a task has"
     return SETS[_parts(name)[0]][1]
+
+def task_digest(name:str,                # as in `TASKS`
+                data:str|Path|None       # folder of their files
+               )->str:                   # 16 characters
+    "Tell the features and labels of a task from others"
+    X,y = load_task(name, data)
+    return hashlib.sha256(X.tobytes()+y.tobytes()).hexdigest()[:16]
+
 
 # %% ../../nbs/bench/08_broad.ipynb #407fb3a1
 class Group(NamedTuple):

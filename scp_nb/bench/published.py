@@ -139,15 +139,16 @@ def beside_table(found:dict,                    # what `papers.json` holds
     parts = [t.assign(published=t.source!='measured').set_index(rows)[list(scores)] for t in tables.values()]
     table = pd.concat(parts, axis=1, keys=tables).fillna('')
     runs = pd.DataFrame(found['runs'])
-    by = runs.method,runs.backbone.str.partition('@')[0]
-    mean = runs.ACC.groupby([*by, runs.set]).mean().groupby(level=[0, 1]).mean()
+    runs['features'] = runs.backbone.str.partition('@')[0]
+    by = ['method', 'features']
+    mean = runs.groupby([*by, 'set']).ACC.mean().groupby(by).mean()
     rank = [(published, 0 if published else -mean[tuple(what)]) for published,*what in table.index]
     table = table.iloc[sorted(range(len(rank)), key=rank.__getitem__)]
-    one = by[1].unique()
+    one = list(runs.features.unique())
     def name(published, method, features):
         words = [method, 'published'] if published else [method]
         # features that are only recalled, with their mark, are never taken for the same
-        return ', '.join(words if [features]==list(one) else [*words, features])
+        return ', '.join(words if [features]==one else [*words, features])
     table = table.set_axis([name(*row) for row in table.index], axis=0)
     return table.replace(' ± ', '\u00a0±\u00a0', regex=True)          # a cell is one line
 

@@ -576,7 +576,7 @@ def test_no_option_is_dropped_without_a_word(tmp_path):
     data = write_packs(tmp_path/'data', 'dtd')
     for option in (dict(limit=9), dict(backbones='pixels'), dict(views=2), dict(device='cpu')):
         with pytest.raises(ValueError, match=f'--{next(iter(option))}'):
-            scp_bench('papers', data=str(data), out=str(tmp_path/'r'), **option)
+            scp_bench('papers', data=str(data), out=str(tmp_path/'r'), methods='Ward', jobs=0, **option)
     assert not (tmp_path/'r').exists()
     def run(**kw):
         scp_bench('papers', data=str(data), out=str(tmp_path/'r'), jobs=0, seeds=1, **kw)
@@ -619,8 +619,10 @@ def test_names_given_twice_count_once_and_the_command_tells_what_gave_the_rows(t
     assert said[-2]=='1 jobs, 0 of them done before'
 
 @pytest.mark.parametrize('suite', ['packs', 'broad', 'k', 'cpp'])
-def test_fewer_than_no_workers(tmp_path, suite):
-    "An error, and nothing is forgotten or waited for"
+def test_fewer_than_no_workers(tmp_path, monkeypatch, suite):
+    "An error, and nobody waits for workers"
+    def waits(*args): raise AssertionError('this would wait for ever')
+    monkeypatch.setattr(queue, '_run_jobs', waits)
     data = write_packs(tmp_path/'data', 'dtd')
     names = dict(packs='sets', broad='tasks', k='tasks', cpp='tasks')
     with pytest.raises(ValueError, match='jobs must be 0 or more; got -1'):

@@ -394,7 +394,8 @@ def wrong_figures(notes, rows):
         there,place = ELSEWHERE.get((r['method'], r['set']), ({}, ''))
         there = dict(there) if place in notes else {}
         for method,features,found in seen:
-            if re.match(re.escape(name)+r'\b(?!-)', method) and (name!='TEMI' or features.startswith(r['features'])):
+            if not re.match(re.escape(name)+r'\b(?!-)', method): continue
+            if name!='TEMI' or features.startswith(r['features']):           # three rows of one method
                 there |= found.get(r['set'], {})
         memory = recalled.get(name, {}).get(r['set'], {})
         wrong += [(r['set'], r['method'], s, r[s]) for s in ('ACC', 'NMI', 'ARI')
@@ -402,8 +403,8 @@ def wrong_figures(notes, rows):
     return wrong
 
 def test_published_numbers_were_seen(shared):
-    """Every number stands in the notes on the literature, for its method, set and score; what stands there only
-    as recalled from memory is marked so"""
+    """Every number stands in the notes on the literature, for its method, set and score; what stands there
+    only as recalled from memory is marked so"""
     file = shared/'reference'/'literature.md'
     if not file.is_file(): pytest.skip('no notes on the literature beside the data')
     notes,rows = file.read_text(),[r for key in dict.fromkeys([*SETS, *bp.PACKS]) for r in published(key)]
@@ -494,8 +495,8 @@ def test_cpp_gets_fewer_seeds_unless_it_is_named(tmp_path, monkeypatch):
     assert runs(quick=True)=={'fit_cpp': 0, 'k-means': 1, 'Ward': 1}
 
 def test_other_data_are_measured_again(tmp_path, monkeypatch):
-    """Jobs of another file of the same name are done anew, and those not asked for are left out; files without a
-    digest count as they are; another version is another result"""
+    """Jobs of another file of the same name are done anew, and those not asked for are left out; files
+    without a digest count as they are; another version is another result"""
     data,some = write_packs(tmp_path/'data', 'dtd'),dict(seeds=2, jobs=0)
     def run(methods=('k-means', 'Ward'), **kw):
         said = []
@@ -603,7 +604,8 @@ def test_names_given_twice_count_once_and_the_command_tells_what_gave_the_rows(t
         assert found==read_results(tmp_path/'r'/'papers.json')
         return found['settings']['command']
     first = run(sets=['dtd', 'dtd'], methods=['Ward', 'k-means'], seeds=2)
-    assert '3 jobs, 0 of them done before' in said and "--sets dtd --methods 'Ward;k-means' --seeds 2" in first
+    assert '3 jobs, 0 of them done before' in said
+    assert "--sets dtd --methods 'Ward;k-means' --seeds 2" in first
     # nothing new: the rows are those of before
     assert run(sets=['dtd'], methods=['k-means'], quick=True)==first
     second = run(sets=['ucf101'], methods=['Ward']).splitlines()
@@ -632,8 +634,8 @@ def test_fewer_than_no_workers(tmp_path, monkeypatch, suite):
 def test_rows_of_the_table_can_be_told_apart():
     "Features that are only recalled keep their mark; those of several backbones stand in the name"
     def found(*backbones):
-        runs = [dict(set='dtd', backbone=b, method='Ward', seed=0, learned_on='', clusters=2, ACC=.4+i/10, NMI=.5,
-                     ARI=.3, cost=dict(seconds=1.)) for i,b in enumerate(backbones)]
+        runs = [dict(set='dtd', backbone=b, method='Ward', seed=0, learned_on='', clusters=2, ACC=.4+i/10,
+                     NMI=.5, ARI=.3, cost=dict(seconds=1.)) for i,b in enumerate(backbones)]
         return dict(sets=dict(dtd=dict(name='DTD')), runs=runs)
     one = beside_table(found('CLIP ViT-B/32')).index
     assert one[0]=='Ward' and {'TAC (WordNet), published',

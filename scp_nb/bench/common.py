@@ -188,7 +188,7 @@ def markdown_table(rows    # a data frame, whose index is left out, or dicts
 
 # %% ../../nbs/bench/00_common.ipynb #e253010c
 def load_pack(file:str|Path,     # an .npz file
-              *keys:str|tuple    # names of arrays; of a tuple, the first that is there, or None if it has None
+              *keys:str|tuple    # names of arrays; of a tuple the first that is there, or None if it has None
              )->list:            # the arrays in this order
     "Read arrays of an .npz file, or say in one line what is wrong with it"
     name,asked = Path(file).name,[k if isinstance(k, tuple) else (k,) for k in keys]

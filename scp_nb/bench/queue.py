@@ -19,8 +19,8 @@ from .. import __version__
 from ..cluster.clusters import Clusters
 from ..cpp import fit_cpp
 from ..evaluate import partition_scores, random_partition
-from .common import (THREAD_VARIABLES, check_names, evoc, markdown_table, quiet_threads, read_results,
-                                 replace_file, versions, why_not, write_results)
+from .common import (THREAD_VARIABLES, check_names, evoc, markdown_table, quiet_threads,
+                                 read_results, replace_file, versions, why_not, write_results)
 from .broad import (QUICK, Group, STRANGERS, TASKS, broad_methods, broad_summary, calibration,
                                 check_files, in_order, load_task, stranger_auroc, task_digest,
                                 task_family, task_sizes)
@@ -266,7 +266,7 @@ def _jobs_of(tasks, groups, seeds, data, say):
             for name,g in groups.items() if (g.seeded or seed==0) and can_run(g, *size)]
 
 def _check_kind(out, asked):
-    "Raise an error if a directory mixes jobs of packs, which know of no strangers, with those of other suites"
+    "Raise an error if a directory would mix jobs of packs, which have no strangers, with others"
     packs = any('strangers' in job for job in asked)
     if any(('strangers' in job)!=packs for job in _jobs_in(out)):
         raise FileExistsError(f'"{out.name}" holds results of another suite. Give another directory.')

@@ -12,7 +12,7 @@ from scp_nb.bench.broad import broad_methods, load_task
 from scp_nb.bench.common import read_results
 from scp_nb.data import photo_patches
 from scp_nb.evaluate import partition_scores
-from scp_nb.bench.published import FOOTNOTE, papers_table, published, results_card
+from scp_nb.bench.published import FOOTNOTE, beside_table, papers_table, published, results_card
 from scp_nb.bench.sets import SETS, fetch_file, get_set
 from scp_nb.bench.suites import scp_bench
 
@@ -332,30 +332,87 @@ def test_labels_never_reach_a_method(tmp_path, monkeypatch):
     (a,*more),(b,*rest) = seen
     assert (a==b).all() and more[1:]==rest[1:]
 
+# columns of the notes' table 3.1, in their order; what stands under "other" begins with the name there
+COLUMNS = 'cifar10 cifar20 cifar100 stl10 imagenet10 imagenetdogs imagenet'.split()
+OTHER = dict(tinyimagenet='TinyIN', dtd='DTD', ucf101='UCF', caltech101='Caltech-101')
+# sets of section 3.2, in its order; later methods name none and stand for the first of a list
+SHORT = dict(STL='stl10', C10='cifar10', C20='cifar20', IN10='imagenet10', Dogs='imagenetdogs', DTD='dtd',
+             UCF='ucf101', IN1k='imagenet')
+
+def cell_scores(cell):
+    "Scores of a cell of the notes: ACC, NMI and ARI by place, or by the names that stand there"
+    cell = re.sub(r'\([^()]*\)|\[R\][^|;,]*', '', cell).replace('8.06e+3', '')
+    named = {s: float(v) for v,s in re.findall(r'([\d.]+) (ACC|NMI|ARI)', cell)}
+    named |= {s: float(v) for s,v in re.findall(r'(ACC|NMI|ARI) ([\d.]+)', cell)}
+    placed = re.search(r'\d+(?:\.\d+)?(?:/\d+(?:\.\d+)?)*', cell)
+    return named or (dict(zip(('ACC', 'NMI', 'ARI'), map(float, placed[0].split('/')))) if placed else {})
+
+def seen_figures(notes):
+    "Rows of table 3.1: name, features, and scores by set"
+    rows,start = [],notes.index('### 3.1 ')
+    for line in notes[start:notes.index('### 3.2 ')].splitlines():
+        cells = [c.strip() for c in line.strip('|').split('|')]
+        if not line.startswith('| ') or len(cells)<11 or cells[0].startswith('method'): continue
+        if 'DROWCULA' in cells[0]:                           # "UMAP / t-SNE" in each cell; UMAP is ours
+            cells = [re.sub(r'([\d.]+) ?/ ?[\d.]+', r'\1', c) for c in cells]
+        found = {key: cell_scores(c) for key,c in zip(COLUMNS, cells[3:10])}
+        for part in re.split('[;,] ', re.sub(r'(UCF[^;|]*), ', r'\1 & ', cells[10])):
+            for key,name in OTHER.items():
+                if part.startswith(name):
+                    got = cell_scores(part.removeprefix(name).replace('-101', '', 1))
+                    found[key] = dict(NMI=got['ACC']) if '(NMI)' in cells[10] else got
+        rows.append((cells[0], cells[2], found))
+    return rows
+
+def recalled_figures(notes):
+    "Section 3.2: by name, scores by set. The notes give NMI/ACC/ARI"
+    section = notes[notes.index('### 3.2 '):notes.index('### 3.3 ')]
+    assert 'NMI/ACC/ARI — all [R]' in section.splitlines()[0]
+    found = {}
+    for part in section.splitlines()[1].split('. '):
+        name,_,text = part.partition(': ')
+        triples = re.findall(r'(?:([A-Z]\w*) )?([\d.]+)/([\d.]+)/([\d.]+)', text)
+        if '(' in name or len(triples)<5: continue
+        keys = [SHORT[s] if s else key for (s,*_),key in zip(triples, SHORT.values())]
+        found[name] = {key: dict(NMI=float(n), ACC=float(a), ARI=float(r.rstrip('.')))
+                       for key,(_,n,a,r) in zip(keys, triples)}
+    return found
+
+# what stands elsewhere in the notes, with the place: MLC as fractions, CPP in words, a digest's k-means
+ELSEWHERE = {('MLC', 'cifar10'): (dict(ACC=92.2, NMI=85.5), '.922/.855 (MoCoV2)'),
+             ('MLC', 'cifar20'): (dict(ACC=58.3, NMI=59.6), '.583/.596'),
+             ('CPP', 'imagenet'): (dict(ACC=66.), '"66" [S abstract]'),
+             ('CLIP + k-means', 'ucf101'): (dict(ACC=58.2), 'CLIP k-means 58.2) [S]')}
+NAMES = {'UMAP + k-means, on train': 'DROWCULA', 'SCP': 'SCP-CLIP', 'CLIP + k-means': 'CLIP k-means',
+         'TAC, without training (WordNet)': 'TAC no-train', 'CLIP zero-shot (class names)': 'CLIP zero-shot'}
+
+def wrong_figures(notes, rows):
+    "Rows of `published` that the notes do not bear out, score by score"
+    seen,recalled,wrong = seen_figures(notes),recalled_figures(notes),[]
+    for r in rows:
+        name = NAMES.get(r['method'], r['method'].split(' (')[0])
+        there,place = ELSEWHERE.get((r['method'], r['set']), ({}, ''))
+        there = dict(there) if place in notes else {}
+        for method,features,found in seen:
+            if not re.match(re.escape(name)+r'\b(?!-)', method): continue
+            if name!='TEMI' or features.startswith(r['features']):           # three rows of one method
+                there |= found.get(r['set'], {})
+        memory = recalled.get(name, {}).get(r['set'], {})
+        wrong += [(r['set'], r['method'], s, r[s]) for s in ('ACC', 'NMI', 'ARI')
+                  if r[s] is not None and (memory if s in r['recalled'] else there).get(s)!=r[s]]
+    return wrong
+
 def test_published_numbers_were_seen(shared):
-    """Every number stands in the notes on the literature, in the row of its method; what stands there only as
-    recalled from memory is marked so"""
+    """Every number stands in the notes on the literature, for its method, set and score; what stands there
+    only as recalled from memory is marked so"""
     file = shared/'reference'/'literature.md'
     if not file.is_file(): pytest.skip('no notes on the literature beside the data')
-    notes = file.read_text()
-    start,end = notes.index('### 3.2 '),notes.index('### 3.3 ')
-    assert 'all [R]' in notes[start:end].splitlines()[0]
-    seen = re.sub(r'\([^()|]*\[R\]\)|\[R\] [\d./–-]+', '', notes[:start]+notes[end:])
-    names = {'UMAP + k-means, on train': 'DROWCULA', 'SCP': 'SCP-CLIP', 'CLIP + k-means': 'CLIP k-means',
-             'TAC, without training (WordNet)': 'TAC no-train',
-             'CLIP zero-shot (class names)': 'CLIP zero-shot'}
-    for key in [*SETS, *bp.PACKS]:
-        for r in published(key):
-            name = names.get(r['method'], r['method'].split(' (')[0])
-            recalled = next((part for part in notes[start:end].split('. ') if f'{name}:' in part), '')
-            lines = ' '.join(l for l in seen.splitlines() if name in l)
-            for s in ('ACC', 'NMI', 'ARI'):
-                if (v := r[s]) is None: continue
-                if s in r['recalled']:
-                    assert f'{v:.1f}' in recalled, (key, r['method'], v)
-                    continue
-                forms = f'{v:.1f}', f'{v/100:.3f}'[1:], f'{v:.0f} %', f'"{v:.0f}"'
-                assert any(f in lines for f in forms), (key, r['method'], v)
+    notes,rows = file.read_text(),[r for key in dict.fromkeys([*SETS, *bp.PACKS]) for r in published(key)]
+    assert len(rows)>50 and wrong_figures(notes, rows)==[]
+    # two scores of one row, changed with each other, are found
+    for r in rows:
+        if None in (r['NMI'], r['ACC']) or r['NMI']==r['ACC']: continue
+        assert wrong_figures(notes, [dict(r, ACC=r['NMI'], NMI=r['ACC'])]), r
 
 # ---- beside the published figures, on features at hand
 
@@ -376,7 +433,7 @@ def test_packs_twice_and_after_a_stop(tmp_path):
     queue.bench_packs(tmp_path/'b', data, quiet, **some)
     # a job that a stop left undone, and one that failed
     (tmp_path/'b'/'runs'/'dtd~k-means~1.json').unlink()
-    failed = dict(task='dtd', group='Ward', seed=0, error='MemoryError: no room')
+    failed = dict(task='dtd', group='Ward', seed=0, strangers=False, error='MemoryError: no room')
     (tmp_path/'b'/'runs'/'dtd~Ward~0.json').write_text(json.dumps(failed))
     said = []
     queue.bench_packs(tmp_path/'b', data, said.append, **some)
@@ -426,6 +483,7 @@ def test_what_packs_refuse(tmp_path):
 def test_cpp_gets_fewer_seeds_unless_it_is_named(tmp_path, monkeypatch):
     data = write_packs(tmp_path/'data', 'dtd')
     monkeypatch.setattr(queue, 'fit_cpp', lambda X, k, **kw: np.arange(len(X))%k)
+    monkeypatch.setattr(queue, 'CPP_SEEDS', 2)
     def runs(**kw):
         found = queue.bench_packs(tmp_path/'-'.join(map(str, kw)), data, quiet, jobs=0, **kw)
         return {m: sum(r['method']==m for r in found['runs']) for m in ('fit_cpp', 'k-means', 'Ward')}
@@ -435,6 +493,156 @@ def test_cpp_gets_fewer_seeds_unless_it_is_named(tmp_path, monkeypatch):
     assert runs(seeds=4)=={'fit_cpp': 2, 'k-means': 4, 'Ward': 1}
     assert runs(seeds=4, methods=['fit_cpp'])=={'fit_cpp': 4, 'k-means': 0, 'Ward': 0}
     assert runs(quick=True)=={'fit_cpp': 0, 'k-means': 1, 'Ward': 1}
+
+def test_other_data_are_measured_again(tmp_path, monkeypatch):
+    """Jobs of another file of the same name are done anew, and those not asked for are left out; files
+    without a digest count as they are; another version is another result"""
+    data,some = write_packs(tmp_path/'data', 'dtd'),dict(seeds=2, jobs=0)
+    def run(methods=('k-means', 'Ward'), **kw):
+        said = []
+        found = queue.bench_packs(tmp_path/'r', data, said.append, sets=['dtd'], methods=list(methods),
+                                  **(some|kw))
+        return found['runs'],next(line for line in said if 'done before' in line)
+    first,_ = run()
+    assert run()==(first, '3 jobs, 3 of them done before')
+    y = np.repeat(np.arange(4), 25)
+    X = np.random.default_rng(5).normal(size=(100, 8)).astype(np.float16)
+    np.savez(data/bp.PACKS['dtd'].file, features=X, labels=y)
+    second,said = run(['k-means'])
+    assert said=='2 jobs, 0 of them done before' and {r['method'] for r in second}=={'k-means'}
+    assert all(a['ACC']>.9>b['ACC'] for a,b in zip([r for r in first if r['method']=='k-means'], second))
+    # other labels are other data too
+    np.savez(data/bp.PACKS['dtd'].file, features=X, labels=y[::-1].copy()//2)
+    assert run(['k-means'])[1]=='2 jobs, 0 of them done before'
+    for file in (tmp_path/'r'/'runs').glob('*k-means*.json'):
+        job = json.loads(file.read_text())
+        assert (len(job.pop('digest')), job.pop('scp_nb'))==(16, queue.__version__)
+        file.write_text(json.dumps(job))
+    assert run(['k-means'])[1]=='2 jobs, 2 of them done before'
+    assert run(['k-means'], force=True)[1]=='2 jobs, 0 of them done before'
+    assert not (tmp_path/'r'/'runs'/'dtd~Ward~0.json').exists()          # all that was there is forgotten
+    monkeypatch.setattr(queue, '__version__', '99')
+    assert run(['k-means'])[1]=='2 jobs, 0 of them done before'
+
+def shell(folder, *words):
+    "Run the command as a shell does: code, output, errors"
+    (folder/'scp_bench').write_text('from scp_nb.bench.suites import scp_bench\nscp_bench()\n')
+    root = str(Path(__file__).resolve().parent.parent)
+    done = subprocess.run([sys.executable, str(folder/'scp_bench'), *map(str, words)], capture_output=True,
+                          text=True, env=dict(os.environ, PYTHONPATH=root, OMP_NUM_THREADS='1'), timeout=120)
+    return done.returncode,done.stdout,done.stderr
+
+def damage(file, how):
+    "Make a file that is no pack"
+    whole = file.read_bytes()
+    if how=='text': file.write_bytes(b'not an archive')
+    elif how=='empty': file.write_bytes(b'')
+    elif how=='cut': file.write_bytes(whole[:len(whole)//2])
+    elif how=='bits': file.write_bytes(whole[:200]+bytes(64)+whole[264:])
+    elif how=='array': np.save(file.open('wb'), np.zeros(3))
+    elif how=='objects': np.savez(file, features=np.array([{}]), labels=np.zeros(1))
+    elif how=='labels': np.savez(file, features=np.zeros((3, 2)))
+
+@pytest.mark.parametrize('how,what', [*((how, 'damaged or cut short. Fetch it again.') for how in
+    ('text', 'empty', 'cut', 'bits', 'array')), ('objects', 'holds Python objects'),
+    ('labels', 'holds features; it lacks labels.')])
+def test_a_damaged_pack_is_told_in_a_line(tmp_path, how, what):
+    file = write_packs(tmp_path, 'dtd')/bp.PACKS['dtd'].file
+    load_task('dtd', tmp_path)
+    damage(file, how)
+    for call in (lambda: common.load_pack(file, 'features', 'labels'), lambda: load_task('dtd', tmp_path),
+                 lambda: sets.load_set(str(file)), lambda: bp._features_of_file(str(file))):
+        with pytest.raises(ValueError, match=re.escape(what)) as e: call()
+        assert str(e.value).startswith(f'"{file.name}"') and '\n' not in str(e.value)
+        assert 'pickle' not in str(e.value)
+
+def test_nothing_measured_is_an_error(tmp_path, monkeypatch):
+    data = write_packs(tmp_path/'data', *bp.PACKS)
+    for key in ('dtd', 'ucf101'): damage(data/bp.PACKS[key].file, 'cut')
+    (data/bp.PACKS['caltech101'].file).unlink()
+    code,out,err = shell(tmp_path, 'papers', '--data', data, '--out', tmp_path/'r', '--quick')
+    assert code==2 and 'Wrote' not in out and err.count('\n')==1 and not (tmp_path/'r').exists()
+    assert 'dtd: "dtd_clip_vitb32.npz" cannot be read' in err and 'caltech101: no caltech' in err
+    write_packs(data, 'dtd')
+    def run(**kw): queue.bench_packs(tmp_path/'r', data, quiet, methods=['Ward'], jobs=0, **kw)
+    with monkeypatch.context() as m:
+        m.setattr(queue, '_rows_of', lambda job, data: 1/0)
+        with pytest.raises(RuntimeError, match='every job failed. The first: ZeroDivisionError'): run()
+    run()                                             # and what failed is tried again
+    assert (tmp_path/'r'/'papers.json').is_file()
+    monkeypatch.setattr(queue, 'why_not', lambda *args: 'not here')
+    with pytest.raises(ValueError, match='none of these methods is installed'): run()
+
+def test_no_option_is_dropped_without_a_word(tmp_path):
+    data = write_packs(tmp_path/'data', 'dtd')
+    for option in (dict(limit=9), dict(backbones='pixels'), dict(views=2), dict(device='cpu')):
+        with pytest.raises(ValueError, match=f'--{next(iter(option))}'):
+            scp_bench('papers', data=str(data), out=str(tmp_path/'r'), methods='Ward', jobs=0, **option)
+    assert not (tmp_path/'r').exists()
+    def run(**kw):
+        scp_bench('papers', data=str(data), out=str(tmp_path/'r'), jobs=0, seeds=1, **kw)
+        return [r['method'] for r in read_results(tmp_path/'r'/'papers.json')['runs']]
+    assert run(methods='Ward')==['Ward'] and run(methods='k-means')==['k-means', 'Ward']
+    assert run(methods='k-means', force=True)==['k-means']
+
+def test_packs_and_the_broad_suite_never_share_a_directory(tmp_path):
+    data = write_packs(tmp_path/'data', 'dtd')
+    def packs(out, **kw): queue.bench_packs(tmp_path/out, data, quiet, methods=['Ward'], jobs=0, **kw)
+    def broad(out): queue.bench_broad(tmp_path/out, data, quiet, ['dtd'], only=['Ward'], jobs=0)
+    def state(): return {f: f.read_bytes() for f in tmp_path.rglob('*') if f.is_file()}
+    packs('p'); broad('b')
+    before = state()
+    for call in (lambda: packs('b'), lambda: packs('b', force=True), lambda: broad('p'),
+                 lambda: queue.bench_cpp(tmp_path/'p', data, quiet, ['dtd'], only=['k-means'], jobs=0)):
+        with pytest.raises(FileExistsError, match='another suite'): call()
+    assert state()==before
+
+def test_names_given_twice_count_once_and_the_command_tells_what_gave_the_rows(tmp_path):
+    data,said = write_packs(tmp_path/'data', 'dtd', 'ucf101'),[]
+    def run(**kw):
+        found = queue.bench_packs(tmp_path/'r', data, said.append, jobs=0, **kw)
+        assert found==read_results(tmp_path/'r'/'papers.json')
+        return found['settings']['command']
+    first = run(sets=['dtd', 'dtd'], methods=['Ward', 'k-means'], seeds=2)
+    assert '3 jobs, 0 of them done before' in said
+    assert "--sets dtd --methods 'Ward;k-means' --seeds 2" in first
+    # nothing new: the rows are those of before
+    assert run(sets=['dtd'], methods=['k-means'], quick=True)==first
+    second = run(sets=['ucf101'], methods=['Ward']).splitlines()
+    assert second[0]==first and len(second)==2 and '--sets ucf101' in second[1]
+    assert all(f'    {line}\n' in (tmp_path/'r'/'papers.md').read_text() for line in second)
+    # one that gives all of them stands alone
+    whole = run(sets=['dtd', 'ucf101'], methods=['Ward', 'k-means'], seeds=2)
+    assert '\n' not in whole and 'dtd,ucf101' in whole
+    # nothing is claimed where an earlier call was stopped before it told its command
+    (tmp_path/'r'/'papers.json').unlink()
+    assert run(sets=['dtd'], methods=['Ward'])==''
+    queue.bench_broad(tmp_path/'b', data, said.append, ['digits@50', 'digits@50'], 1, ['k-means'], jobs=0)
+    assert said[-2]=='1 jobs, 0 of them done before'
+
+@pytest.mark.parametrize('suite', ['packs', 'broad', 'k', 'cpp'])
+def test_fewer_than_no_workers(tmp_path, monkeypatch, suite):
+    "An error, and nobody waits for workers"
+    def waits(*args): raise AssertionError('this would wait for ever')
+    monkeypatch.setattr(queue, '_run_jobs', waits)
+    data = write_packs(tmp_path/'data', 'dtd')
+    names = dict(packs='sets', broad='tasks', k='tasks', cpp='tasks')
+    with pytest.raises(ValueError, match='jobs must be 0 or more; got -1'):
+        getattr(queue, f'bench_{suite}')(tmp_path/'r', data, quiet, **{names[suite]: ['dtd']}, jobs=-1)
+    assert not (tmp_path/'r').exists()
+
+def test_rows_of_the_table_can_be_told_apart():
+    "Features that are only recalled keep their mark; those of several backbones stand in the name"
+    def found(*backbones):
+        runs = [dict(set='dtd', backbone=b, method='Ward', seed=0, learned_on='', clusters=2, ACC=.4+i/10,
+                     NMI=.5, ARI=.3, cost=dict(seconds=1.)) for i,b in enumerate(backbones)]
+        return dict(sets=dict(dtd=dict(name='DTD')), runs=runs)
+    one = beside_table(found('CLIP ViT-B/32')).index
+    assert one[0]=='Ward' and {'TAC (WordNet), published',
+                               'GradNorm (WordNet), published, CLIP ViT-B/32†'}<=set(one)
+    two = beside_table(found('CLIP ViT-B/32', 'CLIP ViT-L/14'))
+    assert list(two.index[:2])==['Ward, CLIP ViT-L/14', 'Ward, CLIP ViT-B/32'] and two.index.is_unique
+    assert 'TAC (WordNet), published, CLIP ViT-B/32' in two.index
 
 # ---- what the pages show
 

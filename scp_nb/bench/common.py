@@ -7,7 +7,7 @@ Docs: https://scp-nb.github.io/scp_nb/bench/common.html.md"""
 # %% auto #0
 __all__ = ['THREAD_VARIABLES', 'prepare_rows', 'kmeans', 'ward', 'spectral', 'umap_rows', 'hdbscan', 'evoc', 'peers', 'why_not',
            'check_names', 'quiet_threads', 'process_memory', 'run_apart', 'versions', 'replace_file', 'markdown_table',
-           'check_free', 'write_results', 'read_results', 'mean_and_spread', 'shared_folder']
+           'load_pack', 'check_free', 'write_results', 'read_results', 'mean_and_spread', 'shared_folder']
 
 # %% ../../nbs/bench/00_common.ipynb #db55e7ac
 import importlib.util, json, os, platform, re, subprocess, sys, tempfile, warnings
@@ -185,6 +185,25 @@ def markdown_table(rows    # a data frame, whose index is left out, or dicts
     table = table.astype(object).where(table.notna(), '')
     return ''.join(f'| {" | ".join(map(str, row))} |\n'
                    for row in [table.columns, ['---']*table.shape[1], *table.values])
+
+# %% ../../nbs/bench/00_common.ipynb #e253010c
+def load_pack(file:str|Path,     # an .npz file
+              *keys:str|tuple    # names of arrays; of a tuple the first that is there, or None if it has None
+             )->list:            # the arrays in this order
+    "Read arrays of an .npz file, or say in one line what is wrong with it"
+    name,asked = Path(file).name,[k if isinstance(k, tuple) else (k,) for k in keys]
+    try:
+        with np.load(file, allow_pickle=False) as z:
+            held = z.files
+            found = {n: z[n] for names in asked if (n := next((n for n in names if n in held), None))}
+    except (FileNotFoundError, PermissionError, MemoryError): raise
+    except Exception as e:                       # zipfile, zlib and NumPy raise a dozen kinds
+        if 'Object arrays' in str(e):
+            raise ValueError(f'"{name}" holds Python objects. Save plain numbers and texts.') from None
+        raise ValueError(f'"{name}" cannot be read: damaged or cut short. Fetch it again.') from None
+    lacks = [' or '.join(names) for names in asked if None not in names and not found.keys() & set(names)]
+    if lacks: raise ValueError(f'"{name}" holds {", ".join(held) or "nothing"}; it lacks {", ".join(lacks)}.')
+    return [next((found[n] for n in names if n in found), None) for names in asked]
 
 # %% ../../nbs/bench/00_common.ipynb #4c3bf33e
 def check_free(out:Path,       # directory for results

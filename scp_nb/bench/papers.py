@@ -25,7 +25,7 @@ from ..train import fit_head
 from ..cpp import fit_cpp
 from ..estimate_k import estimate_k
 from ..evaluate import partition_scores, random_partition
-from .common import (check_names, peers, process_memory, quiet_threads, read_results,
+from .common import (check_names, load_pack, peers, process_memory, quiet_threads, read_results,
                                  shared_folder, versions, why_not, write_results)
 from .sets import SETS, SetInfo, cache_folder, get_set, offline_sets, set_key
 from .published import plot_papers, results_card, mean_and_sd, file_slug
@@ -120,12 +120,9 @@ def _describe(name):
 
 def _features_of_file(name):
     "Learning and scoring features of an `.npz` file, with the labels of the latter"
-    with np.load(name, allow_pickle=False) as z:
-        if not {'features', 'labels'}<=set(z.files):
-            raise ValueError(f'"{Path(name).name}" holds {", ".join(z.files)}; wanted features and labels.')
-        X,y = z['features'].astype(np.float32),z['labels'].astype(np.int64)
-        split = z['split'] if 'split' in z.files else np.zeros(len(y))
-    if len(np.unique(split))<2: return X,X,y
+    X,y,split = load_pack(name, 'features', 'labels', ('split', None))
+    X,y = X.astype(np.float32),y.astype(np.int64)
+    if split is None or len(np.unique(split))<2: return X,X,y
     return X[split==0],X[split==1],y[split==1]
 
 def _drawn_rows(n, limit):

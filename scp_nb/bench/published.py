@@ -133,19 +133,22 @@ def papers_table(found:dict,       # what `papers.json` holds
 def beside_table(found:dict,                    # what `papers.json` holds
                  scores:tuple=('ACC', 'NMI')    # columns of each set
                 )->pd.DataFrame:                # a row per method, best mean ACC first, then published ones
-    "Make one table of all sets"
+    "Make one table of all sets; features stand in a row's name where more than one was measured"
     tables = {s['name']: papers_table(found, key) for key,s in found['sets'].items()}
     rows = ['published', 'method', 'features']
     parts = [t.assign(published=t.source!='measured').set_index(rows)[list(scores)] for t in tables.values()]
     table = pd.concat(parts, axis=1, keys=tables).fillna('')
     runs = pd.DataFrame(found['runs'])
-    mean = runs.groupby(['method', 'set']).ACC.mean().groupby('method').mean()
-    rank = [(published, 0 if published else -mean[method]) for published,method,_ in table.index]
+    runs['features'] = runs.backbone.str.partition('@')[0]
+    by = ['method', 'features']
+    mean = runs.groupby([*by, 'set']).ACC.mean().groupby(by).mean()
+    rank = [(published, 0 if published else -mean[tuple(what)]) for published,*what in table.index]
     table = table.iloc[sorted(range(len(rank)), key=rank.__getitem__)]
-    same = {r['backbone'].partition('@')[0] for r in found['runs']}
+    one = list(runs.features.unique())
     def name(published, method, features):
-        if not published: return method
-        return f'{method}, published' if features.rstrip('†') in same else f'{method}, published, {features}'
+        words = [method, 'published'] if published else [method]
+        # features that are only recalled, with their mark, are never taken for the same
+        return ', '.join(words if [features]==one else [*words, features])
     table = table.set_axis([name(*row) for row in table.index], axis=0)
     return table.replace(' ± ', '\u00a0±\u00a0', regex=True)          # a cell is one line
 
@@ -181,7 +184,8 @@ def results_card(found:dict     # what `papers.json` holds
                  **{'images/s': f'{e["cost"]["images_per_second"]:.0f}'})
             for e in found['extractions']]
     versions = ', '.join(f'{k} {v}' for k,v in found['versions'].items())
-    again = f'## Run it again\n\n    {found["settings"]["command"]}\n\nWith {versions}.'
+    again = '\n'.join(f'    {line}' for line in found['settings']['command'].splitlines())
+    again = f'## Run it again\n\n{again or "Several commands gave this."}\n\nWith {versions}.'
     parts = [head, *(_set_section(found, key) for key in found['sets']), _section('Left out', failed),
              _section('Extraction', made), again]
     return '\n'.join(filter(None, parts))+'\n'

@@ -15,13 +15,14 @@ from pathlib import Path
 from queue import Queue
 from threading import Thread
 import numpy as np, pandas as pd, torch
+from .. import __version__
 from ..cluster.clusters import Clusters
 from ..cpp import fit_cpp
 from ..evaluate import partition_scores, random_partition
 from .common import (THREAD_VARIABLES, check_names, evoc, markdown_table, quiet_threads,
-                                 replace_file, versions, why_not, write_results)
+                                 read_results, replace_file, versions, why_not, write_results)
 from .broad import (QUICK, Group, STRANGERS, TASKS, broad_methods, broad_summary, calibration,
-                                check_files, in_order, load_task, stranger_auroc,
+                                check_files, in_order, load_task, stranger_auroc, task_digest,
                                 task_family, task_sizes)
 from .cpp import CPP_GROUPS, CPP_PARTS, CPP_QUICK, CPP_TASKS, cpp_jobs, run_cpp, write_cpp
 from .papers import PACKS, check_packs_folder, pack_command, write_packs
@@ -90,13 +91,18 @@ def _rows_of(job, data):
     if job['group'] in CPP_GROUPS: return run_cpp(*load_task(job['task'], data), job)
     return _run_group(job, data)
 
+def _digest(job, data):
+    "What tells the data of a job from others; None where it makes them itself"
+    made = job['group'] in ('scale', 'nothing') or not k_files([job['task']])
+    return None if made else task_digest(job['task'], data)
+
 def run_job(job:dict,                # with task, group and seed
             out:Path,                # directory of the suite
             data:str|Path|None       # folder of the files in `SETS`
            )->dict:                  # the job with `rows`, or with `error`
     "Do a job and write down what came out, be it an error"
     with quiet_threads():
-        try: found = dict(job, rows=_rows_of(job, data))
+        try: found = dict(job, rows=_rows_of(job, data), digest=_digest(job, data), scp_nb=__version__)
         except Exception as e: found = dict(job, error=' '.join(f'{type(e).__name__}: {e}'.split()))
     replace_file(job_file(out, job), json.dumps(found))
     return found
@@ -185,14 +191,16 @@ def _run_jobs(workers, n, say):
 _COLUMNS = ('task family method seed n d k ACC NMI ARI seconds clusters noise '
             'ECE prior empty strangers error').split()
 
+def _job_id(job): return job['task'],job['group'],job['seed']
+
 def _jobs_in(out):
     "All jobs that are written down in `out`, by name"
     return [json.loads(f.read_text(encoding='utf-8')) for f in sorted((out/'runs').glob('*.json'))]
 
-def _collect(out):
-    "All runs of the broad suite in `out`, by task, method and seed"
+def _collect(jobs):
+    "All runs of the broad suite among `jobs`, by task, method and seed"
     rows = []
-    for job in _jobs_in(out):
+    for job in jobs:
         if job['group'] in {*K_GROUPS, *CPP_GROUPS}: continue
         failed = dict(task=job['task'], method=job['group'], seed=job['seed'], error=job.get('error'))
         rows += job.get('rows') or [failed]
@@ -234,10 +242,19 @@ def _groups_of(names):
                 'method')
     return {name: g for name,g in every.items() if {name, *g.methods} & set(names)}
 
-def _is_done(out, job):
-    "Is there a result, and not an error?"
+def _same_data(job, digests):
+    "Is a result of the data that the task has now?"
+    # files of before digests were written down have none and stay in use, and so do sets out of reach
+    now = digests.get(job['task'])
+    return now is None or job.get('digest', now)==now
+
+def _is_done(out, job, digests):
+    "Is there a result of these data and this version, and not an error?"
     file = job_file(out, job)
-    return file.is_file() and 'rows' in json.loads(file.read_text(encoding='utf-8'))
+    if not file.is_file(): return False
+    found = json.loads(file.read_text(encoding='utf-8'))
+    # as above: no version counts as this one
+    return 'rows' in found and _same_data(found, digests) and found.get('scp_nb', __version__)==__version__
 
 def _jobs_of(tasks, groups, seeds, data, say):
     "What there is to do, small tasks first"
@@ -248,14 +265,30 @@ def _jobs_of(tasks, groups, seeds, data, say):
             for task,size in task_sizes(tasks, data).items() for seed in range(seeds)
             for name,g in groups.items() if (g.seeded or seed==0) and can_run(g, *size)]
 
-def _do_jobs(asked, out, data, again, jobs, say):
-    "Do the jobs that are not done yet, and all of the groups `again`"
+def _check_kind(out, asked):
+    "Raise an error if a directory would mix jobs of packs, which have no strangers, with others"
+    packs = any('strangers' in job for job in asked)
+    if any(('strangers' in job)!=packs for job in _jobs_in(out)):
+        raise FileExistsError(f'"{out.name}" holds results of another suite. Give another directory.')
+
+def _do_jobs(asked, out, data, again, jobs, say, force=False):
+    "Do the jobs that are not done yet, and all of the groups `again`; gives all jobs, and those done now"
+    if jobs<0: raise ValueError(f'jobs must be 0 or more; got {jobs}.')
+    _check_kind(out, asked)
+    asked = list({job_file(out, j): j for j in asked}.values())          # a name may be given twice
+    digests = {task: _digest(j, data) for task,j in {j['task']: j for j in asked}.items()}
     (out/'runs').mkdir(parents=True, exist_ok=True)
+    if force:
+        for file in (out/'runs').glob('*.json'): file.unlink()
     for job in asked:
         if job['group'] in again: job_file(out, job).unlink(missing_ok=True)
-    left = [j for j in asked if not _is_done(out, j)]
+    left = [j for j in asked if not _is_done(out, j, digests)]
     if say: say(f'{len(asked)} jobs, {len(asked)-len(left)} of them done before')
     _run_jobs(_Workers(out, data, left), jobs, say)
+    every = _jobs_in(out)
+    found = [j for j in every if _same_data(j, digests)]
+    if say and len(every)>len(found): say(f'{len(every)-len(found)} jobs of other data are left out')
+    return found,left
 
 def bench_broad(out:Path,                  # directory; what it holds of an earlier run is kept
                 data:str|Path|None=None,   # folder of the files in `SETS`; the digits need none
@@ -271,14 +304,13 @@ def bench_broad(out:Path,                  # directory; what it holds of an earl
     "Compare clustering methods on many tasks, and write it down"
     if quick: tasks,seeds = tasks or QUICK,seeds or 1
     out,tasks,seeds = Path(out),tasks or TASKS,5 if seeds is None else seeds
-    if seeds<1 or jobs<0: raise ValueError(f'give 1 seed or more, and 0 jobs or more; got {seeds}, {jobs}.')
+    if seeds<1: raise ValueError(f'seeds must be 1 or more; got {seeds}.')
     groups = _groups_of(only) if only else broad_methods()
     if priors: groups |= _groups_of(['fit_head, uniform', 'fit_head, learned'])
     again = _groups_of(redo)
     check_files(tasks, data)
     asked = _jobs_of(tasks, groups, seeds, data, say)
-    _do_jobs(asked, out, data, again, jobs, say)
-    return _write_broad(out, _collect(out))
+    return _write_broad(out, _collect(_do_jobs(asked, out, data, again, jobs, say)[0]))
 
 # %% ../../nbs/bench/10_queue.ipynb #d525b338
 def bench_k(out:Path,                  # directory; what it holds of an earlier run is kept
@@ -297,8 +329,8 @@ def bench_k(out:Path,                  # directory; what it holds of an earlier 
     tasks,again,out = tasks or K_TASKS,redo or [],Path(out)
     check_names([*groups, *again], K_GROUPS, 'group')
     check_files(k_files(tasks), data)
-    _do_jobs(k_jobs(tasks, groups, seeds or 2), out, data, again, jobs, say)
-    rows = [r for job in _jobs_in(out) if job['group'] in K_GROUPS for r in job.get('rows', [])]
+    found,_ = _do_jobs(k_jobs(tasks, groups, seeds or 2), out, data, again, jobs, say)
+    rows = [r for job in found if job['group'] in K_GROUPS for r in job.get('rows', [])]
     write_k(out, rows)
     return rows
 
@@ -321,10 +353,10 @@ def bench_cpp(out:Path,                  # directory; what it holds of an earlie
     check_names([*only, *again], list(CPP_GROUPS), 'method')
     check_files([*tasks, *parts], data)
     asked = [j for j in cpp_jobs(tasks, parts, seeds) if not only or j['group'] in only]
-    _do_jobs(asked, out, data, again, jobs, say)
-    found = {(j['task'], j['group'], j['seed']): j.get('rows', []) for j in _jobs_in(out)}
+    every,_ = _do_jobs(asked, out, data, again, jobs, say)
+    found = {_job_id(j): j.get('rows', []) for j in every}
     every = [*cpp_jobs(CPP_TASKS, CPP_PARTS, 5), *cpp_jobs(CPP_QUICK, CPP_QUICK[1:], 5), *asked]
-    keys = dict.fromkeys((j['task'], j['group'], j['seed']) for j in every)
+    keys = dict.fromkeys(map(_job_id, every))
     rows = [r for key in keys for r in found.get(key, [])]
     write_cpp(out, rows)
     return rows
@@ -339,9 +371,13 @@ def _absent_packs(sets, data):
         file = Path(data)/PACKS[name].file
         try: load_task(name, data)
         except Exception as e:                       # whatever is in the way of one set
-            why = ' '.join(f'{type(e).__name__}: {e}'.split()).replace(str(file), file.name)
+            kind = '' if isinstance(e, ValueError) else f'{type(e).__name__}: '
+            why = ' '.join(f'{kind}{e}'.split()).replace(str(file), file.name)
             absent[name] = why if file.is_file() else f'no {file.name} in the folder of --data'
-    if len(absent)==len(sets): check_files(sets, data)
+    if len(absent)==len(sets):
+        if not any((Path(data)/PACKS[name].file).is_file() for name in sets): check_files(sets, data)
+        why = '; '.join(f'{name}: {why.rstrip(".")}' for name,why in absent.items())
+        raise ValueError(f'nothing to measure. {why}.')
     return absent
 
 def _runs_of(name, group, seeds, methods):
@@ -351,6 +387,13 @@ def _runs_of(name, group, seeds, methods):
     if not group.seeded: return 1
     return min(seeds, CPP_SEEDS) if name=='fit_cpp' and not methods else seeds
 
+def _commands(out, command, ids, asked, left):
+    "The commands, a line each, that together gave the jobs `ids`; empty where nobody knows them"
+    earlier = read_results(out/'papers.json').get('settings', {}).get('command', '').splitlines()
+    if ids<=asked: return command
+    if not left: return '\n'.join(earlier)
+    return '\n'.join(dict.fromkeys([*earlier, command])) if earlier else ''
+
 def bench_packs(out:Path,                  # directory; what it holds of an earlier run is kept
                 data:str|Path,             # folder of the files in `PACKS`; sets without a file are left out
                 say=print,                 # called with a line after each job; None is silent
@@ -359,10 +402,11 @@ def bench_packs(out:Path,                  # directory; what it holds of an earl
                 seeds:int|None=None,       # runs of each method that depends on a seed; None: 10
                 jobs:int=2,                # workers, each with one thread; 0 works in this process
                 redo:list|None=None,       # methods that are run again
-                quick:bool=False           # two minutes: one seed, and CPP only where it is named
+                quick:bool=False,          # two minutes: one seed, and CPP only where it is named
+                force:bool=False           # forget the runs that `out` holds
                )->dict:                    # what `papers.json` holds
     "Measure beside published figures on features of CLIP, and write it down"
-    groups,out,sets = _every_group(),Path(out),list(sets or PACKS)
+    groups,out,sets = _every_group(),Path(out),list(dict.fromkeys(sets or PACKS))
     check_names(sets, PACKS, 'set')
     names = [m for g in groups.values() for m in g.methods]
     check_names([*(methods or ()), *(redo or ())], names, 'method')
@@ -376,7 +420,13 @@ def bench_packs(out:Path,                  # directory; what it holds of an earl
     # by seed, so that the long jobs of CPP do not come last
     asked = [dict(task=task, group=name, seed=seed, strangers=False) for seed in range(max(runs.values()))
              for task in sets if task not in absent for name,n in runs.items() if seed<n]
-    _do_jobs(asked, out, data, [n for n,g in groups.items() if set(redo or ()) & set(g.methods)], jobs, say)
-    return write_packs(out, [j for j in _jobs_in(out) if j['task'] in PACKS], absent, names,
-                       pack_command(sets, methods, seeds, quick))
+    if not asked: raise ValueError('nothing to measure: none of these methods is installed.')
+    again = [n for n,g in groups.items() if set(redo or ()) & set(g.methods)]
+    found,left = _do_jobs(asked, out, data, again, jobs, say, force)
+    ids,wanted = {_job_id(j) for j in found if 'rows' in j},{_job_id(j) for j in asked}
+    if not ids & wanted:
+        why = next(j['error'] for j in found if _job_id(j) in wanted)
+        raise RuntimeError(f'nothing was measured, every job failed. The first: {why}')
+    command = _commands(out, pack_command(sets, methods, seeds, quick), ids, wanted, left)
+    return write_packs(out, [j for j in found if j['task'] in PACKS], absent, names, command)
 

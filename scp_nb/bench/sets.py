@@ -21,7 +21,7 @@ from torchvision import datasets as tv
 from torchvision.datasets.utils import calculate_md5, extract_archive
 from tqdm import tqdm
 from ..data import ImageArray, ImageDataset, ImageFiles, Images, digits
-from .common import shared_folder
+from .common import load_pack, shared_folder
 
 # %% ../../nbs/bench/01_sets.ipynb #fbcfe0aa
 @dataclass(frozen=True)
@@ -305,11 +305,12 @@ def _pack(key, split, root, download):
     "A split of a pack"
     file = shared_folder()/'data'/_PACKS[key]
     if not file.is_file(): raise FileNotFoundError(f'{SETS[key].name} needs the file {file.name} in {_PACK}.')
-    with np.load(file, allow_pickle=False) as z:
-        labels,classes = z['labels'].astype(np.int64),z['classes'].tolist()
-        if 'images' in z.files: images = ImageArray(z['images'], labels, classes)
-        else: images = ImageDataset(_Jpegs(z['jpeg'], z['offsets']), labels, classes)
-        rows = np.flatnonzero(z['split']==dict(train=0, test=1)[split]) if split!='all' else slice(None)
+    given = load_pack(file, 'labels', 'classes', ('images', 'jpeg'), ('offsets', None), ('split', None))
+    labels,classes,pictures,offsets,kind = given
+    labels,classes = labels.astype(np.int64),classes.tolist()
+    if offsets is None: images = ImageArray(pictures, labels, classes)
+    else: images = ImageDataset(_Jpegs(pictures, offsets), labels, classes)
+    rows = np.flatnonzero(kind==dict(train=0, test=1)[split]) if split!='all' else slice(None)
     return images.subset(rows)
 
 _OPEN = dict(torchvision=_torchvision, archive=_archive, subset=_subset, hub=_hub, pack=_pack,
@@ -380,12 +381,8 @@ def load_set(
         if not Path(base).is_file():
             raise FileNotFoundError(f'no set "{base}". Give "digits", or an .npz file with features and '
                                     'labels.')
-        with np.load(base, allow_pickle=False) as z:
-            what = 'features' if 'features' in z.files else 'images'
-            if not {what, 'labels'}<=set(z.files):
-                raise ValueError(f'"{base}" holds {", ".join(z.files)}; wanted features and labels.')
-            X,y = z[what].astype(np.float32),z['labels'].astype(np.int64)
-        X = X.reshape(len(X), -1)
+        X,y = load_pack(base, ('features', 'images'), 'labels')
+        X,y = X.astype(np.float32).reshape(len(X), -1),y.astype(np.int64)
     if most and most<len(X):
         rows = np.random.default_rng(0).permutation(len(X))[:most]
         X,y = X[rows],y[rows]

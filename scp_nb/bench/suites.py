@@ -37,9 +37,9 @@ SUITES = dict(
     text=Suite('text', 'data tasks seeds jobs quick force', True, 'text_lines'))
 # these run in place of a suite where --suite or --data asks for them
 _BROAD = Suite('queue', 'data tasks seeds only priors jobs redo quick', True, 'broad_text', 'bench_broad')
-_PACKS = Suite('queue', 'data sets methods seeds jobs redo quick', True, '', 'bench_packs')
+_PACKS = Suite('queue', 'data sets methods seeds jobs redo quick force', True, '', 'bench_packs')
 
-def _split(text, by): return [t for t in text.split(by) if t] if text else None
+def _split(text, by): return [t for t in dict.fromkeys(text.split(by)) if t] if text else None
 
 def _say(line): print(line, flush=True)      # whoever waits for hours wants to see each line at once
 
@@ -83,6 +83,10 @@ def scp_bench(
                    data=data, jobs=jobs, redo=_split(redo, ';'), priors=priors)
     out,name = Path(out),suite or what
     asked = _BROAD if suite else _PACKS if what=='papers' and data else SUITES[what]
+    given = dict(limit=limit, backbones=backbones, views=views, device=device)
+    wrong = [f'--{o}' for o,v in given.items() if v is not None]
+    if asked is _PACKS and wrong:
+        raise ValueError(f'papers --data takes features as they are, and no {", ".join(wrong)}.')
     if not asked.goes_on:
         check_free(out, force or add)
         out.mkdir(parents=True, exist_ok=True)

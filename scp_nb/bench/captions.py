@@ -19,8 +19,8 @@ import scp_nb
 from ..caption import caption_clusters, planted_names
 from ..extract.vocabulary import vocabulary
 from ..train import fit_head
-from .common import (markdown_table, process_memory, read_results, run_apart, shared_folder,
-                                 write_results)
+from .common import (load_pack, markdown_table, process_memory, read_results, run_apart,
+                                 shared_folder, write_results)
 
 # %% ../../nbs/bench/05_captions.ipynb #99e6a0c9
 def caption_accuracy(names,         # `Captions`, or a name or None per cluster
@@ -140,10 +140,12 @@ def bench_real(
     found = read_names()
     if not found: missing.append('nbs/bench/names.json, which a checkout has')
     if missing: return dict(skipped=f'not there: {", ".join(missing)}')
-    with np.load(files['words']) as z: found['words'],T = z['words'].tolist(),z['features'].astype(np.float32)
+    words,T = load_pack(files['words'], 'words', 'features')
+    found['words'],T = words.tolist(),T.astype(np.float32)
     rows,ablation,start = [],[],time.perf_counter()
     for name in SETS[:1] if quick else SETS:
-        with np.load(files[name]) as z: X,y = z['features'].astype(np.float32),z['labels'].astype(np.int64)
+        X,y = load_pack(files[name], 'features', 'labels')
+        X,y = X.astype(np.float32),y.astype(np.int64)
         k,classes = int(y.max())+1,found[name]
         partitions = {'true classes': y}
         if not quick: partitions['fit_head'] = fit_head(X, k, seed=0).labels

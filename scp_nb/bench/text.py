@@ -28,7 +28,8 @@ from ..evaluate import CellFigure, match_clusters, partition_scores
 from ..features import unit_rows
 from ..head import ClusterHead, Prepare
 from ..train import fit_head
-from .common import markdown_table, quiet_threads, read_results, run_apart, write_results
+from .common import (load_pack, markdown_table, quiet_threads, read_results, run_apart,
+                                 write_results)
 from .broad import load_task, task_family, task_file
 
 # %% ../../nbs/bench/16_text.ipynb #f8832a8c
@@ -65,10 +66,8 @@ def load_words(data:str|Path|None    # folder with words_clip_vitb32.npz
     if data is None or not file.is_file():
         where = 'no folder of data was given' if data is None else f'no {file.name} in "{data}"'
         raise FileNotFoundError(f'{where}. Give --data DIR with {file.name} and sets of the same CLIP.')
-    with np.load(file, allow_pickle=False) as z:
-        if not {'features', 'words'}<=set(z.files):
-            raise ValueError(f'"{file}" holds {", ".join(z.files)}; wanted features and words.')
-        W,words = torch.from_numpy(z['features'].astype(np.float32)),[str(w) for w in z['words']]
+    W,words = load_pack(file, 'features', 'words')
+    W,words = torch.from_numpy(W.astype(np.float32)),[str(w) for w in words]
     if W.ndim!=2 or len(W)!=len(words) or not W.isfinite().all() or not W.norm(dim=1).all():
         raise ValueError(f'"{file}" must hold one row of finite numbers, not all 0, for each word; '
                          f'got {list(W.shape)} for {len(words):,} words.')
@@ -215,10 +214,9 @@ def class_words(task:str,           # as in `TASKS`
                 words:list          # the words themselves
                )->torch.Tensor:     # vectors of names of classes, `[m', d]`; of none where none are known
     "Find vectors of the names of classes: in the pack, or else among the words"
-    with np.load(Path(data)/task_file(task), allow_pickle=False) as z:
-        if 'class_text_features' in z.files:
-            return torch.from_numpy(z['class_text_features'].astype(np.float32))
-        names = {str(c).replace('_', ' ') for c in z['classes']} if 'classes' in z.files else ()
+    texts,classes = load_pack(Path(data)/task_file(task), ('class_text_features', None), ('classes', None))
+    if texts is not None: return torch.from_numpy(texts.astype(np.float32))
+    names = {str(c).replace('_', ' ') for c in classes} if classes is not None else ()
     return W[[i for i,w in enumerate(words) if w in names]]
 
 def _turned(W, seed):

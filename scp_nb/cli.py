@@ -72,7 +72,6 @@ def _name_of(place)->str:
     name = Path(urlsplit(str(place)).path if '://' in str(place) else place).name
     return re.sub(r'[{}*?\[\]]+', '', name.split('.')[0]).strip('-_ ') or 'images'
 
-
 # %% ../nbs/13_cli.ipynb #404c860e
 @dataclass
 class _Network:
@@ -134,7 +133,6 @@ def _provenance(feats, clusters, command, found=None):
     return dict(command=command, backbone=m.get('spec'), device=m.get('device'), seed=c['seed'],
                 seconds=f'{made}{c["seconds"]:.1f} for training',
                 clusters_estimated=None if found is None else repr(found))
-
 
 # %% ../nbs/13_cli.ipynb #40488ed6
 def _estimate(feats, seed, level='auto'):
@@ -245,7 +243,6 @@ def _read_exports(names)->tuple:
             raise ValueError(f'--export: there is none to {to!r}. Give {", ".join(EXPORTS)}, or several with '
                              'commas.')
     return found
-
 
 # %% ../nbs/13_cli.ipynb #8ba4caec
 def _print_result(clusters, scores, out, store=None):
@@ -363,4 +360,3 @@ def scp_cluster(
     out = out or (f'{name}-clusters' if force else free_place(f'{name}-clusters'))
     _cluster(pictures, _Job('scp_cluster', name, network, k, out, force, seed, prior, outliers, words, store,
                              exports, labelled, root), feats)
-

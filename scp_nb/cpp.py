@@ -180,7 +180,6 @@ def _batches(n, b, steps, g):
             yield rows
             done += 1
 
-
 # %% ../nbs/06_cpp.ipynb #1457ce4f
 def _learn(head, draw, s:_Settings, g, run, callbacks):
     "Warm up and then train on the full objective"
@@ -268,7 +267,6 @@ def _find_clusters(E, space, s:_Settings):
     order = np.argsort(-np.bincount(labels, minlength=space.k), kind='stable')
     return w[:,order],v[order],way[0],rank[1]
 
-
 # %% ../nbs/06_cpp.ipynb #811effe5
 def _check_numbers(**given):
     "Error unless each number lies in its range `(value, least, most)`, the ends included"
@@ -307,7 +305,7 @@ def _finish(head, prepare, X, space, s:_Settings, run):
     "Find the clusters and put them into the head; gives probabilities and embedding of all rows"
     head.eval().requires_grad_(False)
     def everywhere(f): return _all_rows(f, X, prepare, space.device)
-    z,c = (everywhere(lambda x: head.codes(x)[i]) for i in range(2))
+    z,c = (t.contiguous() for t in everywhere(lambda x: torch.cat(head.codes(x), 1)).chunk(2, 1))
     if s.batch_size>=_ENOUGH*space.k: E,sharp = c,s
     # half of a cosine is that of the features then, so half of η is as sharp
     else: E,sharp = everywhere(lambda x: head.beside(head.codes(x)[1], x)),replace(s, eta=s.eta/2)

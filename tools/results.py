@@ -13,8 +13,8 @@ FAMILIES = {'features of CLIP': 'clip', 'Tiny ImageNet, MobileNetV1': 'tiny',
             'photos, MobileNetV1': 'photos', 'pixels': 'pixels', 'all tasks': 'all tasks'}
 TABLE = re.compile(r'^\| tasks? \|.*\n(?:\|.*\n?)+', re.M)
 
-def number(x)->str: return '' if x!=x else f'{x:.3f}'.replace('0.', '.', 1)
-def factor(x)->str: return f'{x:.1f}'.replace('0.', '.', 1)
+def number(x, digits=3)->str: return '' if x!=x else f'{x:.{digits}f}'.removeprefix('0')
+def factor(x)->str: return number(x, 1)
 def one_line(text)->str: return ' '.join(text.split())
 def points(x)->str: return f'{abs(x)*100:.1f}'.removesuffix('.0')
 
@@ -85,7 +85,7 @@ def k_text(runs)->str:
     errors,doubt,seconds = k_errors(runs),k_coverage(runs).loc['all but made'],k_scale(runs).seconds
     own = errors.loc['estimate_k']
     said = {'coding length': 'the coding length alone', 'eigengap': 'the eigengap'}
-    def pair(name): return f"{errors['all'][name]:.2f} ({errors['clip'][name]:.2f})".replace('0.', '.')
+    def pair(name): return f"{number(errors['all'][name], 2)} ({number(errors['clip'][name], 2)})"
     rest = errors.drop('estimate_k')
     others = ', '.join(f'{said.get(name, name)} {pair(name)}' for name in rest.sort_values('all').index)
     def of(words): return round(float(next(s for name,s in seconds.items() if name.startswith(words))))

@@ -139,7 +139,6 @@ def task_digest(name:str,                # as in `TASKS`
     X,y = load_task(name, data)
     return hashlib.sha256(X.tobytes()+y.tobytes()).hexdigest()[:16]
 
-
 # %% ../../nbs/bench/08_broad.ipynb #407fb3a1
 class Group(NamedTuple):
     "Methods that get the same rows, which are made once"

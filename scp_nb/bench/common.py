@@ -7,7 +7,7 @@ Docs: https://scp-nb.github.io/scp_nb/bench/common.html.md"""
 # %% auto #0
 __all__ = ['THREAD_VARIABLES', 'prepare_rows', 'kmeans', 'ward', 'spectral', 'umap_rows', 'hdbscan', 'evoc', 'peers', 'why_not',
            'check_names', 'quiet_threads', 'process_memory', 'run_apart', 'versions', 'replace_file', 'markdown_table',
-           'load_pack', 'check_free', 'write_results', 'read_results', 'mean_and_spread', 'shared_folder']
+           'load_pack', 'check_ours', 'check_free', 'write_results', 'read_results', 'mean_and_spread', 'shared_folder']
 
 # %% ../../nbs/bench/00_common.ipynb #db55e7ac
 import importlib.util, json, os, platform, re, subprocess, sys, tempfile, warnings
@@ -206,12 +206,20 @@ def load_pack(file:str|Path,     # an .npz file
     return [next((found[n] for n in names if n in found), None) for names in asked]
 
 # %% ../../nbs/bench/00_common.ipynb #4c3bf33e
+def _taken(out): return out.is_file() or out.is_dir() and any(out.iterdir())
+
+def check_ours(out:Path,      # directory for results, which goes on with what it holds
+               *ours:str      # names of files and folders, one of which tells that it is ours
+              ):
+    "Raise an error if a directory holds something else than earlier results"
+    if _taken(out) and not any((out/name).exists() for name in ours):
+        raise FileExistsError(f'"{out.name}" holds something else. Give another directory.')
+
 def check_free(out:Path,       # directory for results
                replace:bool    # may what is there be replaced?
               ):
     "Raise an error if files are in the way of results"
-    taken = out.is_file() or out.is_dir() and any(out.iterdir())
-    if taken and not replace:
+    if _taken(out) and not replace:
         raise FileExistsError(f'{out} exists. Choose another --out, or --add to what is there, or --force to '
                               'replace it.')
 

@@ -6,7 +6,7 @@ Docs: https://scp-nb.github.io/scp_nb/bench/papers.html.md"""
 
 # %% auto #0
 __all__ = ['HEADER', 'PAPER_SETS', 'PACKS', 'PACKS_HEADER', 'paper_methods', 'bench_papers', 'Pack', 'pack_command',
-           'check_packs_folder', 'write_packs']
+           'write_packs']
 
 # %% ../../nbs/bench/07_papers.ipynb #8c452a6c
 import hashlib, shlex, time
@@ -25,8 +25,9 @@ from ..train import fit_head
 from ..cpp import fit_cpp
 from ..estimate_k import estimate_k
 from ..evaluate import partition_scores, random_partition
-from .common import (check_names, load_pack, peers, process_memory, quiet_threads, read_results,
-                                 shared_folder, versions, why_not, write_results)
+from .common import (check_names, check_ours, load_pack, peers, process_memory, quiet_threads,
+                                 read_results, shared_folder, versions,
+                                 why_not, write_results)
 from .sets import SETS, SetInfo, cache_folder, get_set, offline_sets, set_key
 from .published import plot_papers, results_card, mean_and_sd, file_slug
 
@@ -199,9 +200,7 @@ def _earlier_results(out, force):
     found = read_results(out/'papers.json')
     if found.get('settings', {}).get('packs'):
         raise FileExistsError(f'"{out.name}" holds results on packs. Give another directory, or --data.')
-    taken = out.is_file() or out.is_dir() and any(out.iterdir())
-    if taken and not found and not (out/'features').is_dir():
-        raise FileExistsError(f'"{out.name}" holds something else. Give another directory.')
+    check_ours(out, 'papers.json', 'features')
     return dict(sets={}, runs=[], extractions=[]) if force or not found else found
 
 class _Results:
@@ -377,13 +376,6 @@ def pack_command(sets:list,            # names as in `PACKS`
     words = [f'--{option} {shlex.quote(str(v))}' for option,v in told.items() if v]
     return ' '.join(['scp_bench papers --data DATA', *words, *(['--quick'] if quick else []), '--out DIR'])
 
-def check_packs_folder(out:Path    # directory for results
-                      ):
-    "Raise an error if a directory holds something else than results on packs"
-    if not out.exists(): return
-    if out.is_file() or any(out.iterdir()) and not (out/'runs').is_dir():
-        raise FileExistsError(f'"{out.name}" holds something else. Give another directory.')
-
 def write_packs(out:Path,         # directory
                 jobs:list,        # finished jobs of the queue, with `rows` or `error`
                 absent:dict,      # set -> why it was left out
@@ -410,4 +402,3 @@ def write_packs(out:Path,         # directory
     write_results(out, 'papers', found, results_card(found))
     plot_papers(found, ('ACC', 'NMI')).savefig(out/'papers.png')
     return found
-

@@ -88,7 +88,6 @@ def _printed(row):
     mark = dict.fromkeys(row['recalled'], '†')
     return {s: '-' if row[s] is None else f'{row[s]:.1f}{mark.get(s, "")}' for s in _SCORES}
 
-
 # %% ../../nbs/bench/06_published.ipynb #d7fe72b6
 def file_slug(*names:str   # such as a set and a backbone; what follows an "@" is left out
              )->str:       # letters, digits, dots and underscores, joined by hyphens
@@ -151,7 +150,6 @@ def beside_table(found:dict,                    # what `papers.json` holds
         return ', '.join(words if [features]==one else [*words, features])
     table = table.set_axis([name(*row) for row in table.index], axis=0)
     return table.replace(' ± ', '\u00a0±\u00a0', regex=True)          # a cell is one line
-
 
 # %% ../../nbs/bench/06_published.ipynb #d3aa6433
 def _section(title, rows):
@@ -233,4 +231,3 @@ def plot_papers(found:dict,            # what `papers.json` holds
         panels = fig.subplots(len(keys), len(scores), height_ratios=heights, squeeze=False)
         for axes,key in zip(panels, keys): _draw_set(axes, found, key, scores)
     return fig
-

@@ -19,13 +19,14 @@ from .. import __version__
 from ..cluster.clusters import Clusters
 from ..cpp import fit_cpp
 from ..evaluate import partition_scores, random_partition
-from .common import (THREAD_VARIABLES, check_names, evoc, markdown_table, quiet_threads,
-                                 read_results, replace_file, versions, why_not, write_results)
+from .common import (THREAD_VARIABLES, check_names, check_ours, evoc, markdown_table,
+                                 quiet_threads, read_results, replace_file,
+                                 versions, why_not, write_results)
 from .broad import (QUICK, Group, STRANGERS, TASKS, broad_methods, broad_summary, calibration,
                                 check_files, in_order, load_task, stranger_auroc, task_digest,
                                 task_family, task_sizes)
 from .cpp import CPP_GROUPS, CPP_PARTS, CPP_QUICK, CPP_TASKS, cpp_jobs, run_cpp, write_cpp
-from .papers import PACKS, check_packs_folder, pack_command, write_packs
+from .papers import PACKS, pack_command, write_packs
 from .k import K_GROUPS, K_TASKS, k_files, k_jobs, run_k, write_k
 
 # %% ../../nbs/bench/10_queue.ipynb #93af9e8c
@@ -37,7 +38,6 @@ def _every_group():
     "All that a job may name: also CPP, and a partition that never saw an image"
     return broad_methods(True) | {'fit_cpp': Group(_raw, {'fit_cpp': _cpp}),
                                   'random partition': Group(_raw, {'random partition': _blind})}
-
 
 # %% ../../nbs/bench/10_queue.ipynb #b30ac8c0
 def _timed(f, *args):
@@ -411,7 +411,7 @@ def bench_packs(out:Path,                  # directory; what it holds of an earl
     names = [m for g in groups.values() for m in g.methods]
     check_names([*(methods or ()), *(redo or ())], names, 'method')
     if seeds is not None and seeds<1: raise ValueError(f'seeds must be 1 or more; got {seeds}.')
-    check_packs_folder(out)
+    check_ours(out, 'runs')
     if quick and not methods: groups.pop('fit_cpp')
     runs = {name: _runs_of(name, g, seeds or (1 if quick else 10), methods) for name,g in groups.items()}
     absent = _absent_packs(sets, data)
@@ -429,4 +429,3 @@ def bench_packs(out:Path,                  # directory; what it holds of an earl
         raise RuntimeError(f'nothing was measured, every job failed. The first: {why}')
     command = _commands(out, pack_command(sets, methods, seeds, quick), ids, wanted, left)
     return write_packs(out, [j for j in found if j['task'] in PACKS], absent, names, command)
-

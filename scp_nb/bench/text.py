@@ -28,8 +28,8 @@ from ..evaluate import CellFigure, match_clusters, partition_scores
 from ..features import unit_rows
 from ..head import ClusterHead, Prepare
 from ..train import fit_head
-from .common import (load_pack, markdown_table, quiet_threads, read_results, run_apart,
-                                 write_results)
+from .common import (check_ours, load_pack, markdown_table, quiet_threads, read_results,
+                                 run_apart, write_results)
 from .broad import load_task, task_family, task_file
 
 # %% ../../nbs/bench/16_text.ipynb #f8832a8c
@@ -339,8 +339,7 @@ def bench_text(out:Path,                  # directory; what it holds of an earli
     out,tasks,say = Path(out),list(dict.fromkeys(tasks or TASKS)),say or (lambda line: None)
     seeds = 3 if seeds is None else seeds
     if seeds<1: raise ValueError(f'seeds must be 1 or more; got {seeds}.')
-    if out.is_file() or out.is_dir() and any(out.iterdir()) and not (out/'text.json').is_file():
-        raise FileExistsError(f'"{out.name}" holds something else. Choose another --out.')
+    check_ours(out, 'text.json')
     tasks = _there(tasks, data, say)
     out.mkdir(parents=True, exist_ok=True)
     rows = [] if force else read_results(out/'text.json').get('runs', [])
@@ -415,10 +414,6 @@ COLORS = dict(image='k', text='C1', both='C0', cross='C2', joint='C3')
 LABELS = dict(image='image pairs', text='text pairs', both='both, by a coin', cross='two branches',
               joint='image and text read side by side')
 
-def _panels(tasks, **kw):
-    fig = CellFigure(figsize=(9.6, 3.1), layout='constrained')
-    return fig,fig.subplots(1, len(tasks), squeeze=False, **kw)[0]
-
 def _line(ax, runs, x, kind, **kw):
     "Mean over seeds, and the range from the lowest to the highest"
     by = runs.groupby(x, sort=False).ACC
@@ -426,8 +421,13 @@ def _line(ax, runs, x, kind, **kw):
     ax.errorbar([at(v) for v in by.mean().index], by.mean(), [by.mean()-by.min(), by.max()-by.mean()],
                 color=COLORS[kind], marker='o', ms=4, capsize=2, lw=1.2, label=LABELS[kind], **kw)
 
-def _finish(fig, axs, tasks, x):
-    for ax,t in zip(axs, tasks): ax.set(title=t, xlabel=x)
+def _figure(runs, x, draw):
+    "A panel per set, filled by `draw(ax, runs of the set)`, and one legend"
+    tasks,fig = list(runs.task.unique()),CellFigure(figsize=(9.6, 3.1), layout='constrained')
+    axs = fig.subplots(1, len(tasks), squeeze=False)[0]
+    for ax,t in zip(axs, tasks):
+        draw(ax, runs[runs.task==t])
+        ax.set(title=t, xlabel=x)
     axs[0].set(ylabel='ACC')
     handles = {l: h for ax in axs for h,l in zip(*ax.get_legend_handles_labels())}
     fig.legend(handles.values(), handles, loc='outside lower center', ncols=len(handles), fontsize=8,
@@ -437,12 +437,8 @@ def _finish(fig, axs, tasks, x):
 def plot_words(rows:list       # of what `text_task` gave
               )->Figure:       # a panel per set; bars are the range over seeds
     "Show ACC by the number of words"
-    runs = plain_runs(rows)
-    tasks = list(runs.task.unique())
-    fig,axs = _panels(tasks)
     places = [*map(str, COUNTS), 'all', 'names', 'turned']
-    for ax,t in zip(axs, tasks):
-        here = runs[runs.task==t]
+    def draw(ax, here):
         image = here[here.method=='image'].ACC
         ax.axhline(image.mean(), color='k', lw=1.2, label=LABELS['image'])
         ax.axhspan(image.min(), image.max(), color='k', alpha=.12, lw=0)
@@ -452,33 +448,26 @@ def plot_words(rows:list       # of what `text_task` gave
             for w in places[-2:]:
                 if (mine.words==w).any(): _line(ax, mine[mine.words==w], 'words', kind, at=places.index)
         ax.set_xticks(range(len(places)), places, fontsize=8)
-    return _finish(fig, axs, tasks, 'words')
+    return _figure(plain_runs(rows), 'words', draw)
 
 def plot_noise(rows:list       # of what `text_task` gave
               )->Figure:       # a panel per set; bars are the range over seeds
     "Show ACC by the share of images whose words are those of another image"
     runs = text_frame(rows)
     runs = runs[(runs.words.isin(['', 'all']))&(runs.temperature==TEMPERATURE)&runs.share.isna()]
-    tasks = list(runs.task.unique())
-    fig,axs = _panels(tasks)
-    for ax,t in zip(axs, tasks):
-        here = runs[runs.task==t]
+    def draw(ax, here):
         ax.axhline(here[here.method=='image'].ACC.mean(), color='k', lw=1.2, label=LABELS['image'])
         for kind in KINDS[1:]: _line(ax, here[here.method==kind], 'noise', kind)
-    return _finish(fig, axs, tasks, 'share of images with words of another')
+    return _figure(runs, 'share of images with words of another', draw)
 
 def plot_purity(rows:list      # of what `text_task` gave
                )->Figure:      # a panel per set; bars are the range over seeds
     "Show ACC by the share of pairs of one class where labels control it, and dots where they do not"
-    runs = text_frame(rows)
-    tasks = list(runs.task.unique())
-    fig,axs = _panels(tasks)
-    free = runs[runs.share.isna()&runs.method.isin(KINDS)&(runs.noise==0)].groupby(
-        ['task', 'method', 'words', 'temperature'])[['purity', 'ACC']].mean().reset_index()
-    for ax,t in zip(axs, tasks):
-        here = runs[(runs.task==t)&runs.share.notna()]
+    def draw(ax, here):
+        free = here[here.share.isna()&(here.noise==0)]
         for kind in KINDS:
-            dots = free[(free.task==t)&(free.method==kind)]
+            dots = free[free.method==kind].groupby(['words', 'temperature'])[['purity', 'ACC']].mean()
             ax.scatter(dots.purity, dots.ACC, s=14, color=COLORS[kind], alpha=.4, lw=0)
-            if (here.method==kind).any(): _line(ax, here[here.method==kind], 'share', kind)
-    return _finish(fig, axs, tasks, 'share of pairs of one class')
+            led = here[here.share.notna()&(here.method==kind)]
+            if len(led): _line(ax, led, 'share', kind)
+    return _figure(text_frame(rows), 'share of pairs of one class', draw)

@@ -17,17 +17,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 import numpy as np
-import open_clip, timm, torch
+import torch
 from PIL import Image
 from fastcore.basics import patch
 from huggingface_hub import constants as hub
-from open_clip.factory import load_checkpoint
 from safetensors.torch import load_file
 from sklearn.decomposition import PCA
-from timm.data import create_transform, resolve_data_config
-from timm.models import clean_state_dict
 from torch import nn
-from torchvision import transforms as T
 from ..data import ImageError, Images, enough_pixels
 
 # %% ../../nbs/extract/02_backbones.ipynb #11354adc
@@ -60,6 +56,7 @@ class _Scale:
 
 def _in_two(transform)->tuple:
     "`transform` as (picture -> bytes, bytes -> what the network takes); the second may be None"
+    from torchvision import transforms as T   # these packages take as long to import as torch: only when used
     steps = getattr(transform, 'transforms', ())
     usual = type(transform) is T.Compose and len(steps)>1
     usual = usual and isinstance(steps[-2], T.ToTensor) and type(steps[-1]) is T.Normalize
@@ -340,6 +337,7 @@ def _fitting(spec:str, path:Path):
 
 def _read_state(path:Path)->dict:
     "Tensors of a checkpoint file by name, out of the wrappings of training programs"
+    from timm.models import clean_state_dict
     safe = path.suffix=='.safetensors'
     state = load_file(path) if safe else torch.load(path, map_location='cpu', weights_only=True)
     for key in ('state_dict_ema', 'model_ema', 'state_dict', 'model'):
@@ -385,6 +383,7 @@ def _short_cause(e:BaseException)->str:
 # %% ../../nbs/extract/02_backbones.ipynb #0d1a9e1e
 def _open_clip_name(name:str, have_file:bool)->tuple:
     "Model and tag of `name`; the tag is None for a model without published weights"
+    import open_clip
     models = open_clip.list_models()
     model,_,tag = name.rpartition('/')
     if name.replace('/','-') in models: model,tag = name,''
@@ -408,6 +407,8 @@ def _open_clip_name(name:str, have_file:bool)->tuple:
 def _load_open_clip(spec:str, name:str, args:dict, checkpoint:Path|None)->tuple:
     "Model, transform and embedding function of an open_clip spec"
     if args: raise ValueError(f'open_clip backbones take no arguments; got {", ".join(args)} in "{spec}".')
+    import open_clip
+    from open_clip.factory import load_checkpoint
     model,tag = _open_clip_name(name, checkpoint is not None)
     cfg = open_clip.get_pretrained_cfg(model, tag) if tag else {}
     with fetching_weights(spec):
@@ -423,6 +424,7 @@ def _load_open_clip(spec:str, name:str, args:dict, checkpoint:Path|None)->tuple:
 # %% ../../nbs/extract/02_backbones.ipynb #8bfbd110
 def _check_timm_name(name:str, have_file:bool)->None:
     "Error with the closest names unless timm knows `name`, and has weights for it or needs none"
+    import timm
     arch,_,tag = name.partition('.')
     if not timm.is_model(arch):
         raise ValueError(f'timm has no model "{arch}". Closest: {_closest(arch, timm.list_models())}. All '
@@ -435,6 +437,7 @@ def _check_timm_name(name:str, have_file:bool)->None:
 
 def _timm_state(spec:str, name:str, checkpoint:Path)->dict:
     "The part of timm's config that loads our file strictly"
+    import timm
     # no classifier, and 0 classes here as in the call, or else misfits pass unseen
     with _fitting(spec, checkpoint): state = _read_state(checkpoint)
     heads = getattr(timm.get_pretrained_cfg(name), 'classifier', None) or ()
@@ -445,6 +448,8 @@ def _timm_state(spec:str, name:str, checkpoint:Path)->dict:
 # %% ../../nbs/extract/02_backbones.ipynb #d3f65e3b
 def _load_timm(spec:str, name:str, args:dict, checkpoint:Path|None)->tuple:
     "Model, transform and embedding function of a timm spec"
+    import timm
+    from timm.data import create_transform, resolve_data_config
     _check_timm_name(name, checkpoint is not None)
     overlay,size = _timm_state(spec, name, checkpoint) if checkpoint else None, args.get('img_size')
     def create(**kw):
@@ -486,6 +491,7 @@ def load_backbone(spec=default_backbone,   # "open_clip:MODEL/TAG", "timm:MODEL?
         raise ValueError(f'"{spec}" brings its own transform; transform= is for a module of your own.')
     lib,name,args = split_spec(str(spec))
     if lib not in ('open_clip','timm','pixels'):
+        import open_clip, timm
         known = dict(timm=timm.list_models(), open_clip=open_clip.list_models())
         names = [f'{lib}:{m}' for lib,models in known.items() for m in models] + ['pixels']
         raise ValueError(f'no backbone "{spec}". Wanted open_clip:MODEL/TAG, timm:MODEL, pixels, or an '

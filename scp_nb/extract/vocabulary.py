@@ -10,11 +10,8 @@ __all__ = ['PROMPTS', 'Vocabulary', 'vocabulary', 'encode_texts', 'text_features
 # %% ../../nbs/extract/06_vocabulary.ipynb #865676c6
 import hashlib, json, os
 from pathlib import Path
-import numpy as np, open_clip, torch
+import numpy as np, torch
 from collections import deque
-from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES
-from open_clip.zero_shot_metadata import SIMPLE_IMAGENET_TEMPLATES
-from timm.data import ImageNetInfo
 from tqdm.auto import tqdm
 from .backbones import Backbone, default_backbone, fetching_weights, split_spec, weights_digest
 from .store import out_dir
@@ -129,10 +126,14 @@ class _Related:
         return [*dict.fromkeys(w for q in above for w in self.words[q])]
 
 # %% ../../nbs/extract/06_vocabulary.ipynb #c0c4745d
-def _imagenet(path=None): return Vocabulary(IMAGENET_CLASSNAMES, 'ImageNet-1k class names, tidied by '
-                                                                 'OpenAI (in open_clip, MIT licence)')
+def _imagenet(path=None):
+    # open_clip and timm take as long to import as torch, so only where they are used
+    from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
+    return Vocabulary(IMAGENET_CLASSNAMES, 'ImageNet-1k class names, tidied by OpenAI (in open_clip, MIT '
+                                           'licence)')
 
 def _imagenet21k(path=None):
+    from timm.data import ImageNetInfo
     info = ImageNetInfo('imagenet22k')
     lemmas = [info.index_to_description(i).split(', ') for i in range(len(info.label_names()))]
     related = {}
@@ -162,16 +163,17 @@ def vocabulary(source,       # "imagenet", "imagenet-21k", "wordnet-nouns", a te
     return Vocabulary(words)
 
 # %% ../../nbs/extract/06_vocabulary.ipynb #470ff682
-PROMPTS = dict(photo=('a photo of a {}',),
-               simple=tuple(t('{}') for t in SIMPLE_IMAGENET_TEMPLATES),
-               openai=tuple(t('{}') for t in OPENAI_IMAGENET_TEMPLATES))
+PROMPTS = ('photo', 'simple', 'openai')
 
 # %% ../../nbs/extract/06_vocabulary.ipynb #cef52bbc
 def as_prompts(prompts    # a name in `PROMPTS`, a sentence or several
               )->tuple:   # sentences, each with a {} for the word
     "Turn what may be given as prompts into sentences"
-    if isinstance(prompts, str): prompts = PROMPTS.get(prompts, (prompts,))
-    prompts = tuple(prompts)
+    if prompts=='photo': prompts = 'a photo of a {}'
+    if isinstance(prompts, str) and prompts in PROMPTS:
+        from open_clip import zero_shot_metadata as clip
+        prompts = [t('{}') for t in getattr(clip, f'{prompts.upper()}_IMAGENET_TEMPLATES')]
+    prompts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
     bad = [p for p in prompts if not isinstance(p, str) or '{}' not in p]
     if bad or not prompts:
         raise ValueError(f'a prompt is a sentence with {{}} for the word; got '
@@ -191,6 +193,7 @@ def _tokenizer(backbone:Backbone):
         raise ValueError(f'"{getattr(backbone, "spec", backbone)}" cannot read words: it has no text side. '
                          f'Take a CLIP, such as {default_backbone}.')
     if getattr(backbone, 'tokenizer', None): return backbone.tokenizer
+    import open_clip
     lib,name,_ = split_spec(backbone.spec)
     names = open_clip.list_models()
     given = [m.replace('/', '-') for m in (name, name.rpartition('/')[0])]

@@ -24,8 +24,9 @@ from .cluster.neighbors import Neighbors, neighbor_graph
 from .cluster.consensus import diffusion_map, modularity
 from .cluster.clusters import (Clusters, features_for_head, fit_temperature, head_probs,
                                      neighbor_support)
-from .cluster.candidates import Space, centred, few_per_cluster, nearest_rows, principal_directions
-from .cluster.choice import score_partitions
+from .cluster.candidates import (Space, centred, few_per_cluster, find_candidates, nearest_rows,
+                                       principal_directions)
+from .cluster.choice import choose_partition, evenness, score_partitions
 from .cluster.density import kmeans_labels
 from .cluster.loop import Run, one_thread, plain_torch, note_ctrl_c, tell_callbacks, StopFit
 from .train import check_counts, check_n_clusters, check_rows, warn_empty_clusters
@@ -149,7 +150,7 @@ _LANDMARKS = 2000    # points for spectral clustering, whose cost grows with the
 _KEEP = .5           # share of the squared length of an embedding that is the features themselves
 _ENOUGH = 15         # points of a cluster in a batch from which on codes alone tell clusters
 _SHARPER = 6         # η over this is tried too: with many clusters, η itself leaves some empty
-_EVEN = .015         # what even sizes are worth, in silhouette, where any may be
+_ROWS = 10_000       # rows of which the graph alone is asked for clusters
 
 @dataclass(kw_only=True)
 class _Settings(CPPSettings):
@@ -229,21 +230,28 @@ def _share_out(codes, centres, eta, rounds=20):
     return centres,(v/v.mean()).log()
 
 # %% ../nbs/06_cpp.ipynb #09e820b2
-def _starts(E, rows, k, s:_Settings, times=(4,2,2)):
+def _starts(E, rows, k, s:_Settings):
     "First centres `[k, z]`: spectral on landmarks, k-means of the embedding, k-means of features"
     g = torch.Generator().manual_seed(s.seed)
     some = torch.randperm(len(E), generator=g)[:10_000]
     marks = some[:max(k, _LANDMARKS)]
     Pi = membership(E[marks], s.eta, signed=True)
     V = diffusion_map(sp.csr_matrix(Pi.numpy()), k, steps=0, seed=s.seed)
-    for at,V,m in zip((marks, some, some), (V, E[some], rows[some]), times):
-        for i in range(m): yield _centres(E[at], kmeans_labels(V.numpy(), k, 1, 100*s.seed+i), k)
+    for at,V in zip((marks, some, some), (V, E[some], rows[some])):
+        yield _centres(E[at], kmeans_labels(V.numpy(), k, 1, s.seed), k)
 
-def _readings(E, centres, s:_Settings):
-    "Ways to read clusters off with these centres: sizes expected, sharpness, centres, log v"
-    if s.prior!='uniform': yield 'any',s.eta,centres,centres.new_zeros(len(centres))
-    if s.prior!='learned':
-        for eta in (s.eta, s.eta/_SHARPER): yield 'even',eta,*_share_out(E, centres, eta)
+def _graph_partition(space):
+    "What the graph alone gives, of ten thousand rows at most: their numbers, and the cluster of each"
+    g = torch.Generator().manual_seed(space.seed)
+    some = torch.randperm(len(space), generator=g)[:max(_ROWS, 50*space.k)].sort().values
+    if len(some)<len(space): space = Space.of(space.rows[some], space.k, space.seed, space.device)
+    found = find_candidates(space)
+    return some,found[choose_partition(score_partitions(space, found))]
+
+def _readings(E, centres, eta, even):
+    "Ways to read clusters off with these centres: sharpness, centres, log v"
+    if not even: return [(eta, centres, centres.new_zeros(len(centres)))]
+    return [(e, *_share_out(E, centres, e)) for e in (eta, eta/_SHARPER)]
 
 def _fitness(space, labels):
     "How well clusters fit: modularity, or silhouette where the graph says little"
@@ -252,20 +260,19 @@ def _fitness(space, labels):
 
 def _find_clusters(E, space, s:_Settings):
     "Weights and biases of logits for the clusters to read off, sizes they expect, and their fitness"
+    rows,labels = _graph_partition(space)
+    even = s.prior=='uniform' or (s.prior=='auto' and evenness(labels, space.k)>0)
     some = torch.randperm(len(E), generator=torch.Generator().manual_seed(s.seed))[:20_000]
-    best = {}
-    for start in _starts(E, space.rows, space.k, s):
-        for sizes,eta,c,v in _readings(E[some], start, s):
+    best = (0, 0.),
+    for start in (*_starts(E, space.rows, space.k, s), _centres(E[rows], labels, space.k)):
+        for eta,c,v in _readings(E[some], start, s.eta, even):
             w = c.T/eta
-            labels = (E@w+v).argmax(1).numpy()
-            rank = len(np.unique(labels)),_fitness(space, labels)
-            if (sizes,eta) not in best or rank>best[sizes,eta][0]: best[sizes,eta] = rank,labels,w,v
-    table = score_partitions(space, {way: found[1] for way,found in best.items()})
-    score = table.silhouette+_EVEN*np.array([sizes=='even' for sizes,_ in best])
-    way = score[table.clusters==table.clusters.max()].idxmax()
-    rank,labels,w,v = best[way]
-    order = np.argsort(-np.bincount(labels, minlength=space.k), kind='stable')
-    return w[:,order],v[order],way[0],rank[1]
+            found = (E@w+v).argmax(1).numpy()
+            rank = len(np.unique(found)),_fitness(space, found)
+            if rank>best[0]: best = rank,found,w,v
+    (_,fitness),found,w,v = best
+    order = np.argsort(-np.bincount(found, minlength=space.k), kind='stable')
+    return w[:,order],v[order],'even' if even else 'any',fitness
 
 # %% ../nbs/06_cpp.ipynb #811effe5
 def _check_numbers(**given):

@@ -11,7 +11,6 @@ from fastcore.nbio import does_cell_eval, read_nb, write_nb
 from nbclient import NotebookClient
 from nbdev.clean import clean_nb
 from nbdev.config import get_config
-from scp_nb.bench.common import shared_folder
 
 cfg = get_config()
 flags = set(cfg.tst_flags)-{'data'}
@@ -30,6 +29,7 @@ def fingerprint(nb)->str:
 
 def run(path:Path)->str:
     "Run one notebook from its own folder, so that relative paths are those of nbdev-test; says what was done"
+    from scp_nb.bench.common import shared_folder    # brings torch, which --check can do without
     cells = read_nb(path).cells
     if any('data' in c.directives for c in cells) and not shared_folder().is_dir():
         return 'left as it is, for want of the shared data:'

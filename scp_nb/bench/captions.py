@@ -72,7 +72,8 @@ def judge_name(name:str|None,   # that a cluster got; None for silence
 # %% ../../nbs/bench/05_captions.ipynb #618d4371
 WAYS = {'CPP voting': ('votes', False), 'voting, one-to-one': ('votes', True),
         'contrast': ('contrast', False), 'contrast, one-to-one': ('contrast', True)}
-REAL_WAYS = ('contrast, one-to-one', 'contrast', 'CPP voting', 'nearest word')
+# the default tells a first guess even where it is silent: beside it stand the ways that always answer
+REAL_WAYS = ('contrast, one-to-one', 'first guess', 'contrast', 'CPP voting', 'nearest word')
 
 def _nearest_words(X, labels, k, words, T):
     "For each cluster the word with the highest cosine to its mean"
@@ -82,9 +83,9 @@ def _nearest_words(X, labels, k, words, T):
 def _name_by(way, X, labels, k, words, T):
     "Names or None of all clusters"
     if way=='nearest word': return _nearest_words(X, labels, k, words, T)
-    method,distinct = WAYS[way]
+    method,distinct = WAYS.get(way, ('contrast', True))
     c = caption_clusters(labels, X, vocabulary=words, texts=T, method=method, distinct=distinct)
-    return [x.best if method=='votes' else x.name for x in c]
+    return [x.best if method=='votes' or way=='first guess' else x.name for x in c]
 
 def _verdict_rows(names, of, classes, found):
     "Shares of verdicts, of clusters whose class has its own word on the list and of the others"

@@ -57,8 +57,10 @@ def _agreement_with_others(agreement, families):
     other = np.array([[f!=g for g in families] for f in families])/[families.count(f) for f in families]
     return (agreement*other).sum(1)/np.maximum(other.sum(1), 1e-12)
 
-def _evenness(labels, k):
-    "0.2 less the share of rows that would have to move for the clusters to have one size; 0 where it is more"
+def evenness(labels:np.ndarray,    # cluster of each row, int `[n]`
+             k:int                 # number of clusters
+            )->float:              # 0 to 0.2; 0: sizes are not even
+    "Tell how much less than a fifth of the rows would have to move for the clusters to have one size"
     return max(0., .2-size_error(labels, np.full(k, 1/k)))
 
 # %% ../../nbs/cluster/08_choice.ipynb #4fa05a39
@@ -77,7 +79,7 @@ def score_partitions(
     table['agreement'] = _agreement_with_others(agreements(labels[:,some], k), families)
     table['silhouette'] = _silhouettes(unit_rows(space.rows[some]), labels[:,some], k)
     table['depth'] = [border_depth(space.graph, space.rank, l) for l in labels]
-    table['evenness'] = [_evenness(l, k) for l in labels]
+    table['evenness'] = [evenness(l, k) for l in labels]
     table['clusters'] = [len(np.unique(l)) for l in labels]
     table['score'] = sum(w*table[c] for c,w in WEIGHTS.items() if even or c!='evenness')
     if shares is not None: table['score'] -= 1.5*np.array([size_error(l, shares) for l in labels])

@@ -27,8 +27,8 @@ from .cluster.clusters import Clusters, check_one_fraction, fit_temperature, hea
 from .cluster.clusters import neighbor_support, place_rows
 from .cluster.density import kmeans_labels
 from .cluster.repeats import find_repeats
-from .cluster.candidates import MANY_CLUSTERS, Space, family_of, few_per_cluster, find_candidates
-from .cluster.choice import choose_partition, expected_accuracy, score_partitions
+from .cluster.candidates import MANY_CLUSTERS, Space, few_per_cluster, find_candidates
+from .cluster.choice import choose_partition, expected_accuracy, family_of, score_partitions
 from .cluster.loop import Callback, Checkpoint, Run, StopFit, epochs_for, kept, one_thread, plain_torch
 from .cluster.loop import tell_callbacks, train_heads
 from .cluster import edit as _edit, update as _update  # give Clusters `update`, `merge` and other edits

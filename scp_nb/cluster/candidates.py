@@ -6,7 +6,7 @@ Docs: https://scp-nb.github.io/scp_nb/cluster/candidates.html.md"""
 
 # %% auto #0
 __all__ = ['MANY_CLUSTERS', 'FAMILIES', 'Space', 'linear_votes', 'few_per_cluster', 'refine_partition', 'average_partitions',
-           'family_of', 'find_candidates']
+           'find_candidates']
 
 # %% ../../nbs/cluster/07_candidates.ipynb #cafb0196
 import math
@@ -173,11 +173,6 @@ FAMILIES = {
     'embedded, merged': (lambda space: _merge_finer(space, space.embedding), math.inf),
     'heads':            (lambda space: [] if space.find_heads is None else [space.find_heads()], math.inf),
 }
-
-def family_of(candidate:str    # as `find_candidates` names it
-             )->str:           # as in `FAMILIES`
-    "Name the family of a candidate: some make two, which are numbered"
-    return candidate[:-2] if candidate[-2:] in (' 1', ' 2') else candidate
 
 # %% ../../nbs/cluster/07_candidates.ipynb #a51de0b7
 def _make_families(space, names, threads):

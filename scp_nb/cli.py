@@ -21,7 +21,8 @@ from .extract.backbones import default_backbone, load_backbone
 from .features import Features, as_features, extract_features
 from .extract.formats import holds_embeddings
 from .extract.store import check_out, check_place, free_place, out_dir, same_run
-from .cluster.clusters import check_one_fraction, write_table
+from .cluster.clusters import write_table
+from .cluster.edit import check_one_fraction
 from .cluster.export import EXPORTS, export_clusters
 from .extract.command import one_line_errors, print_safely
 from .extract.parallel import ranks

@@ -32,8 +32,8 @@ from .estimate_k import LEVELS, estimate_k, number_to_make
 from .caption import caption_clusters
 from .extract.vocabulary import vocabulary
 from .evaluate import evaluate
-from .show import report
 from .view.pick import NameTiles, find_pictures
+from .view.report import report
 
 # %% ../nbs/13_cli.ipynb #84979374
 def _read_k(k, n=None, what='images found'):

@@ -73,7 +73,7 @@ def test_style_check_can_fail(copy):
     assert r.stdout.count('visible cell')==1 and r.stdout.count('private')==2
 
 def test_the_house_stands():
-    "One direction, no private imports, no inner function with many parameters"
+    "One direction, no private imports, no inner function with many parameters, nine floors at most"
     r = run('tools/house.py')
     assert r.returncode==0, r.stdout+r.stderr
 
@@ -91,6 +91,16 @@ def test_the_house_check_can_fail(copy):
                  f'density.py:{n+2}: cluster.density imports fit_head of train',
                  '_hidden of cluster.consensus is private', '_f takes 8 parameters'):
         assert said in r.stdout, said
+
+def test_a_tenth_floor_is_told(copy):
+    "A chain of imports that cross no border, but is too long"
+    at = copy/'scp_nb'/'bench'/'text.py'
+    before = at.read_text()
+    at.write_text(before+'from .ablation import GRID\n')
+    r = run('tools/house.py', cwd=copy)
+    at.write_text(before)
+    assert r.returncode==1 and 'borders crossed 0' in r.stdout
+    assert 'floors 10: data <' in r.stdout and 'more than 9 floors' in r.stdout
 
 def test_saved_outputs_are_of_the_saved_code():
     r = run('tools/run_nbs.py', '--check')

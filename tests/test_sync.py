@@ -49,7 +49,8 @@ def test_style():
 def test_style_check_can_fail(copy):
     "A private import, an undocumented parameter, a machine's path and a wide line are all found"
     import json
-    path = copy/'nbs'/'02_pairs.ipynb'
+    path,module = copy/'nbs'/'02_pairs.ipynb',copy/'scp_nb'/'pairs.py'
+    before = {p: p.read_text() for p in (path, module)}
     nb = json.loads(path.read_text())
     nb['cells'][1:1] = [dict(cell_type='code', id='bad', metadata={}, execution_count=None,
                              source=['from scp_nb.cli import scp_demo'],
@@ -62,9 +63,10 @@ def test_style_check_can_fail(copy):
         nb['cells'].append(dict(cell_type='code', id=f'more{i}', metadata={}, execution_count=None,
                                 source=lines, outputs=[]))
     path.write_text(json.dumps(nb))
-    (copy/'scp_nb'/'pairs.py').write_text('from . import __version__, head as _head\nfrom .head import '
-                                          '_hidden\ndef f(x): return x\n')
+    module.write_text('from . import __version__, head as _head\nfrom .head import _hidden\n'
+                      'def f(x): return x\n')
     r = run('tools/check_style.py', cwd=copy)
+    for p,text in before.items(): p.write_text(text)
     assert r.returncode==1
     for said in ('a path of this machine', 'f has no docstring', 'f has no docments for x',
                  'a line of 86 characters in the visible cell "x = 1"', '_hidden of head is private',

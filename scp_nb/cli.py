@@ -21,7 +21,8 @@ from .extract.backbones import default_backbone, load_backbone
 from .features import Features, as_features, extract_features
 from .extract.formats import holds_embeddings
 from .extract.store import check_out, check_place, free_place, out_dir, same_run
-from .cluster.clusters import check_one_fraction, write_table
+from .cluster.clusters import write_table
+from .cluster.edit import check_one_fraction
 from .cluster.export import EXPORTS, export_clusters
 from .extract.command import one_line_errors, print_safely
 from .extract.parallel import ranks
@@ -31,8 +32,8 @@ from .estimate_k import LEVELS, estimate_k, number_to_make
 from .caption import caption_clusters
 from .extract.vocabulary import vocabulary
 from .evaluate import evaluate
-from .show import report
 from .view.pick import NameTiles, find_pictures
+from .view.report import report
 
 # %% ../nbs/13_cli.ipynb #84979374
 def _read_k(k, n=None, what='images found'):

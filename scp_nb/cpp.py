@@ -20,12 +20,12 @@ from . import __version__
 from .features import Features, as_features, unit_rows, warn_zero_rows
 from .extract.backbones import default_device
 from .pairs import MixedPairs, NeighborPairs, ViewPairs
-from .cluster.neighbors import Neighbors, neighbor_graph
+from .cluster.neighbors import Neighbors, centred, nearest_rows, neighbor_graph
+from .cluster.neighbors import principal_directions
 from .cluster.consensus import diffusion_map, modularity
 from .cluster.clusters import (Clusters, features_for_head, fit_temperature, head_probs,
                                      neighbor_support)
-from .cluster.candidates import (Space, centred, few_per_cluster, find_candidates, nearest_rows,
-                                       principal_directions)
+from .cluster.candidates import Space, few_per_cluster, find_candidates
 from .cluster.choice import choose_partition, evenness, score_partitions
 from .cluster.density import kmeans_labels
 from .cluster.loop import Run, one_thread, plain_torch, note_ctrl_c, tell_callbacks, StopFit

@@ -18,7 +18,7 @@ from sklearn.cluster import HDBSCAN
 from sklearn.metrics import silhouette_score
 from .features import Features, as_features, unit_rows
 from .extract.parallel import take_rows
-from .cluster.candidates import evened, nearest_rows, principal_directions
+from .cluster.neighbors import evened, nearest_rows, principal_directions
 from .cluster.clusters import Clusters
 from .cluster.consensus import modularity
 from .cluster.density import border_depth

@@ -18,11 +18,11 @@ from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
 from .data import Images, as_images, as_labels, numbered_names, to_numpy
 from .extract.backbones import Backbone, default_backbone, default_device, load_backbone
-from .extract.backbones import PixelProjection, nothing_read
+from .extract.backbones import PixelProjection
 from .extract.reading import Encoder, Reader, RunSettings, auto_batch, choose_precision, encode_images
 from .extract.reading import file_stamps, find_copies
 from .extract.store import FEATURE_FILES, FORMAT, OLD_FORMAT, UNFINISHED, check_place, extract_into
-from .extract.store import features_record, out_dir, run_timing
+from .extract.store import features_record, nothing_read, out_dir, run_timing
 from .extract.arrays import array_parts, check_rank, is_odd_scale, largest_number, leading_column
 from .extract.arrays import rescaled, rows_of_zeros
 from .extract.formats import read_embeddings, write_parquet

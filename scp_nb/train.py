@@ -18,20 +18,20 @@ from .features import Features, as_features, warn_dominant, warn_zero_rows
 from .extract.backbones import default_device
 from .extract.parallel import blocks, check_stamp, file_stamp, from_first, gather, my_part, ranks
 from .extract.parallel import take_rows
-from .cluster.neighbors import EdgeSampler, Neighbors
+from .cluster.neighbors import EdgeSampler, Neighbors, centred, evened, nearest_rows
+from .cluster.neighbors import principal_directions
 from .pairs import MixedPairs, NeighborPairs, ViewPairs
 from .head import ClusterHead, HalfWhiten, Prepare
 from .cluster.consensus import align, consensus, modularities
-from .cluster.clusters import Clusters, check_one_fraction, fit_temperature, head_probs
-from .cluster.clusters import neighbor_support, place_rows
+from .cluster.clusters import Clusters, fit_temperature, head_probs, neighbor_support, place_rows
 from .cluster.density import kmeans_labels
 from .cluster.repeats import find_repeats
-from .cluster.candidates import MANY_CLUSTERS, Space, centred, evened, family_of, few_per_cluster
-from .cluster.candidates import find_candidates, nearest_rows, principal_directions
-from .cluster.choice import choose_partition, expected_accuracy, score_partitions
+from .cluster.candidates import MANY_CLUSTERS, Space, few_per_cluster, find_candidates
+from .cluster.choice import choose_partition, expected_accuracy, family_of, score_partitions
 from .cluster.loop import Callback, Checkpoint, Run, StopFit, epochs_for, kept, one_thread, plain_torch
 from .cluster.loop import tell_callbacks, train_heads
-from .cluster import edit as _edit, update as _update  # give Clusters `update`, `merge` and other edits
+from .cluster.edit import check_one_fraction
+from .cluster import update as _update     # gives Clusters `update`
 
 # %% ../nbs/04_train.ipynb #c035b852
 # people look for them here

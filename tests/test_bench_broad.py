@@ -36,18 +36,18 @@ def test_loading_is_deterministic_and_is_what_the_name_says(shared):
     assert one.shape==other.shape and (one!=other).any()       # another draw takes other classes
 
 def test_what_is_done_is_skipped_and_redone_when_asked(tmp_path):
-    queue.bench_broad(tmp_path, **small)
+    broad.bench_broad(tmp_path, **small)
     files = sorted((tmp_path/'runs').glob('*.json'))
     assert len(files)==2
     for f in files:                                            # a mark that only a new run can remove
         job = json.loads(f.read_text())
         job['rows'][0]['ACC'] = .123
         f.write_text(json.dumps(job))
-    found = queue.bench_broad(tmp_path, **small)
+    found = broad.bench_broad(tmp_path, **small)
     # both kept, and the files are what is summarised
     assert found['ACC'].loc['digits@50', 'k-means']==.123
     said = []
-    found = queue.bench_broad(tmp_path, **dict(small, say=said.append), redo=['k-means'])
+    found = broad.bench_broad(tmp_path, **dict(small, say=said.append), redo=['k-means'])
     assert said[0]=='2 jobs, 0 of them done before' and len(said)==3
     assert found['ACC'].loc['digits@50', 'k-means']>.4
 
@@ -55,17 +55,17 @@ def test_a_failing_method_is_recorded_and_tried_again(tmp_path, monkeypatch):
     def fails(Z, k, seed): raise MemoryError('no room\nfor it')
     real = broad.broad_methods
     bad = {'k-means': broad.Group(lambda X, seed: X, {'k-means': fails})}
-    monkeypatch.setattr(queue, 'broad_methods', lambda priors=False: real(priors)|bad)
+    monkeypatch.setattr(broad, 'broad_methods', lambda priors=False: real(priors)|bad)
     # the next one still runs
-    found = queue.bench_broad(tmp_path, **dict(small, seeds=1, only=['k-means', 'Ward']))
+    found = broad.bench_broad(tmp_path, **dict(small, seeds=1, only=['k-means', 'Ward']))
     assert found['failed'].error.tolist()==['MemoryError: no room for it'] and found['ACC'].shape==(1,1)
     assert 'no room' in (tmp_path/'broad.md').read_text()
-    job = dict(task='digits@50', group='k-means', seed=0)
+    job = dict(suite='broad', task='digits@50', group='k-means', seed=0)
     written = json.loads(queue.job_file(tmp_path, job).read_text())
     assert written==dict(job, error='MemoryError: no room for it')
     monkeypatch.undo()
     said = []
-    found = queue.bench_broad(tmp_path, **dict(small, seeds=1, say=said.append))
+    found = broad.bench_broad(tmp_path, **dict(small, seeds=1, say=said.append))
     assert said[0]=='1 jobs, 0 of them done before' and not len(found['failed']) and found['ACC'].shape==(1,2)
 
 def frame():

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 import numpy as np, pytest
 from torchvision import datasets as tv
-from scp_nb.bench import common, papers as bp, queue, sets
+from scp_nb.bench import broad, common, cpp, k, papers as bp, queue, sets
 from scp_nb.bench.broad import broad_methods, load_task
 from scp_nb.bench.common import read_results
 from scp_nb.data import photo_patches
@@ -428,15 +428,15 @@ def write_packs(folder, *names, classes=4):
 def test_packs_twice_and_after_a_stop(tmp_path):
     data = write_packs(tmp_path/'data', *bp.PACKS)
     some = dict(seeds=3, methods=['fit_head', 'k-means', 'Ward', 'random partition'], jobs=0)
-    once = queue.bench_packs(tmp_path/'a', data, quiet, **some)
+    once = bp.bench_packs(tmp_path/'a', data, quiet, **some)
     assert list(once['sets'])==list(bp.PACKS) and not once['failed'] and len(once['runs'])==3*(3+3+1+3)
-    queue.bench_packs(tmp_path/'b', data, quiet, **some)
+    bp.bench_packs(tmp_path/'b', data, quiet, **some)
     # a job that a stop left undone, and one that failed
     (tmp_path/'b'/'runs'/'dtd~k-means~1.json').unlink()
-    failed = dict(task='dtd', group='Ward', seed=0, strangers=False, error='MemoryError: no room')
+    failed = dict(suite='papers', task='dtd', group='Ward', seed=0, error='MemoryError: no room')
     (tmp_path/'b'/'runs'/'dtd~Ward~0.json').write_text(json.dumps(failed))
     said = []
-    queue.bench_packs(tmp_path/'b', data, said.append, **some)
+    bp.bench_packs(tmp_path/'b', data, said.append, **some)
     assert said[0]=='30 jobs, 28 of them done before'
     def read(d): return without_costs(json.loads((tmp_path/d/'papers.json').read_text()))
     assert read('a')==read('b') and str(tmp_path) not in (tmp_path/'a'/'papers.md').read_text()
@@ -455,7 +455,7 @@ def test_absent_and_damaged_packs_are_left_out_with_the_reason(tmp_path, capsys)
     # what was measured before stays when its file is gone
     write_packs(data, 'ucf101')
     (data/bp.PACKS['dtd'].file).unlink()
-    again = queue.bench_packs(tmp_path/'r', data, quiet, methods=['k-means'], seeds=1, jobs=0)
+    again = bp.bench_packs(tmp_path/'r', data, quiet, methods=['k-means'], seeds=1, jobs=0)
     assert [r['set'] for r in again['runs']]==['dtd', 'ucf101'] and again['runs'][0]==found['runs'][0]
 
 def test_what_packs_refuse(tmp_path):
@@ -468,11 +468,11 @@ def test_what_packs_refuse(tmp_path):
             (dict(sets=['ucf101']), FileNotFoundError, 'ucf101_clip_vitb32.npz'),
             (dict(data=tmp_path/'none'), FileNotFoundError, 'no folder')):
         with pytest.raises(error, match=re.escape(what)) as e:
-            queue.bench_packs(tmp_path/'r', **dict(dict(data=data, say=quiet), **given))
+            bp.bench_packs(tmp_path/'r', **dict(dict(data=data, say=quiet), **given))
         assert '\n' not in str(e.value) and not (tmp_path/'r').exists()
     (tmp_path/'mine').mkdir()
     (tmp_path/'mine'/'letter.txt').write_text('dear')
-    def start(name): queue.bench_packs(tmp_path/name, data, quiet, methods=['k-means'], seeds=1, jobs=0)
+    def start(name): bp.bench_packs(tmp_path/name, data, quiet, methods=['k-means'], seeds=1, jobs=0)
     with pytest.raises(FileExistsError, match='something else'): start('mine')
     # the two kinds of results never mix
     start('r')
@@ -482,13 +482,13 @@ def test_what_packs_refuse(tmp_path):
 
 def test_cpp_gets_fewer_seeds_unless_it_is_named(tmp_path, monkeypatch):
     data = write_packs(tmp_path/'data', 'dtd')
-    monkeypatch.setattr(queue, 'fit_cpp', lambda X, k, **kw: np.arange(len(X))%k)
-    monkeypatch.setattr(queue, 'CPP_SEEDS', 2)
+    monkeypatch.setattr(bp, 'fit_cpp', lambda X, k, **kw: np.arange(len(X))%k)
+    monkeypatch.setattr(bp, 'CPP_SEEDS', 2)
     def runs(**kw):
-        found = queue.bench_packs(tmp_path/'-'.join(map(str, kw)), data, quiet, jobs=0, **kw)
+        found = bp.bench_packs(tmp_path/'-'.join(map(str, kw)), data, quiet, jobs=0, **kw)
         return {m: sum(r['method']==m for r in found['runs']) for m in ('fit_cpp', 'k-means', 'Ward')}
-    monkeypatch.setattr(queue, 'why_not', lambda needs, most, n: 'not here' if needs else None)
-    monkeypatch.setattr(queue, 'broad_methods', lambda priors=False: {
+    monkeypatch.setattr(bp, 'why_not', lambda needs, most, n: 'not here' if needs else None)
+    monkeypatch.setattr(bp, 'broad_methods', lambda priors=False: {
         m: g for m,g in broad_methods().items() if m in ('k-means', 'Ward')})
     assert runs(seeds=4)=={'fit_cpp': 2, 'k-means': 4, 'Ward': 1}
     assert runs(seeds=4, methods=['fit_cpp'])=={'fit_cpp': 4, 'k-means': 0, 'Ward': 0}
@@ -500,7 +500,7 @@ def test_other_data_are_measured_again(tmp_path, monkeypatch):
     data,some = write_packs(tmp_path/'data', 'dtd'),dict(seeds=2, jobs=0)
     def run(methods=('k-means', 'Ward'), **kw):
         said = []
-        found = queue.bench_packs(tmp_path/'r', data, said.append, sets=['dtd'], methods=list(methods),
+        found = bp.bench_packs(tmp_path/'r', data, said.append, sets=['dtd'], methods=list(methods),
                                   **(some|kw))
         return found['runs'],next(line for line in said if 'done before' in line)
     first,_ = run()
@@ -564,13 +564,13 @@ def test_nothing_measured_is_an_error(tmp_path, monkeypatch):
     assert code==2 and 'Wrote' not in out and err.count('\n')==1 and not (tmp_path/'r').exists()
     assert 'dtd: "dtd_clip_vitb32.npz" cannot be read' in err and 'caltech101: no caltech' in err
     write_packs(data, 'dtd')
-    def run(**kw): queue.bench_packs(tmp_path/'r', data, quiet, methods=['Ward'], jobs=0, **kw)
+    def run(**kw): bp.bench_packs(tmp_path/'r', data, quiet, methods=['Ward'], jobs=0, **kw)
     with monkeypatch.context() as m:
-        m.setattr(queue, '_rows_of', lambda job, data: 1/0)
+        m.setattr(bp, 'job_rows', lambda job, data: 1/0)
         with pytest.raises(RuntimeError, match='every job failed. The first: ZeroDivisionError'): run()
     run()                                             # and what failed is tried again
     assert (tmp_path/'r'/'papers.json').is_file()
-    monkeypatch.setattr(queue, 'why_not', lambda *args: 'not here')
+    monkeypatch.setattr(bp, 'why_not', lambda *args: 'not here')
     with pytest.raises(ValueError, match='none of these methods is installed'): run()
 
 def test_no_option_is_dropped_without_a_word(tmp_path):
@@ -587,20 +587,20 @@ def test_no_option_is_dropped_without_a_word(tmp_path):
 
 def test_packs_and_the_broad_suite_never_share_a_directory(tmp_path):
     data = write_packs(tmp_path/'data', 'dtd')
-    def packs(out, **kw): queue.bench_packs(tmp_path/out, data, quiet, methods=['Ward'], jobs=0, **kw)
-    def broad(out): queue.bench_broad(tmp_path/out, data, quiet, ['dtd'], only=['Ward'], jobs=0)
+    def packs(out, **kw): bp.bench_packs(tmp_path/out, data, quiet, methods=['Ward'], jobs=0, **kw)
+    def many(out): broad.bench_broad(tmp_path/out, data, quiet, ['dtd'], only=['Ward'], jobs=0)
     def state(): return {f: f.read_bytes() for f in tmp_path.rglob('*') if f.is_file()}
-    packs('p'); broad('b')
+    packs('p'); many('b')
     before = state()
-    for call in (lambda: packs('b'), lambda: packs('b', force=True), lambda: broad('p'),
-                 lambda: queue.bench_cpp(tmp_path/'p', data, quiet, ['dtd'], only=['k-means'], jobs=0)):
+    for call in (lambda: packs('b'), lambda: packs('b', force=True), lambda: many('p'),
+                 lambda: cpp.bench_cpp(tmp_path/'p', data, quiet, ['dtd'], only=['k-means'], jobs=0)):
         with pytest.raises(FileExistsError, match='another suite'): call()
     assert state()==before
 
 def test_names_given_twice_count_once_and_the_command_tells_what_gave_the_rows(tmp_path):
     data,said = write_packs(tmp_path/'data', 'dtd', 'ucf101'),[]
     def run(**kw):
-        found = queue.bench_packs(tmp_path/'r', data, said.append, jobs=0, **kw)
+        found = bp.bench_packs(tmp_path/'r', data, said.append, jobs=0, **kw)
         assert found==read_results(tmp_path/'r'/'papers.json')
         return found['settings']['command']
     first = run(sets=['dtd', 'dtd'], methods=['Ward', 'k-means'], seeds=2)
@@ -617,18 +617,18 @@ def test_names_given_twice_count_once_and_the_command_tells_what_gave_the_rows(t
     # nothing is claimed where an earlier call was stopped before it told its command
     (tmp_path/'r'/'papers.json').unlink()
     assert run(sets=['dtd'], methods=['Ward'])==''
-    queue.bench_broad(tmp_path/'b', data, said.append, ['digits@50', 'digits@50'], 1, ['k-means'], jobs=0)
+    broad.bench_broad(tmp_path/'b', data, said.append, ['digits@50', 'digits@50'], 1, ['k-means'], jobs=0)
     assert said[-2]=='1 jobs, 0 of them done before'
 
 @pytest.mark.parametrize('suite', ['packs', 'broad', 'k', 'cpp'])
 def test_fewer_than_no_workers(tmp_path, monkeypatch, suite):
     "An error, and nobody waits for workers"
     def waits(*args): raise AssertionError('this would wait for ever')
-    monkeypatch.setattr(queue, '_run_jobs', waits)
+    monkeypatch.setattr(queue, '_share_out', waits)
     data = write_packs(tmp_path/'data', 'dtd')
-    names = dict(packs='sets', broad='tasks', k='tasks', cpp='tasks')
+    module,name = dict(packs=(bp, 'sets'), broad=(broad, 'tasks'), k=(k, 'tasks'), cpp=(cpp, 'tasks'))[suite]
     with pytest.raises(ValueError, match='jobs must be 0 or more; got -1'):
-        getattr(queue, f'bench_{suite}')(tmp_path/'r', data, quiet, **{names[suite]: ['dtd']}, jobs=-1)
+        getattr(module, f'bench_{suite}')(tmp_path/'r', data, quiet, **{name: ['dtd']}, jobs=-1)
     assert not (tmp_path/'r').exists()
 
 def test_rows_of_the_table_can_be_told_apart():
@@ -651,7 +651,7 @@ nbs = Path(__file__).resolve().parent.parent/'nbs'
 def test_the_page_shows_what_was_measured():
     "The saved tables of the page hold the figures of `papers.json`, with recalled ones marked"
     found = read_results(nbs/'bench'/'papers.json')
-    cells = json.loads((nbs/'bench'/'07_papers.ipynb').read_text())['cells']
+    cells = json.loads((nbs/'bench'/'08_papers.ipynb').read_text())['cells']
     saved = ''.join(str(o) for c in cells if c['cell_type']=='code' for o in c['outputs'])
     assert set(found['sets'])==set(bp.PACKS) and not found['failed']
     for key in bp.PACKS:

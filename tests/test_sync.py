@@ -49,7 +49,8 @@ def test_style():
 def test_style_check_can_fail(copy):
     "A private import, an undocumented parameter, a machine's path and a wide line are all found"
     import json
-    path = copy/'nbs'/'02_pairs.ipynb'
+    path,module = copy/'nbs'/'02_pairs.ipynb',copy/'scp_nb'/'pairs.py'
+    before = {p: p.read_text() for p in (path, module)}
     nb = json.loads(path.read_text())
     nb['cells'][1:1] = [dict(cell_type='code', id='bad', metadata={}, execution_count=None,
                              source=['from scp_nb.cli import scp_demo'],
@@ -62,9 +63,10 @@ def test_style_check_can_fail(copy):
         nb['cells'].append(dict(cell_type='code', id=f'more{i}', metadata={}, execution_count=None,
                                 source=lines, outputs=[]))
     path.write_text(json.dumps(nb))
-    (copy/'scp_nb'/'pairs.py').write_text('from . import __version__, head as _head\nfrom .head import '
-                                          '_hidden\ndef f(x): return x\n')
+    module.write_text('from . import __version__, head as _head\nfrom .head import _hidden\n'
+                      'def f(x): return x\n')
     r = run('tools/check_style.py', cwd=copy)
+    for p,text in before.items(): p.write_text(text)
     assert r.returncode==1
     for said in ('a path of this machine', 'f has no docstring', 'f has no docments for x',
                  'a line of 86 characters in the visible cell "x = 1"', '_hidden of head is private',
@@ -73,7 +75,7 @@ def test_style_check_can_fail(copy):
     assert r.stdout.count('visible cell')==1 and r.stdout.count('private')==2
 
 def test_the_house_stands():
-    "One direction, no private imports, no inner function with many parameters"
+    "One direction, no private imports, no inner function with many parameters, nine floors at most"
     r = run('tools/house.py')
     assert r.returncode==0, r.stdout+r.stderr
 
@@ -91,6 +93,16 @@ def test_the_house_check_can_fail(copy):
                  f'density.py:{n+2}: cluster.density imports fit_head of train',
                  '_hidden of cluster.consensus is private', '_f takes 8 parameters'):
         assert said in r.stdout, said
+
+def test_a_tenth_floor_is_told(copy):
+    "A chain of imports that cross no border, but is too long"
+    at = copy/'scp_nb'/'bench'/'text.py'
+    before = at.read_text()
+    at.write_text(before+'from .ablation import GRID\n')
+    r = run('tools/house.py', cwd=copy)
+    at.write_text(before)
+    assert r.returncode==1 and 'borders crossed 0' in r.stdout
+    assert 'floors 10: data <' in r.stdout and 'more than 9 floors' in r.stdout
 
 def test_saved_outputs_are_of_the_saved_code():
     r = run('tools/run_nbs.py', '--check')

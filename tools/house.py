@@ -2,7 +2,7 @@
 border is crossed.
 
 The plan is one line of chapters and rooms. A module imports only what stands to its left; in a room, what
-has a lower number."""
+has a lower number. No chain of imports is longer than `most_floors`."""
 import ast, json, re, sys
 from functools import cache
 from pathlib import Path
@@ -12,6 +12,7 @@ package = root/'scp_nb'
 line = ('data extract features head mcr2 cluster pairs train cpp estimate_k caption evaluate view show live '
         'estimators cli bench').split()
 rooms = 'extract', 'cluster', 'view', 'bench'
+most_floors = 9      # whoever reads a module at the top has so many to follow down
 
 def numbers()->dict:
     "Module -> the number of its notebook in its folder"
@@ -114,7 +115,9 @@ def main():
     print(f'borders crossed {len(crossed)}, inner functions above seven parameters {len(wide)}, widest '
           f'visible line {widest()}')
     if chain: print(f'floors {len(chain)}: {" < ".join(reversed(chain))}')
-    print('\n'.join([*crossed, *wide]))
-    sys.exit(bool(crossed or wide))
+    tall = [f'more than {most_floors} floors: import from further down, or move down what is imported']
+    tall = tall if len(chain)>most_floors else []
+    print('\n'.join([*crossed, *wide, *tall]))
+    sys.exit(bool(crossed or wide or tall))
 
 if __name__=='__main__': main()

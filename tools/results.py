@@ -51,7 +51,7 @@ def quality_text(found:dict)->str:
     spread,n = found['spread'].fit_head.dropna(),len(margins)
     first = found['methods']['first']['fit_head']
     return one_line(f'''`scp_bench quality --suite broad`
-        measures all {n} tasks ([tables](bench/08_broad.ipynb)). The
+        measures all {n} tasks ([tables](bench/07_broad.ipynb)). The
         mean of `fit_head` is {points(means["fit_head"]-peers.max())} points above that of the best
         other method, {peers.idxmax()}; {side} what one would get by knowing the best other method for
         each task, by {points(over)} points ({points(over_clip)} above on features of CLIP). It is first

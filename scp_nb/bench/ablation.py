@@ -15,8 +15,9 @@ from pathlib import Path
 from unittest.mock import patch
 import numpy as np, pandas as pd, torch
 from ..features import unit_rows
-from ..cluster.candidates import FAMILIES, centred, family_of, refine_partition
-from ..cluster.choice import WEIGHTS, choose_partition, score_partitions
+from ..cluster.candidates import FAMILIES, refine_partition
+from ..cluster.neighbors import centred
+from ..cluster.choice import WEIGHTS, choose_partition, family_of, score_partitions
 from ..cluster.loop import Callback
 from .. import train
 from ..evaluate import clustering_accuracy

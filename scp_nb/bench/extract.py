@@ -18,7 +18,8 @@ import torch
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 from sklearn.datasets import load_sample_images
 from ..data import ImageFiles
-from ..extract.backbones import Backbone, n_cores, load_backbone
+from ..extract.backbones import Backbone, load_backbone
+from ..extract.parallel import n_cores
 from ..extract.reading import Reader, auto_batch, choose_precision, read_images
 from ..features import extract_features
 from ..view.pick import Thumbnails

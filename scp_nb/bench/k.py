@@ -6,7 +6,8 @@ Docs: https://scp-nb.github.io/scp_nb/bench/k.html.md"""
 
 # %% auto #0
 __all__ = ['K_TASKS', 'K_GROUPS', 'subspaces', 'run_k', 'k_jobs', 'k_files', 'read_k', 'k_errors', 'criteria_left_out',
-           'k_coverage', 'widening_left_out', 'k_table', 'k_scale', 'k_nothing', 'write_k']
+           'k_coverage', 'widening_left_out', 'k_table', 'k_scale', 'k_nothing', 'write_k', 'job_rows', 'job_digest',
+           'bench_k']
 
 # %% ../../nbs/bench/09_k.ipynb #b2ac1526
 import math, tempfile, time
@@ -19,9 +20,10 @@ from ..cluster.neighbors import knn, neighbor_graph
 from ..estimate_k import WIDER, estimate_k, number_to_make
 from ..evaluate import partition_scores
 from ..train import fit_head
-from .common import (evoc, hdbscan, markdown_table, prepare_rows, process_memory, read_results,
-                                 run_apart, umap_rows, why_not, write_results)
-from .broad import TASKS, load_task, task_family
+from .common import (check_names, evoc, hdbscan, markdown_table, prepare_rows,
+                                 process_memory, read_results, run_apart, umap_rows, why_not, write_results)
+from .broad import QUICK, TASKS, check_files, load_task, task_digest, task_family
+from .queue import run_jobs
 
 # %% ../../nbs/bench/09_k.ipynb #9f8073b7
 def _count(labels): return max(1, len(np.unique(labels[labels>=0])))     # nothing found is one cluster
@@ -308,3 +310,39 @@ def write_k(out:Path,      # directory
     runs = pd.DataFrame(rows)
     tables = [f(runs) for f in (k_errors, k_coverage, k_table) if 'votes' in runs]
     write_results(out, 'k', dict(runs=rows), '\n'.join(markdown_table(t.reset_index()) for t in tables))
+
+# %% ../../nbs/bench/09_k.ipynb #d525b338
+def job_rows(job:dict,                # with task, group and seed
+             data:str|Path|None       # folder of the files of the broad suite; the digits need none
+            )->list:                  # of `run_k`
+    "Do a job of this suite"
+    return run_k(job['task'], job['group'], job['seed'], data)
+
+def job_digest(job:dict,                # with task and group
+               data:str|Path|None       # folder of the files of the broad suite; the digits need none
+              )->str|None:              # as `task_digest` gives it; None for what is made here
+    "Tell the data of a job from others"
+    made = job['group'] in ('scale', 'nothing') or not k_files([job['task']])
+    return None if made else task_digest(job['task'], data)
+
+def bench_k(out:Path,                  # directory; what it holds of an earlier run is kept
+            data:str|Path|None=None,   # folder of the files of the broad suite; the digits need none
+            say=print,                 # called with a line after each job; None is silent
+            tasks:list|None=None,      # names as in `K_TASKS`; None: all
+            seeds:int|None=None,       # runs of `estimate_k`; None: 2. Rivals run once
+            only:list|None=None,       # groups as in `K_GROUPS`; None: all that are installed
+            jobs:int=2,                # workers, each with one thread; 0 works in this process
+            redo:list|None=None,       # groups that are run again
+            quick:bool=False           # a few minutes: small tasks of every kind, one seed, no large files
+           )->list:                    # all rows that `out` holds
+    "Ask estimates and their rivals for the number of clusters, and write it down"
+    groups = only or (K_GROUPS[:-2] if quick else K_GROUPS)
+    if quick: tasks,seeds = tasks or [t for t in QUICK if t in K_TASKS],seeds or 1
+    tasks,again,out = tasks or K_TASKS,redo or [],Path(out)
+    check_names([*groups, *again], K_GROUPS, 'group')
+    check_files(k_files(tasks), data)
+    asked = [dict(suite='k', **job) for job in k_jobs(tasks, groups, seeds or 2)]
+    found,_ = run_jobs(asked, out, data, again, jobs, say)
+    rows = [r for job in found if job['suite']=='k' for r in job.get('rows', [])]
+    write_k(out, rows)
+    return rows

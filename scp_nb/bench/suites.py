@@ -27,8 +27,8 @@ class Suite(NamedTuple):
 SUITES = dict(
     quality=Suite('quality', 'sets seeds only add force', True),
     extract=Suite('extract', 'quick'),
-    cpp=Suite('queue', 'data tasks seeds only jobs redo quick', True),
-    k=Suite('queue', 'data tasks seeds only jobs redo quick', True),
+    cpp=Suite('cpp', 'data tasks seeds only jobs redo quick', True),
+    k=Suite('k', 'data tasks seeds only jobs redo quick', True),
     caption=Suite('captions', 'data quick'),
     papers=Suite('papers', 'sets backbones methods seeds quick limit n_views device force', True),
     speed=Suite('speed', 'sets only'),
@@ -36,8 +36,8 @@ SUITES = dict(
     pick=Suite('pick', 'data tasks seeds force', True, 'pick_text'),
     text=Suite('text', 'data tasks seeds jobs quick force', True, 'text_lines'))
 # these run in place of a suite where --suite or --data asks for them
-_BROAD = Suite('queue', 'data tasks seeds only priors jobs redo quick', True, 'broad_text', 'bench_broad')
-_PACKS = Suite('queue', 'data sets methods seeds jobs redo quick force', True, '', 'bench_packs')
+_BROAD = Suite('broad', 'data tasks seeds only priors jobs redo quick', True, 'broad_text')
+_PACKS = Suite('papers', 'data sets methods seeds jobs redo quick force', True, '', 'bench_packs')
 
 def _split(text, by): return [t for t in dict.fromkeys(text.split(by)) if t] if text else None
 

@@ -21,9 +21,8 @@ import numpy as np, pandas as pd, torch
 from matplotlib.figure import Figure
 from sklearn.cluster import KMeans
 from torch.nn.functional import one_hot
-from ..cluster.candidates import centred
 from ..cluster.loop import Run, epochs_for, one_thread, train_heads
-from ..cluster.neighbors import EdgeSampler, knn, neighbor_graph
+from ..cluster.neighbors import EdgeSampler, centred, knn, neighbor_graph
 from ..evaluate import CellFigure, match_clusters, partition_scores
 from ..features import unit_rows
 from ..head import ClusterHead, Prepare

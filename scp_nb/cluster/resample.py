@@ -13,11 +13,10 @@ from fastcore.basics import patch
 from sklearn.metrics.cluster import contingency_matrix, expected_mutual_information
 from ..features import Features, as_features, unit_rows
 from ..extract.parallel import take_rows
-from .neighbors import neighbor_graph
+from .neighbors import nearest_rows, neighbor_graph, principal_directions
 from .consensus import graph_eigenvectors, modularity
 from .density import density_rank, merge_levels, quick_kmeans
 from .embed import embed_graph
-from .candidates import nearest_rows, principal_directions
 from ..mcr2 import coding_rate
 
 # %% ../../nbs/cluster/11_resample.ipynb #ffd70e02

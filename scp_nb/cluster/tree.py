@@ -15,11 +15,10 @@ from fastcore.basics import patch
 from matplotlib.axes import Axes
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from ..data import enough_pixels
-from .candidates import nearest_rows, principal_directions
 from .clusters import Clusters, features_of_clusters
 from .density import join_order
 from .edit import edited_copy
-from .neighbors import neighbor_graph
+from .neighbors import nearest_rows, neighbor_graph, principal_directions
 from ..extract.parallel import take_rows
 from ..features import Features
 from ..mcr2 import coding_rate

@@ -9,8 +9,6 @@ __all__ = ['default_backbone', 'default_device', 'Backbone', 'load_backbone', 'w
 
 # %% ../../nbs/extract/02_backbones.ipynb #79141b65
 import difflib, hashlib, logging, os, pickle, re, socket, warnings
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -22,9 +20,8 @@ from PIL import Image
 from fastcore.basics import patch
 from huggingface_hub import constants as hub
 from safetensors.torch import load_file
-from sklearn.decomposition import PCA
 from torch import nn
-from ..data import ImageError, Images, enough_pixels
+from ..data import Images, enough_pixels
 
 # %% ../../nbs/extract/02_backbones.ipynb #11354adc
 def default_device(device=None      # "cuda", "cuda:1", "mps", "cpu" or a torch.device; None: the fastest
@@ -183,72 +180,6 @@ def side_for(self:Backbone,
     size = _resize_size(self.transform)
     return enough_pixels(size) if size and images.opens_files and not exact else None
 
-
-# %% ../../nbs/extract/02_backbones.ipynb #623da625
-@patch
-def fit(self:Backbone,
-        images:Images,                # the images to learn from; at most 5,000 of them are read
-        n_workers:int|None=None,      # threads that read images; None: up to 8
-        side:int|None=None            # how large photos are decoded, from `side_for`; None: in full
-       )->Backbone:                   # itself
-    "Learn the projection of `pixels` from `images`; does nothing for a pretrained network, nor a second time"
-    if not isinstance(self.model, PixelProjection) or self.model.mean is not None: return self
-    most = max(2, min(5000, 50_000_000 // (3*self.transform.size**2)))
-    rows = np.unique(np.linspace(0, len(images)-1, min(most, len(images))).round().astype(int))
-    X = [x for _,x in _prefetch(images, self.transform, rows, n_workers, side=side) if x is not None]
-    if not X: raise ValueError(nothing_read(images))
-    if len(X)<2:
-        raise ValueError(f'`pixels` learns its projection from the images and needs 2 that can be read; '
-                         f'got 1 of {len(images)}.'
-                                  f'{_first_skipped(images)} Give more images, or a pretrained backbone.')
-    X = torch.stack(X).numpy()
-    # pictures may all be equal
-    with np.errstate(all='ignore'): pca = PCA(min(self.model.d, *X.shape), random_state=0).fit(X)
-    rank = max(1, int((pca.singular_values_ > 1e-5*pca.singular_values_[0]).sum()))
-    self.model.set(torch.tensor(pca.mean_), torch.tensor(pca.components_[:rank]))
-    self.d = rank
-    return self
-
-# %% ../../nbs/extract/02_backbones.ipynb #f15092fc
-def _first_skipped(images:Images)->str:
-    "The first unreadable image and why, as a sentence; empty if there is none"
-    return next((f' The first that failed: "{n}", {r}.' for n,r in images.skipped.items()), '')
-
-def nothing_read(images:Images   # none of which could be read; its `skipped` says why
-                )->str:          # sentences that name the source and the first failure
-    "Word the error when nothing is left"
-    return (f'none of the {len(images):,} images from {images.what} could be read.{_first_skipped(images)} '
-            'Give at least one good image.')
-
-# %% ../../nbs/extract/02_backbones.ipynb #ff8fff86
-def _read(images:Images, i:int, transform, side:int|None=None):
-    "Transformed image `i`, or None where it cannot be read; the reason is then in `images.skipped`"
-    try: im = images.read(i, side)
-    except ImageError: return None
-    try: return transform(im)
-    except (ArithmeticError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as e:
-        reason = f'transform failed on {im.size[0]}x{im.size[1]} pixels: {str(e)[:100]}'
-        images.skipped[images.names[i]] = reason
-
-def n_cores(
-)->int:        # 1 or more
-    "Count the processor cores that this process may use"
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-
-# %% ../../nbs/extract/02_backbones.ipynb #223bf23e
-def _prefetch(images:Images, transform, rows, n_workers:int|None=None, ahead:int=256, side:int|None=None):
-    "Yield (row, tensor) in the order of `rows`; the tensor is None where the image cannot be read"
-    if n_workers is not None and n_workers<1:
-        raise ValueError(f'n_workers must be at least 1; got {n_workers}.')
-    pool,queue = ThreadPoolExecutor(n_workers or min(8, n_cores())),deque()
-    try:
-        for i in rows:
-            queue.append((i, pool.submit(_read, images, int(i), transform, side)))
-            if len(queue)>=ahead:
-                i,f = queue.popleft()
-                yield i, f.result()
-        for i,f in queue: yield i, f.result()
-    finally: pool.shutdown(wait=True, cancel_futures=True)
 
 # %% ../../nbs/extract/02_backbones.ipynb #64320857
 default_backbone = 'open_clip:ViT-B-32/laion2b_s34b_b79k'

@@ -60,6 +60,12 @@ def take_rows(X:np.ndarray,      # array `[n, d]`, in memory or a memory map
     if not isinstance(X, np.memmap): return np.asarray(X[rows], dtype=np.float32)
     return np.concatenate([b[rows[(rows>=i)&(rows<i+len(b))]-i] for i,b in blocks(X, stamp=stamp)])
 
+# %% ../../nbs/extract/00_parallel.ipynb #fc1873b2
+def n_cores(
+)->int:        # 1 or more
+    "Count the processor cores that this process may use"
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
 # %% ../../nbs/extract/00_parallel.ipynb #642e7df1
 def _leave():
     "Part from the other processes, before Python takes down what their threads use"

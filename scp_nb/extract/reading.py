@@ -20,7 +20,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 from ..data import ImageError, ImageFiles, Images, decode_image, reading_error
-from .backbones import Backbone, n_cores
+from .parallel import n_cores
 
 # %% ../../nbs/extract/03_reading.ipynb #ee6fb0d0
 @contextmanager
@@ -171,8 +171,8 @@ def choose_precision(precision:str,          # "auto", "float32", "float16" or "
     return precision
 
 # %% ../../nbs/extract/03_reading.ipynb #e714ebd8
-def auto_batch(backbone:Backbone    # any backbone; one grey picture is encoded to see how wide its layers are
-              )->int:               # images, a power of two: 4 to 64 on a CPU, 16 to 512 on a GPU
+def auto_batch(backbone    # any `Backbone`; one grey picture is encoded to see how wide its layers are
+              )->int:      # images, a power of two: 4 to 64 on a CPU, 16 to 512 on a GPU
     "Choose a batch with which no layer takes over 60 MB on a CPU, or 1/16 of a GPU's memory, within bounds"
     if backbone.d is None: return 64          # `pixels`, before it is fitted
     room,least,most,widest = 60e6,4,64,[4]
@@ -196,10 +196,10 @@ def _out_of_memory(e:BaseException)->bool:
 
 class Encoder:
     "Encode images in batches of at most `size`, which is halved when memory runs out"
-    def __init__(self, backbone:Backbone,    # any backbone
-                 precision:str,              # "float32", "float16" or "bfloat16"
-                 size:int,                   # images per batch, to begin with
-                 d:int|None=None             # numbers per row that are wanted; None: as the first batch has
+    def __init__(self, backbone,       # any `Backbone`
+                 precision:str,        # "float32", "float16" or "bfloat16"
+                 size:int,             # images per batch, to begin with
+                 d:int|None=None       # numbers per row that are wanted; None: as the first batch has
                 ): self.backbone,self.precision,self.size,self.d = backbone,precision,size,d
 
     def stage(self, xs:list    # tensors, one per image; their shapes must be equal

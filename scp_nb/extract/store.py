@@ -18,14 +18,16 @@ from itertools import chain, count
 from pathlib import Path
 from uuid import uuid4
 import numpy as np, torch
+from fastcore.basics import patch
 from filelock import FileLock, SoftFileLock, Timeout
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from sklearn.decomposition import PCA
 from ..data import Images, reading_error
-from .backbones import Backbone, PixelProjection, n_cores, nothing_read, weights_digest
-from .parallel import ranks
+from .backbones import Backbone, PixelProjection, weights_digest
+from .parallel import n_cores, ranks
 from .reading import Encoder, Reader, RunSettings, encode_images, file_stamps, find_copies
-from .reading import fingerprint
+from .reading import fingerprint, read_images
 
 # %% ../../nbs/extract/04_store.ipynb #0ef47154
 FEATURE_FILES = {'features.npy', 'index.jsonl', 'meta.json', 'projection.safetensors', 'skipped.csv',
@@ -453,6 +455,45 @@ def _check_room(out:Path, n:int, d:int|None)->None:
     if need>room:
         raise OSError(f'{n:,} rows of {d} numbers take {need/unit:.2f} {name}, and the disk of "{out.name}" '
                       f'has {room/unit:.2f} {name} left. Make room, or give a directory on another disk.')
+
+# %% ../../nbs/extract/04_store.ipynb #f15092fc
+def _first_skipped(images:Images)->str:
+    "The first unreadable image and why, as a sentence; empty if there is none"
+    return next((f' The first that failed: "{n}", {r}.' for n,r in images.skipped.items()), '')
+
+def nothing_read(images:Images   # none of which could be read; its `skipped` says why
+                )->str:          # sentences that name the source and the first failure
+    "Word the error when nothing is left"
+    return (f'none of the {len(images):,} images from {images.what} could be read.{_first_skipped(images)} '
+            'Give at least one good image.')
+
+# %% ../../nbs/extract/04_store.ipynb #623da625
+@patch
+def fit(self:Backbone,
+        images:Images,                # the images to learn from; at most 5,000 of them are read
+        n_workers:int|None=None,      # threads that read images; None: up to 8
+        side:int|None=None            # how large photos are decoded, from `side_for`; None: in full
+       )->Backbone:                   # itself
+    "Learn the projection of `pixels` from `images`; does nothing for a pretrained network, nor a second time"
+    if not isinstance(self.model, PixelProjection) or self.model.mean is not None: return self
+    most = max(2, min(5000, 50_000_000 // (3*self.transform.size**2)))
+    rows = np.unique(np.linspace(0, len(images)-1, min(most, len(images))).round().astype(int)).tolist()
+    X = []
+    for (x,why),i in zip(read_images(Reader(images, self.transform, side), rows, n_workers), rows):
+        if why is None: X.append(x)
+        else: images.skipped[images.names[i]] = why
+    if not X: raise ValueError(nothing_read(images))
+    if len(X)<2:
+        raise ValueError('`pixels` learns its projection from the images and needs 2 that can be read; got '
+                         f'1 of {len(images)}.{_first_skipped(images)} Give more images, or a pretrained '
+                         'backbone.')
+    X = torch.stack(X).numpy()
+    # pictures may all be equal
+    with np.errstate(all='ignore'): pca = PCA(min(self.model.d, *X.shape), random_state=0).fit(X)
+    rank = max(1, int((pca.singular_values_ > 1e-5*pca.singular_values_[0]).sum()))
+    self.model.set(torch.tensor(pca.mean_), torch.tensor(pca.components_[:rank]))
+    self.d = rank
+    return self
 
 # %% ../../nbs/extract/04_store.ipynb #29a1e8dd
 class _Run:

@@ -110,9 +110,8 @@ def warn_empty_clusters(probs:np.ndarray   # probabilities of all images `[n, k]
     "Warn where clusters have no image"
     empty = probs.shape[1]-len(np.unique(probs.argmax(1)))
     if not empty: return
-    warnings.warn(f'{empty} of {probs.shape[1]} clusters have no image. '
-                  'There may be fewer different images than clusters, or too few epochs; '
-                  'ask for fewer clusters, or fit again with another seed.',
+    warnings.warn(f'{empty} of {probs.shape[1]} clusters have no image. There may be fewer different images '
+                  'than clusters, or too few epochs; ask for fewer clusters, or fit again with another seed.',
                   stacklevel=4)                  # past `plain_torch`, to the line that called the fit
 
 # %% ../nbs/04_train.ipynb #8110908b

@@ -179,9 +179,8 @@ def read_embeddings(path,                   # .npy, .npz, .safetensors, .parquet
         raise FileNotFoundError(f'no such file or folder: "{path}". Give a file of embeddings, or a '
                                 'directory of features.')
     if path.suffix.lower() not in _READERS or path.is_dir():
-        raise ValueError(f'"{path.name}" is of no kind that is read here. Wanted {", ".join(_READERS)}, a '
-                         'folder of clip-retrieval, '
-                         'or a directory of features.')
+        raise ValueError(f'"{path.name}" is of no kind that is read here. Wanted {", ".join(_READERS)}, '
+                         'a folder of clip-retrieval, or a directory of features.')
     return _READERS[path.suffix.lower()](path, column)
 
 # %% ../../nbs/extract/05_formats.ipynb #e621d182

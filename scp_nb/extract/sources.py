@@ -136,9 +136,8 @@ def refuse_climbing(name:str,    # of a member
     "Error if a name leads out of its archive"
     parts = name.replace('\\', '/').split('/')
     if '..' in parts or name[:1] in ('/', '\\') or re.match('[A-Za-z]:', name):
-        raise ValueError(f'"{pack}" holds a path that leads out of it: "{name}". It is not read; make it '
-                         'again '
-                         'with paths inside.')
+        raise ValueError(f'"{pack}" holds a path that leads out of it: '
+                         f'"{name}". It is not read; make it again with paths inside.')
 
 class _Encoded(Images):
     "Pictures whose encoded bytes `read_bytes` gives"
@@ -225,9 +224,8 @@ def _check_bomb(members, blob:Blob)->None:
     for n,packed,name in ((whole, blob.size, 'it'),
                           (worst.file_size, worst.compress_size, f'"{worst.filename}"')):
         if n>1<<28 and n>100*max(1, packed):
-            raise ValueError(f'"{blob.name}" looks like a zip bomb: {name} takes {packed:,} bytes and '
-                             'unpacks to '
-                             f'{n:,}. Unpack it yourself if it is none, and give the folder.')
+            raise ValueError(f'"{blob.name}" looks like a zip bomb: {name} takes {packed:,} bytes '
+                             f'and unpacks to {n:,}. Unpack it yourself if it is none, and give the folder.')
 
 def _zip_members(blob:Blob, hidden:bool, passed:PassedOver)->tuple:
     "The pictures of one zip, sorted by name, and for each the end of the bytes that may be its own"
@@ -247,8 +245,8 @@ def _zip_members(blob:Blob, hidden:bool, passed:PassedOver)->tuple:
     if not members: return [],[]
     _check_bomb(members, blob)
     if locked := sum(m.flag_bits & 1 for m in members):
-        raise ValueError(f'"{blob.name}" is locked: {locked:,} of its pictures need a password. Unpack it '
-                         'first.')
+        raise ValueError(f'"{blob.name}" is locked: {locked:,} of its pictures need a password. '
+                         'Unpack it first.')
     ends = starts[np.searchsorted(starts, [m.header_offset for m in members], 'right')]
     if any(m.header_offset+30+m.compress_size>e for m,e in zip(members, ends)):
         raise ValueError(f'"{blob.name}" looks like a zip bomb: files in it overlap. It is not read.')
@@ -282,10 +280,10 @@ class ImageZip(Packed):
         if method==zipfile.ZIP_DEFLATED:
             try: data = zlib.decompressobj(-15).decompress(data, size+1)
             except zlib.error as e: raise ImageError(f'damaged: {e}') from e
-        elif method!=zipfile.ZIP_STORED: raise ImageError(f'packed by method {method}, which is not read '
-                                                          'here')
-        if len(data)!=size or zlib.crc32(data)!=crc: raise ImageError('damaged: the checksum in the zip '
-                                                                      'differs')
+        elif method!=zipfile.ZIP_STORED:
+            raise ImageError(f'packed by method {method}, which is not read here')
+        if len(data)!=size or zlib.crc32(data)!=crc:
+            raise ImageError('damaged: the checksum in the zip differs')
         return data
 
     def stamp_all(self)->np.ndarray:
@@ -294,17 +292,15 @@ class ImageZip(Packed):
 
 # %% ../../nbs/extract/07_sources.ipynb #c7238a58
 def _tar_cut(blob:Blob, n:int):
-    raise ValueError(f'"{blob.name}" is cut short or damaged behind its first {n:,} files. Copy it again; '
-                     'nothing '
-                     'was read.')
+    raise ValueError(f'"{blob.name}" is cut short or damaged behind its first {n:,} files. '
+                     'Copy it again; nothing was read.')
 
 def _tar_files(blob:Blob):
     "Yield name, first byte and bytes of each file in one tar; error if it is cut short"
     head,n = blob.read(0, 6),0
     if head[:2]==b'\x1f\x8b' or head[:3]==b'BZh' or head==b'\xfd7zXZ\0':
-        raise ValueError(f'"{blob.name}" is compressed, so a picture cannot be read alone. Unpack it to a '
-                         'plain '
-                         '.tar first (gunzip, bunzip2, unxz); photos are no larger then.')
+        raise ValueError(f'"{blob.name}" is compressed, so a picture cannot be read alone. Unpack '
+                         'it to a plain .tar first (gunzip, bunzip2, unxz); photos are no larger then.')
     try:
         with tarfile.open(fileobj=open_blob(blob), mode='r:') as t:
             while m := t.next():
@@ -318,8 +314,8 @@ def _tar_files(blob:Blob):
         raise ValueError(f'"{blob.name}" is no tar ({e}).') from e
     if rest := blob.read(end, 512):
         if rest.strip(b'\0') or len(rest)<512: _tar_cut(blob, n)
-    else: warnings.warn(f'"{blob.name}" has no end mark: it may be cut short. Its {n:,} files are '
-                        'read.', stacklevel=2)
+    else: warnings.warn(f'"{blob.name}" has no end mark: it may be cut short. '
+                        f'Its {n:,} files are read.', stacklevel=2)
 
 def _key(name:str)->str:
     "A name up to the first dot behind its folder, as WebDataset groups files"
@@ -364,9 +360,8 @@ def _parquet():
 def _open_parquet(blob:Blob):
     try: return _parquet().ParquetFile(open_blob(blob) if blob.remote else blob.place)
     except (OSError, ValueError) as e:
-        raise ValueError(f'"{blob.name}" is no whole Parquet file ({str(e).splitlines()[0][:100]}). If it '
-                         'was cut '
-                         'short, copy it again.') from e
+        raise ValueError(f'"{blob.name}" is no whole Parquet file ({str(e).splitlines()[0][:100]}). '
+                         'If it was cut short, copy it again.') from e
 
 def _bytes_column(field)->str|None:
     "Path of the bytes in a column, if it may hold pictures"
@@ -396,9 +391,8 @@ class ImageParquet(Packed):
         told = told.get('info', {}).get('features', {})
         column = self._choose(schema, told, column, blobs[0])
         if wrong := [b.name for b,f in zip(blobs, files) if column not in f.schema_arrow.names]:
-            raise ValueError(f'"{wrong[0]}" has no column "{column}", which "{blobs[0].name}" has. Give '
-                             'files of '
-                             'one table.')
+            raise ValueError(f'"{wrong[0]}" has no column "{column}", '
+                             f'which "{blobs[0].name}" has. Give files of one table.')
         self.path = _bytes_column(schema.field(column))
         groups = [(b,g,f.metadata.row_group(g).num_rows) for b,f in enumerate(files)
                   for g in range(f.metadata.num_row_groups)]
@@ -419,12 +413,10 @@ class ImageParquet(Packed):
         named = [c for c in fits if told.get(c, {}).get('_type')=='Image']
         found = [column] if column else named if len(named)==1 else fits
         if len(found)==1 and found[0] in fits: return found[0]
-        raise ValueError(f'"{blob.name}" holds {len(fits) or "no"} column{"s" if len(fits)>1 else ""} of '
-                         'pictures, '
-                         f'bytes or a struct with bytes: {held}. '
-                         + ('Say which: ImageParquet(..., column=...).' if fits else 'If it holds '
-                                                                                     'embeddings, '
-                            'Features.from_file reads it.'))
+        raise ValueError(f'"{blob.name}" holds {len(fits) or "no"} column{"s" if len(fits)>1 else ""} '
+                         f'of pictures, bytes or a struct with bytes: {held}. '
+                         + ('Say which: ImageParquet(..., column=...).' if fits else
+                            'If it holds embeddings, Features.from_file reads it.'))
 
     def _labels(self, files, told)->tuple:
         "Labels and names of classes: of the one ClassLabel, or of a column called label"
@@ -467,8 +459,7 @@ class ImageParquet(Packed):
             except ImageError: heads.append(b'')
         if not any(map(image_kind, heads)):
             raise ValueError(f'column "{column}" of "{self.blobs[0].name}" holds no images: its first bytes '
-                             'are '
-                             f'{heads[0][:8]!r}. Give a table with JPEG, PNG or the like in a column.')
+                             f'are {heads[0][:8]!r}. Give a table with JPEG, PNG or the like in a column.')
 
     def __getstate__(self): return {**self.__dict__, '_groups': {}, '_lock': None}
     def __setstate__(self, state): self.__dict__.update(state, _lock=threading.Lock())
@@ -534,9 +525,8 @@ class ImagePlace(_Encoded):
     def _list(self, fs, base, hidden, passed)->tuple:
         "Paths and facts of the pictures below a folder, sorted, and their names"
         with _tell_remote(self.place): found = fs.find(base, detail=True)
-        if not found: raise FileNotFoundError(f'nothing is at "{self.place}", or it cannot be listed. Give '
-                                              'a place '
-                                              'with images below it.')
+        if not found: raise FileNotFoundError(f'nothing is at "{self.place}", or it cannot be listed. '
+                                              'Give a place with images below it.')
         def head(f):
             try: return fs.cat_file(f, start=0, end=32)[:32]
             except Exception: return b''
@@ -545,9 +535,8 @@ class ImagePlace(_Encoded):
             name = f[len(root):] if f.startswith(root) else f.rpartition('/')[2]
             if _passes(name.split('?')[0], hidden, lambda: head(f), passed): named[name] = f,info
         if not named:
-            raise ValueError(f'"{self.place}" holds no image; passed over: {passed}. Give a place with '
-                             'files that '
-                             f'end in {", ".join(ENDINGS)}.')
+            raise ValueError(f'"{self.place}" holds no image; passed over: '
+                             f'{passed}. Give a place with files that end in {", ".join(ENDINGS)}.')
         return dict(named.values()), [*named]
 
     def read_bytes(self, row:int    # of the source
@@ -597,8 +586,8 @@ def read_list(place,        # path or address of a text file, .csv or .tsv
     "Read a list of image files"
     blob = Blob(place)
     try: text = blob.read().decode('utf-8-sig')
-    except UnicodeDecodeError as e: raise ValueError(f'"{blob.name}" is no list of files: it is no '
-                                                     'text.') from e
+    except UnicodeDecodeError as e:
+        raise ValueError(f'"{blob.name}" is no list of files: it is no text.') from e
     if file_ending(blob.name) in ('csv', 'tsv'): paths,told = _read_table(text, blob.name)
     else: paths,told = [l.strip() for l in text.splitlines() if l.strip() and l[0]!='#'],None
     if not paths: raise ValueError(f'"{blob.name}" names no file. Write a path per line, relative to it.')
@@ -611,9 +600,8 @@ def read_list(place,        # path or address of a text file, .csv or .tsv
     gone = [p for p in paths if not os.path.isfile(folder/p)]
     if gone:
         some = ', '.join(f'"{g[:100]}"' for g in gone[:3]) + (', ...' if len(gone)>3 else '')
-        raise FileNotFoundError(f'"{blob.name}" names {len(gone):,} of {len(paths):,} files that are not '
-                                'there: '
-                                f'{some}. Paths are relative to the folder of the list.')
+        raise FileNotFoundError(f'"{blob.name}" names {len(gone):,} of {len(paths):,} files '
+                                f'that are not there: {some}. Paths are relative to the folder of the list.')
     return ImageFiles([folder/p for p in paths], labels)
 
 # %% ../../nbs/extract/07_sources.ipynb #a88eefef
@@ -650,18 +638,18 @@ def find_places(pattern:str   # a path or address, with {a..b}, {a,b}, * or ? fo
 
 _KINDS = dict(zip='zip', tar='tar', tgz='tar', gz='tar', bz2='tar', xz='tar', parquet='parquet', txt='list',
               csv='list', tsv='list', lst='list')
-_ADVICE = [('mov mp4 m4v avi mkv webm', 'a video', 'Take pictures out of it first: ffmpeg -i "{0}" -vf fps=1 '
-                                                   'frames/%05d.jpg'),
-           ('npy npz safetensors pt pth h5', 'a file of arrays', 'In Python, give the array itself: '
-                                                                 'as_images(X) '
-                                                                 'for pictures, Features.from_file for '
-                                                                 'embeddings'),
-           ('arrow feather', 'an Arrow table', 'Write it as Parquet'),
-           ('7z rar', 'an archive that is not read here', 'Unpack it and give the folder'),
-           ('pdf ps eps ai svg', 'a document', 'Turn its pages into PNG first'),
-           ('json jsonl xml yml yaml', 'a file of text', 'Give a .txt with a path per line, or a .csv'),
-           ('dng nef cr2 cr3 arw orf rw2 raf pef srw', 'a raw picture of a camera', 'Convert it to JPEG '
-                                                                                    'first')]
+_ADVICE = [
+    ('mov mp4 m4v avi mkv webm', 'a video',
+     'Take pictures out of it first: ffmpeg -i "{0}" -vf fps=1 frames/%05d.jpg'),
+    ('npy npz safetensors pt pth h5', 'a file of arrays', 'In Python, give the array itself: '
+     'as_images(X) for pictures, Features.from_file for embeddings'),
+    ('arrow feather', 'an Arrow table', 'Write it as Parquet'),
+    ('7z rar', 'an archive that is not read here', 'Unpack it and give the folder'),
+    ('pdf ps eps ai svg', 'a document', 'Turn its pages into PNG first'),
+    ('json jsonl xml yml yaml', 'a file of text', 'Give a .txt with a path per line, or a .csv'),
+    ('dng nef cr2 cr3 arw orf rw2 raf pef srw', 'a raw picture of a camera', 'Convert it to JPEG first')]
+_NO_ADVICE = ('no image, and no collection of them',
+              'Give a folder, a zip, a tar, a Parquet file or a list of files')
 
 def source_kind(place   # of one file, a path or an address
                )->str:  # "zip", "tar", "parquet", "list", "image" or "place"; error with advice for others
@@ -675,9 +663,7 @@ def source_kind(place   # of one file, a path or an address
     if image_kind(head): return 'image'
     for kind,start,at in (('zip', b'PK\x03\x04', 0), ('parquet', b'PAR1', 0), ('tar', b'ustar', 257)):
         if head[at:at+len(start)]==start: return kind
-    what,do = next(((w,d) for ends,w,d in _ADVICE if end in ends.split()), ('no image, and no collection of '
-                                                                            'them',
-                   'Give a folder, a zip, a tar, a Parquet file or a list of files'))
+    what,do = next(((w,d) for ends,w,d in _ADVICE if end in ends.split()), _NO_ADVICE)
     said = os.path.basename(name)
     raise ValueError(f'"{said}" is {what}. {do.format(said)}.')
 
@@ -689,9 +675,8 @@ def open_source(places,            # path, address or pattern, or several of one
     found = [p for x in _as_list(places) for p in find_places(os.fspath(x))]
     kinds = {source_kind(p) for p in found}
     if len(kinds)>1:
-        raise ValueError(f'these are of several kinds, {", ".join(sorted(kinds))}: "{found[0]}", ... Give '
-                         'those of '
-                         'one kind.')
+        raise ValueError(f'these are of several kinds, {", ".join(sorted(kinds))}: '
+                         f'"{found[0]}", ... Give those of one kind.')
     kind = kinds.pop()
     if kind=='zip': return ImageZip(found, labels, hidden)
     if kind=='tar': return ImageTars(found, labels, hidden)
@@ -699,6 +684,6 @@ def open_source(places,            # path, address or pattern, or several of one
     if kind=='image': return (ImagePlace if is_remote(found[0]) else ImageFiles)(found, labels)
     if len(found)>1 and kind=='place' and not is_remote(found[0]): return ImageFiles(found, labels, hidden)
     if len(found)>1:
-        raise ValueError(f'{len(found):,} places were given, "{found[0]}", ... Give one, or the pictures in '
-                         'them.')
+        raise ValueError(f'{len(found):,} places were given, "{found[0]}", ... '
+                         'Give one, or the pictures in them.')
     return read_list(found[0], labels) if kind=='list' else ImagePlace(found[0], labels, hidden)

@@ -21,6 +21,7 @@ from scipy.special import ndtri
 from .cluster.tree import group_order
 from .data import ImageFiles, to_rgb
 from .extract.backbones import Backbone, default_backbone, load_backbone
+from .extract.command import is_whole
 from .extract.parallel import blocks
 from .features import Features, as_features, extract_features
 from .extract.vocabulary import (PROMPTS, Vocabulary, as_prompts, encode_texts, has_text_tower,
@@ -317,7 +318,7 @@ def _check_naming(f, T, sizes, v, distinct, method):
 # %% ../nbs/08_caption.ipynb #d4a0967c
 def _as_groups(groups, clusters, f, k):
     "Group of each cluster `[k]`, numbered from 0"
-    if isinstance(groups, (int, np.integer)) and not isinstance(groups, bool):
+    if is_whole(groups, -math.inf):
         if not 2<=groups<=k:
             raise ValueError(f'groups must be 2 to {k}, the number of clusters, or the group of each '
                              f'cluster; got {groups}.')
@@ -442,8 +443,7 @@ def caption_clusters(
     "Name clusters by what is particular to each"
     if method not in ('contrast', 'votes'):
         raise ValueError(f'method must be "contrast" or "votes"; got {method!r}.')
-    if not isinstance(top, (int, np.integer)) or top<1:
-        raise ValueError(f'top must be a whole number of at least 1; got {top!r}.')
+    if not is_whole(top): raise ValueError(f'top must be a whole number of at least 1; got {top!r}.')
     if not 0<alpha<1: raise ValueError(f'alpha is a probability between 0 and 1; got {alpha!r}.')
     f = as_features(features)
     labels,k = _as_labels(clusters, len(f))

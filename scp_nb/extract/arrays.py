@@ -9,7 +9,7 @@ __all__ = []
 
 # %% ../../nbs/extract/01_arrays.ipynb #60be4d17
 import numpy as np
-from .parallel import free_pages
+from .parallel import blocks
 
 # %% ../../nbs/extract/01_arrays.ipynb #c8354a76
 def check_rank(a:np.ndarray   # what was given as features; `[n, d]` of real numbers passes
@@ -37,11 +37,8 @@ def check_rank(a:np.ndarray   # what was given as features; `[n, d]` of real num
 # %% ../../nbs/extract/01_arrays.ipynb #5c1f0a3e
 def array_parts(X:np.ndarray   # `[n, d]`, in memory or a memory map
                ):
-    "Yield first row number and rows of each block of `X`, some 16 million numbers; give back pages of a map"
-    step = max(1, 1<<24 >> X.shape[1].bit_length())
-    for i in range(0, len(X), step):
-        yield i,X[i:i+step]
-        if getattr(X, 'mode', 'c')!='c': free_pages(X)      # pages in mode "c" hold changes that no file has
+    "Yield first row number and rows of each block of `X`, some 16 million numbers, in their own type"
+    return blocks(X, max(1, 1<<24 >> X.shape[1].bit_length()), dtype=None)
 
 # %% ../../nbs/extract/01_arrays.ipynb #b2e7f90c
 def largest_number(X:np.ndarray   # features `[n, d]`, in memory or a memory map

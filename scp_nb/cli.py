@@ -22,7 +22,7 @@ from .features import Features, as_features, extract_features
 from .extract.formats import holds_embeddings
 from .extract.store import check_out, check_place, free_place, out_dir, same_run
 from .cluster.clusters import check_one_fraction, write_table
-from .cluster.export import EXPORTS, export_clusters
+from .cluster.export import EXPORTS
 from .extract.command import one_line_errors, print_safely
 from .extract.parallel import ranks
 from .cluster.loop import Callback
@@ -231,7 +231,7 @@ def _cluster(images, job:_Job, feats:Features|None=None):
 def _export(clusters, images, out, to):
     "Write the clusters for another tool beside the rest, which stays where that fails"
     path = out/('export.csv' if to=='csv' else to)
-    try: export_clusters(clusters, path, to, images=images, force=True)
+    try: clusters.export(path, to, images=images, force=True)
     except (ImportError, OSError, ValueError) as e: return _say('Export', f'none for {to}: {e}')
     _say('Export', f'{path}')
 

@@ -58,7 +58,8 @@ def _diverse(X, rows:np.ndarray, confidence, n:int)->list:
     "The `n` rows that cover a cluster"
     most = max(_MOST, n)
     if len(rows)>most: rows = np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
-    return [(r, 'diverse') for r in rows[cover_order(unit_length(X, rows), n)].tolist()]
+    Z = unit_length(np.asarray(X[rows], dtype=np.float32))
+    return [(r, 'diverse') for r in rows[cover_order(Z, n)].tolist()]
 
 def _mixed(X, rows:np.ndarray, confidence, n:int)->list:
     "The typical row of a cluster, then those that cover it, and every fifth time a doubtful one"

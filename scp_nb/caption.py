@@ -21,6 +21,8 @@ from scipy.special import ndtri
 from .cluster.tree import group_order
 from .data import ImageFiles, to_rgb
 from .extract.backbones import Backbone, default_backbone, load_backbone
+from .extract.arrays import unit_length
+from .extract.command import is_whole
 from .extract.parallel import blocks
 from .features import Features, as_features, extract_features
 from .extract.vocabulary import (PROMPTS, Vocabulary, as_prompts, encode_texts, has_text_tower,
@@ -89,8 +91,6 @@ def planted_names(
     return Planted(unit[0], labels, words, unit[1], accepts)
 
 # %% ../nbs/08_caption.ipynb #0466e693
-def _unit(X): return X/np.maximum(np.linalg.norm(X, axis=1, keepdims=True), 1e-12)
-
 def _means(X, labels, k):
     "Mean of the unit rows of each cluster, float64 `[k, d]`; zeros for an empty one"
     M = np.zeros((k, X.shape[1]))
@@ -99,7 +99,7 @@ def _means(X, labels, k):
         order = np.argsort(l, kind='stable')[(l<0).sum():]
         if len(order):
             starts = np.flatnonzero(np.diff(l[order], prepend=-1))
-            M[l[order][starts]] += np.add.reduceat(_unit(x)[order], starts, axis=0, dtype=np.float64)
+            M[l[order][starts]] += np.add.reduceat(unit_length(x)[order], starts, axis=0, dtype=np.float64)
     return M/np.maximum(np.bincount(labels[labels>=0], minlength=k), 1)[:,None]
 
 # %% ../nbs/08_caption.ipynb #5e4e1f6e
@@ -141,7 +141,7 @@ def _votes(X, labels, T, short, top, shift=None, room=2**22):
     for c in range(k):
         t = T[short[c]]
         for i in range(ends[c], ends[c+1], step):
-            x = _unit(np.asarray(X[order[i:min(i+step, ends[c+1])]], dtype=np.float32))
+            x = unit_length(np.asarray(X[order[i:min(i+step, ends[c+1])]], dtype=np.float32))
             x = torch.from_numpy(x if shift is None else (x-shift).astype(np.float32))
             p,j = (100*x@t.T).softmax(1).topk(min(top, m), 1)
             votes[c].index_add_(0, j.flatten(), p.flatten().double())
@@ -154,7 +154,7 @@ def _random_groups(X, rows, sizes, draws=200, most=1000, seed=0):
     g,n = np.random.default_rng(seed),len(rows)
     size = max(1, min(most, n//2, int(np.median(sizes[sizes>0]))))
     picked = (np.sort(rows[g.choice(n, size, replace=False)]) for _ in range(draws))
-    G = np.stack([_unit(np.asarray(X[r], np.float32)).mean(0, dtype=np.float64) for r in picked])
+    G = np.stack([unit_length(np.asarray(X[r], np.float32)).mean(0, dtype=np.float64) for r in picked])
     return (G-G.mean(0))/math.sqrt(1/size-1/n),np.sqrt(np.maximum(1/np.maximum(sizes, 1)-1/n, 0))
 
 def _of_words(n, alpha):
@@ -260,8 +260,8 @@ def _warn_of_other_network(X, T, seed=0, images=200, words=1000, turns=3):
     if len(X)<20 or len(T)<200: return      # the best of few words is often no nearer than by chance
     g = np.random.default_rng(seed)
     def some(A, n): return np.asarray(A[np.sort(g.choice(len(A), min(n, len(A)), replace=False))], np.float32)
-    x,t = _unit(some(X, images)),some(T, words)
-    x,t = _unit(x-x.mean(0)),_unit(t-t.mean(0))
+    x,t = unit_length(some(X, images)),some(T, words)
+    x,t = unit_length(x-x.mean(0)),unit_length(t-t.mean(0))
     def best(t):
         C = x@t.T
         C -= C.mean(0)
@@ -287,7 +287,7 @@ def _words_and_texts(words, texts, backbone, prompts, cache, progress):
                          f'{list(texts.shape)}.')
     if not np.isfinite(texts).all(): raise ValueError('texts hold NaN or infinity. Encode them again.')
     if not texts.any(1).all(): raise ValueError('texts hold rows of zeros. Encode them again.')
-    return v,_unit(texts if isinstance(words, Vocabulary) else texts[v.first])
+    return v,unit_length(texts if isinstance(words, Vocabulary) else texts[v.first])
 
 def _as_labels(clusters, n):
     "Cluster of each image and the number of clusters"
@@ -317,7 +317,7 @@ def _check_naming(f, T, sizes, v, distinct, method):
 # %% ../nbs/08_caption.ipynb #d4a0967c
 def _as_groups(groups, clusters, f, k):
     "Group of each cluster `[k]`, numbered from 0"
-    if isinstance(groups, (int, np.integer)) and not isinstance(groups, bool):
+    if is_whole(groups, -math.inf):
         if not 2<=groups<=k:
             raise ValueError(f'groups must be 2 to {k}, the number of clusters, or the group of each '
                              f'cluster; got {groups}.')
@@ -365,15 +365,15 @@ class _Naming:
         used = self.sizes>0
         center = self.M[used].mean(0)
         # a cosine of centred sides: of images and of words
-        D,R = self.M-center,_unit(self.T-self.T.mean(0))
+        D,R = self.M-center,unit_length(self.T-self.T.mean(0))
         D[~used] = 0
-        C,length = _unit(D),np.linalg.norm(D, axis=1)
+        C,length = unit_length(D),np.linalg.norm(D, axis=1)
         off = _nearness(C[used], R)
         short,scores,middle,spread = _best_words(C, R, _SHORT, off)
         middle,spread = np.median(middle[used]),np.median(spread[used])
         unlike = _best_words(C[used], R, 1, off, like=short[used,0])[1][:,0]
         G,scale = _random_groups(self.X, np.flatnonzero(self.labels>=0), self.sizes)
-        g = np.linalg.norm(G, axis=1)*_best_words(_unit(G), R, 1, off)[1][:,0]
+        g = np.linalg.norm(G, axis=1)*_best_words(unit_length(G), R, 1, off)[1][:,0]
         by_chance = np.quantile(g, 1-self.alpha)*scale/np.maximum(length, 1e-12)
         neighbor = np.quantile(np.maximum(unlike, middle), max(0, 1-2*math.sqrt(self.alpha)))
         needed = np.maximum(_of_words(len(R), self.alpha), (np.maximum(by_chance, neighbor)-middle)/spread)
@@ -442,8 +442,7 @@ def caption_clusters(
     "Name clusters by what is particular to each"
     if method not in ('contrast', 'votes'):
         raise ValueError(f'method must be "contrast" or "votes"; got {method!r}.')
-    if not isinstance(top, (int, np.integer)) or top<1:
-        raise ValueError(f'top must be a whole number of at least 1; got {top!r}.')
+    if not is_whole(top): raise ValueError(f'top must be a whole number of at least 1; got {top!r}.')
     if not 0<alpha<1: raise ValueError(f'alpha is a probability between 0 and 1; got {alpha!r}.')
     f = as_features(features)
     labels,k = _as_labels(clusters, len(f))
@@ -470,11 +469,11 @@ def _query(query, backbone, prompts):
     else:
         texts = [t.replace('{}', query) for t in as_prompts(prompts)]
         x = encode_texts(backbone, texts).mean(0, keepdims=True)
-    return _unit(x)[0]
+    return unit_length(x)[0]
 
 def _nearest(X, q, n):
     "Rows of `X` nearest to `q` by cosine, best first, the earlier one where two are equal; and the cosines"
-    s = np.concatenate([_unit(x)@q for _,x in blocks(X)])
+    s = np.concatenate([unit_length(x)@q for _,x in blocks(X)])
     rows = np.argsort(-s, kind='stable')[:n]
     return rows,s[rows]
 
@@ -499,5 +498,5 @@ def search(features,            # features `[n, d]` of the images to search
             raise ValueError(f'{len(E):,} clustered images for {len(f):,} rows of features. Give the same '
                              'ones.')
         like,_ = _nearest(f.X, q, 5)
-        rows,cosine = _nearest(E, _unit(E[like].mean(0, keepdims=True))[0], n)
+        rows,cosine = _nearest(E, unit_length(E[like].mean(0, keepdims=True))[0], n)
     return pd.DataFrame(dict(row=rows, name=[f.names[r] for r in rows], cosine=cosine))

@@ -23,7 +23,7 @@ from .extract.formats import holds_embeddings
 from .extract.store import check_out, check_place, free_place, out_dir, same_run
 from .cluster.clusters import write_table
 from .cluster.edit import check_one_fraction
-from .cluster.export import EXPORTS, export_clusters
+from .cluster.export import EXPORTS
 from .extract.command import one_line_errors, print_safely
 from .extract.parallel import ranks
 from .cluster.loop import Callback
@@ -232,7 +232,7 @@ def _cluster(images, job:_Job, feats:Features|None=None):
 def _export(clusters, images, out, to):
     "Write the clusters for another tool beside the rest, which stays where that fails"
     path = out/('export.csv' if to=='csv' else to)
-    try: export_clusters(clusters, path, to, images=images, force=True)
+    try: clusters.export(path, to, images=images, force=True)
     except (ImportError, OSError, ValueError) as e: return _say('Export', f'none for {to}: {e}')
     _say('Export', f'{path}')
 

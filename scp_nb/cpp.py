@@ -19,6 +19,7 @@ from torch.nn.functional import one_hot
 from . import __version__
 from .features import Features, as_features, unit_rows, warn_zero_rows
 from .extract.backbones import default_device
+from .extract.command import check_number
 from .pairs import MixedPairs, NeighborPairs, ViewPairs
 from .cluster.neighbors import Neighbors, centred, nearest_rows, neighbor_graph
 from .cluster.neighbors import principal_directions
@@ -275,13 +276,6 @@ def _find_clusters(E, space, s:_Settings):
     return w[:,order],v[order],'even' if even else 'any',fitness
 
 # %% ../nbs/06_cpp.ipynb #811effe5
-def _check_numbers(**given):
-    "Error unless each number lies in its range `(value, least, most)`, the ends included"
-    for name,(v,least,most) in given.items():
-        number = isinstance(v, (int, float, np.integer, np.floating)) and not isinstance(v, bool)
-        if not number or not least<=v<=most:
-            raise ValueError(f'{name} must be a number from {least:g} to {most:g}; got {v!r}.')
-
 def _width(z, k):
     "`z`, or three directions per cluster, 32 at least and 128 at most unless there are more clusters"
     if z is None: return max(32, min(3*k, 128), k)
@@ -293,8 +287,9 @@ def _fill_in(s:_Settings, k, n):
     if s.prior not in ('auto', 'uniform', 'learned'):
         raise ValueError(f'prior must be "auto", "uniform" or "learned"; got {s.prior!r}.')
     check_counts(**{name: getattr(s, name) for name in ('z', 'hidden', 'steps', 'batch_size')})
-    _check_numbers(warmup=(s.warmup,0,1e9), eta=(s.eta,1e-3,1e3), eps=(s.eps,1e-4,1e4),
-                   align=(s.align,0,1e6), gamma=(s.gamma,0,1e6), lr=(s.lr,1e-9,10))
+    for name,least,most in (('warmup', 0, 1e9), ('eta', 1e-3, 1e3), ('eps', 1e-4, 1e4), ('align', 0, 1e6),
+                            ('gamma', 0, 1e6), ('lr', 1e-9, 10)):
+        check_number(name, getattr(s, name), least, most)
     s.z,s.batch_size = _width(s.z, k),min(n, s.batch_size)
     # more clusters take more to tell apart, where there are images to learn from
     s.steps = s.steps or max(150, min(6*k, 400, n//5))

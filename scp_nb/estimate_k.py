@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from sklearn.cluster import HDBSCAN
 from sklearn.metrics import silhouette_score
 from .features import Features, as_features, unit_rows
+from .extract.command import is_whole
 from .extract.parallel import take_rows
 from .cluster.neighbors import evened, nearest_rows, principal_directions
 from .cluster.clusters import Clusters
@@ -201,7 +202,7 @@ def _check_rows(x):
 def _check_range(k_min, k_max, n):
     "Both as ints, or an error; `k_max` may stay None"
     for name,v in dict(k_min=k_min, k_max=k_max).items():
-        if v is not None and (isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v<1):
+        if v is not None and not is_whole(v):
             raise ValueError(f'{name} must be a whole number of 1 or more; got {v!r}.')
     if k_max is not None and k_min>k_max:
         raise ValueError(f'k_min={k_min} is more than k_max={k_max}. Give a range from few to many.')
@@ -264,7 +265,7 @@ def estimate_k(
     "Estimate the number of clusters, how sure that is, and what other levels there are"
     feats = _check_rows(features)
     k_min,k_max = _check_range(k_min, k_max, len(feats))
-    if isinstance(n_rows, bool) or not isinstance(n_rows, (int, np.integer)) or n_rows<20:
+    if not is_whole(n_rows, 20):
         raise ValueError(f'n_rows must be a whole number of 20 or more; got {n_rows!r}.')
     X,prepared = _draw_rows(feats, n_rows, seed)
     if len(X)==1: return _one_group(len(feats), 'all rows are the same')

@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Cluster
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from .data import to_numpy
+from .extract.command import is_whole
 from .features import Features, as_features, unit_rows
 from .head import ClusterHead
 from .cluster.clusters import Clusters, HalfWhiten
@@ -55,8 +56,6 @@ def _how_many(n_clusters, feats, seed):
     return k,found
 
 # %% ../nbs/12_estimators.ipynb #7ffdc007
-def _is_one(k): return isinstance(k, (int, np.integer)) and not isinstance(k, bool) and k==1
-
 def _unit(feats):
     "Rows of length 1, as those of a CPP embedding are"
     return unit_rows(torch.from_numpy(as_features(feats).numpy())).numpy()
@@ -75,7 +74,8 @@ class _Clustering(ClusterMixin, BaseEstimator):
         k,self.k_estimate_ = _how_many(self.n_clusters, feats, seed)
         settings = self.get_params()
         for name in ('n_clusters', 'random_state'): del settings[name]
-        self.clusters_ = _one_cluster(feats) if _is_one(k) else fit(feats, k, **settings, **more, seed=seed)
+        one = is_whole(k, 1, 1)
+        self.clusters_ = _one_cluster(feats) if one else fit(feats, k, **settings, **more, seed=seed)
         return self
 
     labels_ = property(lambda self: self.clusters_.labels,
@@ -152,7 +152,7 @@ def transform(self:CPPClustering,
     "Embed rows"
     check_is_fitted(self)
     rows = _rows(self, X)
-    return _unit(rows) if _is_one(self.n_clusters) else self.clusters_.embed(rows)
+    return _unit(rows) if is_whole(self.n_clusters, 1, 1) else self.clusters_.embed(rows)
 
 # %% ../nbs/12_estimators.ipynb #cadf447c
 @patch

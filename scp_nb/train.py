@@ -16,6 +16,7 @@ from torch.nn.functional import one_hot
 from . import __version__
 from .features import Features, as_features, warn_dominant, warn_zero_rows
 from .extract.backbones import default_device
+from .extract.command import is_whole
 from .extract.parallel import blocks, check_stamp, file_stamp, from_first, gather, my_part, ranks
 from .extract.parallel import take_rows
 from .cluster.neighbors import EdgeSampler, Neighbors, centred, evened, nearest_rows
@@ -48,7 +49,7 @@ def check_n_clusters(n_clusters:int,   # clusters that were asked for
                      n:int             # rows
                     )->int:            # `n_clusters`, from 2 to `n`
     "Refuse a number of clusters that `n` rows cannot have"
-    if isinstance(n_clusters, bool) or not isinstance(n_clusters, (int, np.integer)) or n_clusters<2:
+    if not is_whole(n_clusters, 2):
         raise ValueError(f'n_clusters must be a whole number of 2 or more; got {n_clusters!r}.')
     if n_clusters>n:
         raise ValueError(f'n_clusters={n_clusters} is more than the {n:,} rows of features. '
@@ -59,7 +60,7 @@ def check_counts(**counts   # arguments by name; None passes
                 ):
     "Refuse a count that is no whole number of 1 or more"
     for name,v in counts.items():
-        if v is not None and (isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v<1):
+        if v is not None and not is_whole(v):
             raise ValueError(f'{name} must be a whole number of 1 or more; got {v!r}.')
 
 def check_rows(X:np.ndarray|torch.Tensor   # features `[n, d]`
@@ -110,9 +111,8 @@ def warn_empty_clusters(probs:np.ndarray   # probabilities of all images `[n, k]
     "Warn where clusters have no image"
     empty = probs.shape[1]-len(np.unique(probs.argmax(1)))
     if not empty: return
-    warnings.warn(f'{empty} of {probs.shape[1]} clusters have no image. '
-                  'There may be fewer different images than clusters, or too few epochs; '
-                  'ask for fewer clusters, or fit again with another seed.',
+    warnings.warn(f'{empty} of {probs.shape[1]} clusters have no image. There may be fewer different images '
+                  'than clusters, or too few epochs; ask for fewer clusters, or fit again with another seed.',
                   stacklevel=4)                  # past `plain_torch`, to the line that called the fit
 
 # %% ../nbs/04_train.ipynb #8110908b

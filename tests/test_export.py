@@ -2,7 +2,7 @@
 import importlib.util, json, os
 from pathlib import Path
 import numpy as np, pytest
-from scp_nb.cluster.export import EXPORTS, export_clusters, fiftyone_dataset, label_names
+from scp_nb.cluster.export import EXPORTS, fiftyone_dataset, label_names
 from scp_nb.cluster.clusters import Clusters
 from scp_nb.data import ImageFiles, digits
 from scp_nb.features import as_features
@@ -119,7 +119,7 @@ def test_saved_clusters_know_their_folder(made, tmp_path):
     assert back.images is None and back.root==str(tmp_path/'photos')
     for to in EXPORTS:
         if to=='huggingface': pytest.importorskip('pyarrow', reason='needs pyarrow')
-        a,b = (export_clusters(x, tmp_path/f'{to}{i}', to) for i,x in enumerate((made, back)))
+        a,b = (x.export(tmp_path/f'{to}{i}', to) for i,x in enumerate((made, back)))
         files = [a] if a.is_file() else sorted(p for p in a.rglob('*') if p.is_file())
         assert files and all(p.read_bytes()==(b/p.relative_to(a)).read_bytes() for p in files)
 

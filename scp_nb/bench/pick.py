@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
-from ..cluster.pick import PICKS, pick_rows
+from ..cluster.pick import PICKS
 from ..train import fit_head
 from .common import markdown_table, quiet_threads, read_results, write_results
 from .broad import check_files, load_task
@@ -37,7 +37,7 @@ def pick_task(name:str,                # as in `TASKS`
     clusters = fit_head(X[pool], k, seed=seed, device='cpu')
     found = []
     for t in TIMES:
-        chosen = {by: pick_rows(clusters, t*k, by).row.to_numpy() for by in PICKS}
+        chosen = {by: clusters.pick(t*k, by).row.to_numpy() for by in PICKS}
         chosen['random'] = rng.choice(len(pool), t*k, replace=False)
         for by,rows in chosen.items():
             for C in STRENGTHS:

@@ -7,7 +7,7 @@ Docs: https://scp-nb.github.io/scp_nb/cluster/index.html.md"""
 # %% auto #0
 __all__ = ['Neighbors', 'knn', 'neighbor_graph', 'find_duplicates', 'FAMILIES', 'Space', 'find_candidates', 'refine_partition',
            'WEIGHTS', 'score_partitions', 'choose_partition', 'Clusters', 'Callback', 'StopFit', 'train_heads',
-           'grow_tree', 'plot_tree', 'sort_images', 'undo_sort', 'EXPORTS', 'export_clusters', 'pick_rows']
+           'grow_tree', 'plot_tree', 'sort_images', 'undo_sort', 'EXPORTS', 'PICKS']
 
 # %% ../../nbs/cluster/index.ipynb #90bb82ea
 from .neighbors import Neighbors, knn, neighbor_graph
@@ -18,9 +18,9 @@ from .clusters import Clusters
 from .loop import Callback, StopFit, train_heads
 from .tree import grow_tree, plot_tree
 from .sort import sort_images, undo_sort
-from .export import EXPORTS, export_clusters
-from .pick import pick_rows
+from .export import EXPORTS
+from .pick import PICKS
 _all_ = ['Neighbors', 'knn', 'neighbor_graph', 'find_duplicates', 'FAMILIES', 'Space',
          'find_candidates', 'refine_partition', 'WEIGHTS', 'score_partitions', 'choose_partition',
          'Clusters', 'Callback', 'StopFit', 'train_heads', 'grow_tree', 'plot_tree',
-         'sort_images', 'undo_sort', 'EXPORTS', 'export_clusters', 'pick_rows']
+         'sort_images', 'undo_sort', 'EXPORTS', 'PICKS']

@@ -8,7 +8,7 @@ Docs: https://scp-nb.github.io/scp_nb/cluster/loop.html.md"""
 __all__ = ['Run', 'Callback', 'StopFit', 'one_thread', 'plain_torch', 'Checkpoint', 'kept', 'train_heads']
 
 # %% ../../nbs/cluster/10_loop.ipynb #5c41a901
-import json, logging, math, os, signal, threading
+import json, logging, math, signal, threading
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
 from threadpoolctl import threadpool_limits
 from ..head import ClusterHead
-from ..extract.parallel import my_part, ranks, sum_over
+from ..extract.parallel import my_part, ranks, sum_over, whole_file
 from .step import loss_and_grad
 
 # %% ../../nbs/cluster/10_loop.ipynb #069d975b
@@ -141,12 +141,10 @@ class Checkpoint:
         what = json.loads(json.dumps(what))            # as it comes back from the file
         self.folder.mkdir(parents=True, exist_ok=True)
         if not file.is_file():
-            if any(not p.name.startswith('fit.json') for p in self.folder.iterdir()):
+            if any('fit.json' not in p.name for p in self.folder.iterdir()):
                 raise FileExistsError(f'"{folder}" holds other files. Give an empty or a new directory, '
                                       'or one that an earlier fit kept.')
-            part = file.with_name(f'fit.json.part{self.rank[0]}')
-            part.write_text(json.dumps(what, indent=1), encoding='utf-8')
-            os.replace(part, file)
+            with whole_file(file) as part: part.write_text(json.dumps(what, indent=1), encoding='utf-8')
         known = json.loads(file.read_text(encoding='utf-8'))
         k = next((k for k in {**known, **what} if known.get(k)!=what.get(k)), None)
         if k is not None:
@@ -163,13 +161,11 @@ def save(self:Checkpoint,
     tensors:dict     # name -> tensor
 ):
     "Write tensors; a disk that fails is told once, and the fit goes on"
-    part = self._file(name).with_suffix('.part')
     try:
-        save_file({k:v.detach().cpu().contiguous() for k,v in tensors.items()}, part)
-        os.replace(part, self._file(name))
+        with whole_file(self._file(name)) as part:
+            save_file({k:v.detach().cpu().contiguous() for k,v in tensors.items()}, part)
     except Exception as e:          # safetensors has an error of its own for a full disk
         if isinstance(e, (KeyError, TypeError, ValueError)): raise
-        part.unlink(missing_ok=True)
         if not self.broken:
             _log.warning('cannot write to "%s" (%s); the fit goes on, but is not kept from here on',
                          self.folder, e)

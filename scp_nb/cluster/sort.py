@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from fastcore.script import call_parse
 from filelock import Timeout
-from ..extract.command import can_print, one_line_errors, print_safely
+from ..extract.command import can_print, check_number, one_line_errors, print_safely
 from ..extract.store import SOFT_LOCK, take_lock
 from .clusters import Clusters, images_root
 
@@ -193,17 +193,10 @@ class SortPlan:
         return '\n'.join([f'{self.into.name}/', *text])
 
 # %% ../../nbs/cluster/16_sort.ipynb #c4474521
-def _check_number(min_confidence):
-    "Error unless a number from 0 to 1"
-    ok = isinstance(min_confidence, (int, float)) and not isinstance(min_confidence, bool)
-    if not ok or not 0<=min_confidence<=1:
-        raise ValueError(f'min_confidence must be a number from 0 to 1; got {min_confidence!r}. 0.5 sets '
-                         'images under 0.50 apart, 0 none.')
-
 def _plan(result, into, how, min_confidence, images)->SortPlan:
     "Find out which image goes where; nothing is written"
     if how not in (None, *HOW): raise ValueError(f'how must be "copy", "link", "move" or None; got {how!r}.')
-    _check_number(min_confidence)
+    check_number('min_confidence', min_confidence, hint='0.5 sets images under 0.50 apart, 0 none.')
     rows = _read_rows(result)
     if not rows: raise ValueError('the result holds no images.')
     root = find_images(result, images)

@@ -9,7 +9,7 @@ __all__ = []
 
 # %% ../../nbs/extract/01_arrays.ipynb #60be4d17
 import numpy as np
-from .parallel import free_pages
+from .parallel import blocks
 
 # %% ../../nbs/extract/01_arrays.ipynb #c8354a76
 def check_rank(a:np.ndarray   # what was given as features; `[n, d]` of real numbers passes
@@ -37,11 +37,8 @@ def check_rank(a:np.ndarray   # what was given as features; `[n, d]` of real num
 # %% ../../nbs/extract/01_arrays.ipynb #5c1f0a3e
 def array_parts(X:np.ndarray   # `[n, d]`, in memory or a memory map
                ):
-    "Yield first row number and rows of each block of `X`, some 16 million numbers; give back pages of a map"
-    step = max(1, 1<<24 >> X.shape[1].bit_length())
-    for i in range(0, len(X), step):
-        yield i,X[i:i+step]
-        if getattr(X, 'mode', 'c')!='c': free_pages(X)      # pages in mode "c" hold changes that no file has
+    "Yield first row number and rows of each block of `X`, some 16 million numbers, in their own type"
+    return blocks(X, max(1, 1<<24 >> X.shape[1].bit_length()), dtype=None)
 
 # %% ../../nbs/extract/01_arrays.ipynb #b2e7f90c
 def largest_number(X:np.ndarray   # features `[n, d]`, in memory or a memory map
@@ -66,17 +63,6 @@ def rescaled(X:np.ndarray,   # features `[n, d]`
     if X.dtype!=np.float64: X = np.asarray(X, dtype=np.float32)
     return np.ldexp(X, -int(np.frexp(top)[1])).astype(np.float32, copy=False)
 
-# %% ../../nbs/extract/01_arrays.ipynb #f0d83a5e
-def rows_of_zeros(X:np.ndarray    # features `[n, d]`, in memory or a memory map
-                 )->np.ndarray:   # row numbers, ascending, int64 `[m]`
-    "Find the rows of `X` that are all zeros"
-    found,some = [np.arange(0)],np.unique(np.linspace(0, X.shape[1]-1, 8).astype(int))
-    for i,b in array_parts(X):
-        rows = np.arange(len(b))
-        for c in some: rows = rows[b[rows,c]==0]
-        found.append(i+rows[~b[rows].any(1)])
-    return np.concatenate(found).astype(np.int64)
-
 # %% ../../nbs/extract/01_arrays.ipynb #4e2c98d7
 def leading_column(X:np.ndarray,     # features `[n, d]`; 10,000 rows at most are looked at
                    share:float=.6,   # of the variance of all columns, 0 to 1; less than that is no lead
@@ -96,17 +82,15 @@ def leading_column(X:np.ndarray,     # features `[n, d]`; 10,000 rows at most ar
         if found<share or v[c]<times*np.delete(v, c).max(): return None,0.
     return c,float(found)
 
-def unit_length(X,                 # features `[n, d]`
-                rows:np.ndarray    # some of their rows, int `[m]`
-               )->np.ndarray:      # of length 1, float32 `[m, d]`
-    "Take some rows, scaled to length 1"
-    Z = np.asarray(X[rows], dtype=np.float32)
-    return Z/np.maximum(np.linalg.norm(Z, axis=1, keepdims=True), 1e-12)
+def unit_length(X:np.ndarray   # rows of any length, float `[n, d]`
+               )->np.ndarray:  # of length 1, float `[n, d]`; a zero row stays zero
+    "Scale rows to length 1"
+    return X/np.maximum(np.linalg.norm(X, axis=1, keepdims=True), 1e-12)
 
 def by_centre(X,                 # features `[n, d]`
               rows:np.ndarray    # some of their rows, int `[m]`
              )->np.ndarray:      # the same
     "Sort rows by cosine to the mean of their unit rows, highest first"
-    Z = unit_length(X, rows)
+    Z = unit_length(np.asarray(X[rows], dtype=np.float32))
     return rows[np.argsort(-(Z@Z.mean(0)), kind='stable')]
 

@@ -259,12 +259,10 @@ def _fitting(spec:str, path:Path):
     except Exception as e:   # readers of damaged files raise errors of every kind
         if isinstance(e, pickle.UnpicklingError) or 'TorchScript' in str(e):
             raise ValueError(f'checkpoint "{path.name}" is damaged or holds more than plain tensors. '
-                             'Reading such a file can run code '
-                             'in it, which is never done here. If you trust it, save its state_dict with '
-                             'safetensors and give that.') from e
+                             'Reading such a file can run code in it, which is never done here. '
+                             'If you trust it, save its state_dict with safetensors and give that.') from e
         raise ValueError(f'checkpoint "{path.name}" does not fit {spec}: {_key_report(str(e))}. Give the '
-                         'weights of this very '
-                         'architecture, or the name of the one they belong to.') from e
+                         'weights of this very architecture, or the name of the one they belong to.') from e
 
 def _read_state(path:Path)->dict:
     "Tensors of a checkpoint file by name, out of the wrappings of training programs"
@@ -299,8 +297,7 @@ def fetching_weights(spec:str   # whose weights are fetched, for the error
         absent = f'{urlsplit(hub.ENDPOINT).hostname} cannot be reached and they are not in the local cache'
         cause = _short_cause(e) if reachable else absent
         raise RuntimeError(f'the weights of {spec} cannot be had: {cause}. Either give a file of them, '
-                           'checkpoint="...", '
-                           'or use the backbone "pixels", which needs none.') from e
+                           'checkpoint="...", or use the backbone "pixels", which needs none.') from e
     finally:
         logging.disable(level)
         logging.root.handlers[:],hub.HF_HUB_OFFLINE = handlers,offline
@@ -425,9 +422,8 @@ def load_backbone(spec=default_backbone,   # "open_clip:MODEL/TAG", "timm:MODEL?
         import open_clip, timm
         known = dict(timm=timm.list_models(), open_clip=open_clip.list_models())
         names = [f'{lib}:{m}' for lib,models in known.items() for m in models] + ['pixels']
-        raise ValueError(f'no backbone "{spec}". Wanted open_clip:MODEL/TAG, timm:MODEL, pixels, or an '
-                         'nn.Module. '
-                         f'Closest: {_closest(str(spec), names)}.')
+        raise ValueError(f'no backbone "{spec}". Wanted open_clip:MODEL/TAG, '
+                         f'timm:MODEL, pixels, or an nn.Module. Closest: {_closest(str(spec), names)}.')
     if lib=='pixels' and checkpoint: raise ValueError('`pixels` has no weights; leave checkpoint out.')
     path = _check_checkpoint(checkpoint) if checkpoint else None
     load = dict(open_clip=_load_open_clip, timm=_load_timm, pixels=_load_pixels)[lib]

@@ -1,4 +1,4 @@
-"""One line for an error, and text that any terminal can show
+"""One line for an error, text that any terminal can show, and checks of the numbers that people give
 
 Docs: https://scp-nb.github.io/scp_nb/extract/command.html.md"""
 
@@ -8,9 +8,10 @@ Docs: https://scp-nb.github.io/scp_nb/extract/command.html.md"""
 __all__ = []
 
 # %% ../../nbs/extract/10_command.ipynb #4dd573db
-import sys
+import math, sys
 from functools import wraps
 from pathlib import Path
+import numpy as np
 
 # %% ../../nbs/extract/10_command.ipynb #91addea1
 def can_print(text:str   # some characters
@@ -46,3 +47,22 @@ def one_line_errors(f   # the function of a command; called from Python it raise
             print_safely(f'{f.__name__}: {line}', sys.stderr)
             raise SystemExit(code) from None
     return wrapped
+
+# %% ../../nbs/extract/10_command.ipynb #e6842cbe
+def is_whole(v,                     # what was given
+             least:int=1,           # smallest that passes
+             most:float=math.inf    # largest that passes
+            )->bool:
+    "Tell whether `v` is a whole number from `least` to `most`"
+    return isinstance(v, (int, np.integer)) and not isinstance(v, bool) and least<=v<=most
+
+def check_number(name:str,        # of the argument
+                 v,               # what was given
+                 least:float=0,   # smallest that passes
+                 most:float=1,    # largest that passes
+                 hint:str=''      # what to do
+                ):
+    "Refuse what is no number from `least` to `most`"
+    number = isinstance(v, (int, float, np.integer, np.floating)) and not isinstance(v, bool)
+    if not number or not least<=v<=most:
+        raise ValueError(f'{name} must be a number from {least:g} to {most:g}; got {v!r}. {hint}'.rstrip())

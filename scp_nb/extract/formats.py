@@ -8,13 +8,13 @@ Docs: https://scp-nb.github.io/scp_nb/extract/formats.html.md"""
 __all__ = ['holds_embeddings', 'read_embeddings']
 
 # %% ../../nbs/extract/05_formats.ipynb #d82d8b7d
-import json, os
+import json
 from importlib.util import find_spec
 from pathlib import Path
-from uuid import uuid4
 from zipfile import is_zipfile
 import numpy as np
 from safetensors import safe_open
+from .parallel import whole_file
 
 # %% ../../nbs/extract/05_formats.ipynb #2facf2ba
 _NAMES = ('name', 'names', 'path', 'paths', 'image_path', 'file_name', 'filename', 'key', 'url', 'id')
@@ -179,9 +179,8 @@ def read_embeddings(path,                   # .npy, .npz, .safetensors, .parquet
         raise FileNotFoundError(f'no such file or folder: "{path}". Give a file of embeddings, or a '
                                 'directory of features.')
     if path.suffix.lower() not in _READERS or path.is_dir():
-        raise ValueError(f'"{path.name}" is of no kind that is read here. Wanted {", ".join(_READERS)}, a '
-                         'folder of clip-retrieval, '
-                         'or a directory of features.')
+        raise ValueError(f'"{path.name}" is of no kind that is read here. Wanted {", ".join(_READERS)}, '
+                         'a folder of clip-retrieval, or a directory of features.')
     return _READERS[path.suffix.lower()](path, column)
 
 # %% ../../nbs/extract/05_formats.ipynb #e621d182
@@ -198,16 +197,13 @@ def write_parquet(path,                     # file to write; replaced if there
     kind = pa.float16() if X.dtype==np.float16 else pa.float32()
     label = [('label', pa.int64())] if labels is not None else []
     fields = [('name', pa.string()), *label, ('features', pa.list_(kind, X.shape[1]))]
-    part = path.with_name(f'.{path.name}.{uuid4().hex[:8]}')
-    try:
-        with pa.parquet.ParquetWriter(part, pa.schema(fields, metadata={'scp_nb': json.dumps(meta)})) as out:
-            for i in range(0, len(X), 10000):
-                rows = slice(i, i+10000)
-                flat = pa.array(np.ascontiguousarray(X[rows]).reshape(-1), kind)
-                columns = [pa.array([n.encode('utf-8', 'replace').decode() for n in names[rows]])]
-                if labels is not None: columns.append(pa.array(labels[rows], pa.int64()))
-                vectors = pa.FixedSizeListArray.from_arrays(flat, X.shape[1])
-                out.write_table(pa.table([*columns, vectors], schema=out.schema))
-        os.replace(part, path)
-    finally: part.unlink(missing_ok=True)
+    schema = pa.schema(fields, metadata={'scp_nb': json.dumps(meta)})
+    with whole_file(path) as part, pa.parquet.ParquetWriter(part, schema) as out:
+        for i in range(0, len(X), 10000):
+            rows = slice(i, i+10000)
+            flat = pa.array(np.ascontiguousarray(X[rows]).reshape(-1), kind)
+            columns = [pa.array([n.encode('utf-8', 'replace').decode() for n in names[rows]])]
+            if labels is not None: columns.append(pa.array(labels[rows], pa.int64()))
+            vectors = pa.FixedSizeListArray.from_arrays(flat, X.shape[1])
+            out.write_table(pa.table([*columns, vectors], schema=out.schema))
     return path

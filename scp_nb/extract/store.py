@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from sklearn.decomposition import PCA
 from ..data import Images, reading_error
 from .backbones import Backbone, PixelProjection, weights_digest
-from .parallel import n_cores, ranks
+from .parallel import n_cores, ranks, whole_file
 from .reading import Encoder, Reader, RunSettings, encode_images, file_stamps, find_copies
 from .reading import fingerprint, read_images
 
@@ -143,15 +143,9 @@ def _read_list(folder:Path)->tuple:
 
 def _write_whole(path:Path, pieces, sync=False)->None:
     "Write `path` whole or not at all"
-    part = path.with_name(path.name+'.tmp')
-    try:
-        with open(part, 'wb') as f:
-            for data in pieces: f.write(data)
-            if sync: f.flush(); os.fsync(f.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with whole_file(path) as part, open(part, 'wb') as f:
+        for data in pieces: f.write(data)
+        if sync: f.flush(); os.fsync(f.fileno())
 
 def _read_part(path:Path)->tuple|None:
     "A dict that tells of some images, and the rows of those that could be read; None if it is not whole"

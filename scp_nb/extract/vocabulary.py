@@ -27,9 +27,8 @@ def _tidy(words, source:str)->tuple:
         if not isinstance(w, str):
             raise TypeError(f'{source}: names must be text; entry {i+1} is {w!r}, a {type(w).__name__}.')
         if len(w)>_LONGEST:
-            raise ValueError(f'{source}: entry {i+1} has {len(w):,} characters ("{w[:30]}..."); a name may '
-                             f'have {_LONGEST}. '
-                             'Give one name per line, not sentences or tables.')
+            raise ValueError(f'{source}: entry {i+1} has {len(w):,} characters ("{w[:30]}..."); '
+                             f'a name may have {_LONGEST}. Give one name per line, not sentences or tables.')
         if not w.isprintable() and not w.isspace():
             w = w.replace('\t', ' ').strip()
             if not w.isprintable():
@@ -176,9 +175,8 @@ def as_prompts(prompts    # a name in `PROMPTS`, a sentence or several
     prompts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
     bad = [p for p in prompts if not isinstance(p, str) or '{}' not in p]
     if bad or not prompts:
-        raise ValueError(f'a prompt is a sentence with {{}} for the word; got '
-                         f'{bad[0] if bad else prompts!r}. '
-                         f'Or name an ensemble: {", ".join(PROMPTS)}.')
+        raise ValueError('a prompt is a sentence with {} for the word; '
+                         f'got {bad[0] if bad else prompts!r}. Or name an ensemble: {", ".join(PROMPTS)}.')
     return prompts
 
 # %% ../../nbs/extract/06_vocabulary.ipynb #f35b7c82

@@ -8,7 +8,7 @@ Docs: https://scp-nb.github.io/scp_nb/view/pictures.html.md"""
 __all__ = ['show_clusters', 'MapPoints', 'map_points', 'plot_map', 'save_png']
 
 # %% ../../nbs/view/01_pictures.ipynb #5c8f0510
-import io, os, tempfile
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 from ..features import as_features
-from ..extract.parallel import take_rows
+from ..extract.parallel import take_rows, whole_file
 from ..evaluate import CellFigure, axes_or_new
 from .pick import Pick, Thumbnails, cluster_style, pick_images, tile
 
@@ -189,17 +189,12 @@ def write_picture(path:Path,    # file to write; missing folders are made
                   data:bytes,   # what it shall hold; `scp_nb` in its first 2,000 bytes lets us know it again
                   force:bool    # whether to replace a file that is not ours
                  ):
-    "Write a file through a temporary neighbour; one that is not ours is replaced only with `force`"
+    "Write a file whole or not at all; one that is not ours is replaced only with `force`"
     if path.exists() and not force and not (path.is_file() and b'scp_nb' in path.read_bytes()[:2000]):
         raise FileExistsError(f"{path} exists and was not written by scp_nb. Give another place, or "
                               "force=True to replace it.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    fd,tmp = tempfile.mkstemp(prefix=f'.{path.name}-', dir=path.parent)
-    try:
-        with os.fdopen(fd, 'wb') as f: f.write(data)
-        os.chmod(tmp, 0o644)
-        os.replace(tmp, path)
-    finally: Path(tmp).unlink(missing_ok=True)
+    with whole_file(path) as part: part.write_bytes(data)
 
 # %% ../../nbs/view/01_pictures.ipynb #b07f3fb1
 def save_png(fig:Figure,         # a figure of this notebook, or any other of matplotlib

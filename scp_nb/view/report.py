@@ -22,7 +22,7 @@ from PIL import Image
 from ..features import as_features
 from ..cluster.tree import group_order
 from ..evaluate import Scores, format_score
-from .pick import Pick, Thumbnails, cluster_style, pick_images
+from .pick import Pick, Thumbnails, pick_images
 from .pictures import (MapPoints, map_points, number_places, plot_map, save_png, show_clusters,
                                   spread_points, write_picture)
 from .panels import (cluster_marks, json_in_page, map_script, map_style, map_values,
@@ -70,12 +70,10 @@ class _Pages:
         return self.done[row]
 
     def mark(self, c:int)->dict:
-        "Anchor, number, caption, title, colour and shape of cluster `c`"
+        "What `cluster_marks` says of cluster `c`, and its caption as `label`"
         captions = getattr(self.clusters, 'captions', None)
-        label = captions[c] if captions and c>=0 else None
-        title = 'Outliers' if c<0 else f'Cluster {c}' + (f': {label}' if label else '')
-        return dict(cluster_style(c)._asdict(), anchor=f'c{c}' if c>=0 else 'outliers', number=c, label=label,
-                    title=title)
+        mark, = cluster_marks([c], {}, captions)
+        return dict(mark, label=captions[c] if captions and c>=0 else None)
 
     def guess(self, c:int, p:float)->dict:
         "Cluster `c` with its probability as text and as the length of a bar"
@@ -169,7 +167,7 @@ def _names(pages:_Pages, most:int=_LISTED)->tuple:
     labels = np.asarray(pages.clusters.labels)
     rows,found = rows[np.argsort(labels[rows], kind='stable')],{}
     for r in rows.tolist():
-        names,sure = found.setdefault(pages.mark(int(labels[r]))['anchor'], ([],[]))
+        names,sure = found.setdefault(pages.mark(int(labels[r]))['id'], ([],[]))
         names.append(pages.thumbs.name(r))
         sure.append(int(100*pages.conf[r]))
     return json_in_page(found),rows

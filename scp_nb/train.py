@@ -21,7 +21,7 @@ from .extract.parallel import take_rows
 from .cluster.neighbors import EdgeSampler, Neighbors
 from .pairs import MixedPairs, NeighborPairs, ViewPairs
 from .head import ClusterHead, HalfWhiten, Prepare
-from .cluster.consensus import align, consensus, modularities
+from .cluster.consensus import align, consensus, modularity
 from .cluster.clusters import Clusters, check_one_fraction, fit_temperature, head_probs
 from .cluster.clusters import neighbor_support, place_rows
 from .cluster.density import kmeans_labels
@@ -278,7 +278,7 @@ class _Fit:
         train_heads(head.to(E.device), batch, len(E), self.search_epochs, self.s.batch_size, 1e-2, self.g,
                     self.run, self.callbacks, prior=sizes, checkpoint=self.checkpoint, name='search')
         probs = gather(head_probs(head, E.cpu())[:count], n_heads)
-        self.run.modularity = modularities(space.graph, [p.argmax(1) for p in probs], space.device)
+        self.run.modularity = [modularity(space.graph, p.argmax(1)) for p in probs]
         return consensus(probs, self.run.modularity, _SHARE_AVERAGED).argmax(1).numpy()
 
     def search(self, threads):

@@ -6,7 +6,7 @@ Docs: https://scp-nb.github.io/scp_nb/cluster/clusters.html.md"""
 
 # %% auto #0
 __all__ = ['Clusters', 'write_table', 'shared_with_neighbors', 'neighbor_support', 'fit_temperature',
-           'expected_calibration_error', 'HalfWhiten', 'Prepare']
+           'expected_calibration_error', 'Prepare']
 
 # %% ../../nbs/cluster/06_clusters.ipynb #b2f3c99c
 import csv, json, math
@@ -17,14 +17,14 @@ import numpy as np, pandas as pd, scipy.sparse as sp, torch
 from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from ..head import ClusterHead, HalfWhiten, Prepare
+from ..head import ClusterHead, Prepare
 from ..data import Images, NumberedNames
 from ..features import Features, as_features, unit_rows
 from ..extract.store import out_dir
 from ..extract.parallel import blocks, gather, my_part
 from .neighbors import knn
 from .consensus import align
-_all_ = ['HalfWhiten', 'Prepare']      # people look for them here
+_all_ = ['Prepare']      # people look for it here
 
 # %% ../../nbs/cluster/06_clusters.ipynb #0f36c426
 @torch.no_grad()

@@ -163,12 +163,12 @@ def free_partitions(
     seed:int=0                              # of the first partition; the others follow
 )->list[np.ndarray]:                        # `len(finer)*n_init` partitions, int64 `[n]` each
     "Cut an embedding finely with k-means, and merge"
-    n,k = len(embedding),n_clusters
+    Z,n,k = np.asarray(embedding),len(embedding),n_clusters
     wanted = [(max(k, min(int(f*k), n//4)), s) for f in finer for s in range(n_init)]
     mine = wanted[slice(*my_part(len(wanted)))]
     found = []
     for groups,s in mine:
-        labels = quick_kmeans(embedding, groups, 3 if groups==k else 1, seed*n_init+s)
+        labels = quick_kmeans(Z, groups, 3 if groups==k else 1, seed*n_init+s)
         found.append(labels if groups==k else merge_clusters(graph, labels, k))
     found = gather(torch.from_numpy(np.array(found, dtype=np.int64).reshape(-1, n)), len(wanted))
     return list(found.numpy())

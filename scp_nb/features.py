@@ -33,7 +33,7 @@ _all_ = ['Backbone', 'default_backbone', 'default_device', 'load_backbone']   # 
 # %% ../nbs/01_features.ipynb #c7376e1b
 class Features:
     "One row of numbers per image, with names, labels for evaluation, and the record of how they were made"
-    def __init__(self, X:np.ndarray,              # `[n, d]`, float16 or float32; a memory map of any numbers
+    def __init__(self, X:np.ndarray,              # `[n, d]`, float16 or float32; may be a memory map
                  names:list|None=None,            # one name per row; default row-00000, row-00001, ...
                  labels:np.ndarray|None=None,     # int64 `[n]`, for evaluation only
                  classes:list|None=None,          # names of the labels 0, 1, ...
@@ -128,7 +128,7 @@ def from_array(cls:Features,
                names:list|None=None,      # one name per row; default row-00000, row-00001, ...
                labels=None,               # one whole number or word per row, for evaluation only
                classes:list|None=None     # names of the labels 0, 1, ...
-              )->Features:                # float16 and memory maps stay, everything else becomes float32
+              )->Features:                # float16 stays, everything else becomes float32
     "Take embeddings of your own, checked"
     if hasattr(X, 'toarray'):
         raise ValueError('features must be dense, for every step reads all d values; '
@@ -141,7 +141,7 @@ def from_array(cls:Features,
         if hasattr(X, 'detach'): what = f'a tensor of {X.dtype} that is no plain array'
         raise ValueError(f'features must be [n, d]; got {what}: {str(e).splitlines()[0]}') from e
     check_rank(a)
-    if a.dtype not in (np.float16, np.float32) and not isinstance(a, np.memmap):
+    if a.dtype not in (np.float16, np.float32):
         top = largest_number(a) if a.dtype==np.float64 else 0
         if 0<top<1e-9: a = rescaled(a, top)     # float32 would make zeros of 1e-50
         with np.errstate(over='ignore'): a = a.astype(np.float32, copy=False)
@@ -155,7 +155,7 @@ def from_file(
     column:str|None=None,   # which array, tensor or column, where there are several
     names:list|None=None,   # one name per row; default: those in the file, if there are any
     labels=None             # one whole number or word per row; default: those in the file, if there are any
-)->Features:                # .npy stays a memory map, and float16 stays; everything else becomes float32
+)->Features:                # float16 stays, everything else becomes float32; .npy stays a memory map
     "Take embeddings that another program has written; no pickle is ever read"
     found = read_embeddings(path, column)
     if labels is None: labels = found.get('labels')

@@ -16,7 +16,8 @@ from torch.nn.functional import one_hot
 from . import __version__
 from .features import Features, as_features, warn_dominant, warn_zero_rows
 from .extract.backbones import default_device
-from .extract.parallel import check_stamp, file_stamp, from_first, gather, my_part, ranks, take_rows
+from .extract.parallel import blocks, check_stamp, file_stamp, from_first, gather, my_part, ranks
+from .extract.parallel import take_rows
 from .cluster.neighbors import EdgeSampler, Neighbors
 from .pairs import MixedPairs, NeighborPairs, ViewPairs
 from .head import ClusterHead, Prepare
@@ -162,6 +163,16 @@ def _sort_by_size(head, found):
     with torch.no_grad():
         for p in (head.w, head.b): p.copy_(p[..., order.to(p.device)])
     return head.requires_grad_(False)
+
+# %% ../nbs/04_train.ipynb #a9c241ed
+def _check_features(features):
+    "`as_features`, where a memory map stays one and is searched for NaN block by block"
+    numbers = isinstance(features, np.memmap) and features.dtype.kind in 'fiub'
+    if numbers and features.ndim==2 and features.size:
+        features = Features(features)
+    if isinstance(features, Features) and isinstance(features.X, np.memmap):
+        features._finite = features._finite or all(np.isfinite(b).all() for _,b in blocks(features.X))
+    return as_features(features)
 
 # %% ../nbs/04_train.ipynb #9180fa6e
 def _rows_to_search(feats, sample, pairs, seed):
@@ -354,7 +365,7 @@ def fit_head(
     resume:str|Path|None=None     # directory for progress: the same call goes on from there after a crash
 )->Clusters:                      # labels, probabilities, the head for new images; cluster 0 is the largest
     "Cluster frozen features: make candidates, choose one without labels, train an SCP head that learns it"
-    feats,dev = as_features(features),default_device(device)
+    feats,dev = _check_features(features),default_device(device)
     n = len(feats)
     if n<2: check_rows(feats.X)
     stamp = file_stamp(feats.X)

@@ -11,7 +11,6 @@ __all__ = ['WEIGHTS', 'agreements', 'score_partitions', 'choose_partition', 'siz
 import math
 import numpy as np, pandas as pd, torch
 from scipy.optimize import linear_sum_assignment
-from sklearn.metrics import normalized_mutual_info_score
 from .density import border_depth
 from .candidates import Space, family_of
 from ..features import unit_rows
@@ -19,12 +18,19 @@ from ..features import unit_rows
 # %% ../../nbs/cluster/08_choice.ipynb #4aa7ea32
 WEIGHTS = dict(silhouette=1., depth=1., evenness=1.)
 
-def agreements(labels:np.ndarray   # partitions of the same rows, int `[m, n]`
-              )->np.ndarray:       # symmetric, float64 `[m, m]`, 1 on the diagonal
+def agreements(labels:np.ndarray,   # partitions of the same rows, int `[m, n]`
+               k:int                # clusters of each
+              )->np.ndarray:        # symmetric, float64 `[m, m]`, 1 on the diagonal
     "Normalised mutual information between all pairs of partitions"
-    found = np.eye(len(labels))
-    for a in range(len(labels)):
-        for b in range(a): found[a,b] = found[b,a] = normalized_mutual_info_score(labels[a], labels[b])
+    m,n = labels.shape
+    def entropy(p): return -(p[p>0]*np.log(p[p>0])).sum()
+    own = [entropy(np.bincount(l, minlength=k)/n) for l in labels]
+    found = np.eye(m)
+    for a in range(m):
+        for b in range(a):
+            both = entropy(np.unique(labels[a]*k+labels[b], return_counts=True)[1]/n)
+            shared,scale = own[a]+own[b]-both,(own[a]+own[b])/2
+            found[a,b] = found[b,a] = shared/scale if scale>1e-12 else 1.
     return found
 
 # %% ../../nbs/cluster/08_choice.ipynb #502a51e5
@@ -68,7 +74,7 @@ def score_partitions(
     some = np.sort(np.random.default_rng(space.seed).permutation(labels.shape[1])[:most])
     table = pd.DataFrame(index=list(candidates))
     families = [family_of(c) for c in candidates]
-    table['agreement'] = _agreement_with_others(agreements(labels[:,some]), families)
+    table['agreement'] = _agreement_with_others(agreements(labels[:,some], k), families)
     table['silhouette'] = _silhouettes(unit_rows(space.rows[some]), labels[:,some], k)
     table['depth'] = [border_depth(space.graph, space.rank, l) for l in labels]
     table['evenness'] = [_evenness(l, k) for l in labels]

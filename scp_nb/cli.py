@@ -93,11 +93,11 @@ class _Network:
         before = file.stat().st_mtime_ns if file.is_file() else None
         feats = extract_features(images, self.backbone, out=out, batch_size=self.batch_size,
                                  progress=sys.stderr.isatty(), exact=self.exact, **kwargs)
-        kept = before==file.stat().st_mtime_ns
+        self.kept = before==file.stat().st_mtime_ns
         _say('Images', f'{len(feats):,} read, {len(feats.skipped):,} skipped')
         if images.passed_over: _say('', f'passed over: {images.passed_over}')
         if images.depth_text: _say('', images.depth_text)
-        made = f'from an earlier run, in {out}' if kept else f'in {feats.meta["seconds"]:.1f} s'
+        made = f'from an earlier run, in {out}' if self.kept else f'in {feats.meta["seconds"]:.1f} s'
         _say('Features', f'{len(feats):,} × {feats.shape[1]} {made}')
         return feats
 
@@ -290,12 +290,9 @@ def scp_features(
     images = as_images(folder, hidden=hidden)
     out = out or f'{_name_of(folder)}-features'
     check_place(out, force)
-    file = Path(out)/'features.npy'
-    before = file.stat().st_mtime_ns if file.is_file() else None
     network = _Network(backbone, checkpoint, device, batch_size, exact)
     network.features(images, out, n_workers=workers, force=force, update=update)
-    _say('Wrote' if file.stat().st_mtime_ns!=before else 'Complete',
-         f'{out}   (Features.load({str(out)!r}) in Python)')
+    _say('Complete' if network.kept else 'Wrote', f'{out}   (Features.load({str(out)!r}) in Python)')
 
 # %% ../nbs/13_cli.ipynb #60f4496f
 def _embeddings(path, pictures, with_labels):

@@ -53,8 +53,6 @@ class CPPHead(nn.Module):
             self.body = nn.Sequential(nn.Linear(d, hidden), nn.BatchNorm1d(hidden), nn.ReLU(),
                                       nn.Linear(hidden, hidden), nn.ReLU())
             self.feature,self.code = nn.Linear(hidden, z),nn.Linear(hidden, z) if two_heads else None
-        # ones; in fits of earlier versions, what undoes their half-whitening
-        self.register_buffer('even', torch.ones(d))
         self.w = nn.Parameter(torch.zeros(1, z+(d if keep else 0), n_clusters))
         self.b = nn.Parameter(torch.zeros(1, 1, n_clusters))
 
@@ -72,19 +70,13 @@ class CPPHead(nn.Module):
     )->torch.Tensor:       # rows of length 1, `[b, z+d]`
         "Put the prepared features beside what was made from them"
         if not self.keep: return z
-        return torch.cat([z*(1-self.keep)**.5, unit_rows(x*self.even)*self.keep**.5], 1)
+        return torch.cat([z*(1-self.keep)**.5, unit_rows(x)*self.keep**.5], 1)
 
     def widen(self,
         w:torch.Tensor     # weights of logits made from the code alone, `[z, n_clusters]`
     )->torch.Tensor:       # the same logits from what `beside` gives, `[z+d, n_clusters]`
         "Let weights ignore the features"
         return torch.cat([w/(1-self.keep)**.5, w.new_zeros(self.d, w.shape[1])]) if self.keep else w
-
-    def _load_from_state_dict(self, state, prefix, *args):
-        "Take the weights of earlier versions too, whose logits were made from the code alone"
-        w = state[prefix+'w']
-        if w.shape[1]<self.w.shape[1]: state[prefix+'w'] = self.widen(w[0])[None]
-        super()._load_from_state_dict(state, prefix, *args)
 
 # %% ../nbs/06_cpp.ipynb #72adf303
 @patch

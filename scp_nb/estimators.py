@@ -18,7 +18,7 @@ from .data import to_numpy
 from .extract.command import is_whole
 from .features import Features, as_features, unit_rows
 from .head import ClusterHead
-from .cluster.clusters import Clusters, HalfWhiten
+from .cluster.clusters import Clusters, Prepare
 from .train import fit_head
 from .cpp import CPPSettings, fit_cpp
 from .estimate_k import LEVELS, estimate_k, number_to_make
@@ -62,7 +62,7 @@ def _unit(feats):
 
 def _one_cluster(feats):
     "`Clusters` that put every row into one"
-    head,prepare = ClusterHead(1, 1, 1),HalfWhiten(feats.shape[1], 1)
+    head,prepare = ClusterHead(1, 1, 1),Prepare(feats.shape[1], 1)
     return Clusters(np.ones((len(feats), 1)), head, prepare, feats.names, images=feats.images,
                     embedding=_unit(feats))
 

@@ -5,8 +5,7 @@ from sklearn.cluster import KMeans
 from sklearn.preprocessing import normalize
 from scp_nb.cluster.loop import Callback
 from scp_nb.bench.cpp import plain_rate, retrieval_precision
-from scp_nb.cluster.clusters import Clusters, HalfWhiten
-from scp_nb.cpp import CPPHead, CPPSettings, cpp_loss, fit_cpp
+from scp_nb.cpp import CPPSettings, cpp_loss, fit_cpp
 from scp_nb.evaluate import clustering_accuracy
 from scp_nb.mcr2 import cluster_rate, coding_rate, membership, sampled_cluster_rate
 from scp_nb.pairs import unit_rows
@@ -77,16 +76,3 @@ def test_ctrl_c_keeps_the_model_so_far(more):
     seen = []
     f = fit_cpp(X, 5, callbacks=[Press()], **{**quick, **more})
     assert seen==[b*seen[0]//20 for b in (20, 40, 41)] and np.allclose(f.probs.sum(1), 1, atol=1e-5)
-
-def test_clusters_saved_by_an_earlier_version_load(tmp_path):
-    "Then features were half-whitened, `even` undid it, and the features had three quarters of the embedding"
-    prepare = HalfWhiten.fit(torch.from_numpy(X))
-    head = CPPHead(prepare.basis.shape[1], 5, keep=.75).eval()
-    head.even.copy_(1/prepare.basis.norm(dim=0))
-    with torch.no_grad():
-        P = prepare(torch.from_numpy(X))
-        probs,E = head(P)[0].softmax(1).numpy(),head.embed(P)
-    old = Clusters(probs, head, prepare, config=dict(method='CPP', backbone=None, keep=.75, landmarks=2000))
-    again = Clusters.load(old.save(tmp_path/'c'))
-    np.testing.assert_allclose(again.predict_proba(X), probs, atol=1e-6)
-    np.testing.assert_allclose(again.embed(X), E.numpy(), atol=1e-6)

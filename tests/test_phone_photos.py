@@ -171,27 +171,22 @@ def test_an_unfinished_run_of_the_other_setting_is_refused_too(album, tmp_path):
     f = extract(album, b, tmp_path/'f', batch_size=4, exact=True)
     assert np.array_equal(f.X, extract(album, b, exact=True, batch_size=4).X)
 
-def as_before(d):
-    "Make of the directory `d`, decoded in full, what the version before wrote"
-    meta = json.loads((d/'meta.json').read_text())
-    del meta['decoded_to'], meta['identity']['decoded_to']
-    (d/'meta.json').write_text(json.dumps(meta, indent=1))
-
-@pytest.mark.parametrize('exact', [False, True])
-def test_directories_of_the_version_before_go_on_decoding_in_full(album, tmp_path, exact):
+def test_a_directory_that_does_not_say_how_photos_were_decoded_counts_as_decoded_in_full(album, tmp_path):
     b = small_net()
     folder = tmp_path/'photos'; folder.mkdir()
     for p in sorted(album.iterdir())[:6]: (folder/p.name).write_bytes(p.read_bytes())
     extract(folder, b, tmp_path/'f', exact=True)
-    as_before(tmp_path/'f')
+    meta = json.loads((tmp_path/'f'/'meta.json').read_text())
+    del meta['decoded_to'], meta['identity']['decoded_to']
+    (tmp_path/'f'/'meta.json').write_text(json.dumps(meta, indent=1))
     was = files(tmp_path/'f')
-    assert len(Features.load(tmp_path/'f'))==len(extract(folder, b, tmp_path/'f', exact=exact))==6
+    with pytest.raises(FileExistsError, match='decoded in full'): extract(folder, b, tmp_path/'f')
+    assert len(Features.load(tmp_path/'f'))==len(extract(folder, b, tmp_path/'f', exact=True))==6
     assert files(tmp_path/'f')==was
-    (folder/'new.jpg').write_bytes((album/'two pictures.jpg').read_bytes())
-    for _ in range(2):      # and once more, after it has been extended
-        f = extract(folder, b, tmp_path/'f', update=True, exact=exact)
+    for new in ('two pictures', 'progressive'):      # and once more, after it has been extended
+        (folder/f'{new}.jpg').write_bytes((album/f'{new}.jpg').read_bytes())
+        f = extract(folder, b, tmp_path/'f', update=True, exact=True)
         assert np.array_equal(f.X, extract(folder, b, exact=True).X) and f.meta['decoded_to'] is None
-        (folder/'newer.jpg').write_bytes((album/'progressive.jpg').read_bytes())
     f = extract(folder, b, tmp_path/'f', force=True)
     assert f.meta['decoded_to']==224 and np.array_equal(f.X, extract(folder, b).X)
 

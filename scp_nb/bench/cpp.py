@@ -16,7 +16,7 @@ from functools import partial
 import numpy as np, pandas as pd, torch
 from ..cluster.neighbors import knn
 from ..features import unit_rows
-from ..head import HalfWhiten
+from ..head import Prepare
 from ..train import fit_head
 from ..mcr2 import cluster_rate, coding_rate, membership, sampled_cluster_rate
 from ..cpp import CPPSettings, fit_cpp
@@ -175,7 +175,7 @@ def _cpp(X, y, k, seed, changes=None):
 def _half_whitened(X, y, k, seed):
     "CPP of features whose strong directions were weakened"
     X = torch.from_numpy(X)
-    return _cpp(HalfWhiten.fit(X)(X).numpy(), y, k, seed)
+    return _cpp(Prepare.fit(X)(X).numpy(), y, k, seed)
 
 _PLAIN = {'k-means': lambda X,y,k,seed: (kmeans(prepare_rows(X), k, seed), {}),
           'fit_head': lambda X,y,k,seed: (fit_head(X, k, seed=seed, device='cpu').labels, {}),

@@ -160,7 +160,7 @@ def _merge_finer(space, Z):
     if space.k<=50: finer = 1, 1.5, 2, 3, 4, 6, 10
     elif space.k<=MANY_CLUSTERS: finer = 1, 1.5, 2, 3, 4
     else: finer = 1.5, 2
-    found = free_partitions(torch.from_numpy(np.asarray(Z)), space.graph, space.k, finer, starts, space.seed)
+    found = free_partitions(Z, space.graph, space.k, finer, starts, space.seed)
     scores = [border_depth(space.graph, space.rank, l)+3*modularity(space.graph, l) for l in found]
     best = [found[i] for i in np.argsort(-np.asarray(scores), kind='stable')]
     return [average_partitions(space, best[:max(2, round(len(best)/4))]), best[0]]

@@ -56,25 +56,6 @@ def _eigenvectors_by_blocks(S, m, seed, dev, degree=16, most=60, tol=1e-4):
         Z = _chebyshev_filter(times, Z, W, max(-.5, float(values[-1])), degree)
     return values[:m].cpu().numpy(),Z[:,:m].double().cpu().numpy()
 
-# %% ../../nbs/cluster/03_consensus.ipynb #0ecd1f9d
-def largest_eigenvectors(
-    S:sp.csr_matrix,                # symmetric, sparse `[n, n]`; on CUDA its eigenvalues must lie in -1 to 1
-    m:int,                          # how many, n at most
-    seed:int,                       # of the eigensolver's start; small matrices need none
-    device:str|torch.device='cpu'   # where to look for them; on the processor, to more digits
-)->tuple:                           # eigenvalues, descending, float64 `[m]`, and vectors `[n, m]`
-    "Find the largest eigenvalues of a symmetric matrix, and their vectors"
-    n = S.shape[0]
-    if n<=max(500, 3*m):
-        values,vectors = np.linalg.eigh(S.toarray().astype(np.float64))
-        return values[::-1][:m],vectors[:,::-1][:,:m]
-    if torch.device(device).type=='cuda': return _eigenvectors_by_blocks(S, m, seed, device)
-    start = np.random.default_rng(seed).standard_normal(n)
-    # shifted by 1, since Lanczos finds the far ends of a spectrum, and -1 would be one
-    values,vectors = sp.linalg.eigsh(S + sp.eye(n), m, which='LA', v0=start, tol=1e-4)
-    order = np.argsort(-values)
-    return values[order]-1,vectors[:,order]
-
 # %% ../../nbs/cluster/03_consensus.ipynb #e0b5b713
 def walk_matrix(graph:sp.csr_matrix    # symmetric weights `[n, n]`, from `neighbor_graph`
                )->sp.csr_matrix:       # S, symmetric `[n, n]`, float64; eigenvalues from -1 to 1
@@ -90,7 +71,9 @@ def graph_eigenvectors(
 )->tuple:                  # eigenvalues, descending, float64 `[n_vectors]`, and vectors `[n, n_vectors]`
     "Find the slowest modes of a random walk on a graph"
     S,m = walk_matrix(graph),min(n_vectors, graph.shape[0])
-    if S.shape[0]<=max(500, 3*m): return largest_eigenvectors(S, m, seed, device)
+    if S.shape[0]<=max(500, 3*m):
+        values,vectors = np.linalg.eigh(S.toarray())
+        return values[::-1][:m],vectors[:,::-1][:,:m]
     # high powers of the eigenvalues weigh them: the last ones may be rough
     return _eigenvectors_by_blocks(S, m, seed, device, tol=1e-2)
 
@@ -115,35 +98,6 @@ def modularity(graph:sp.csr_matrix,            # symmetric weights `[n, n]`
     inside = graph.data[np.repeat(labels, np.diff(graph.indptr))==labels[graph.indices]].sum(dtype=np.float64)
     ends = np.bincount(labels, np.asarray(graph.sum(1), dtype=np.float64).ravel())
     return float(inside/ends.sum() - ((ends/ends.sum())**2).sum())
-
-# %% ../../nbs/cluster/03_consensus.ipynb #5e853b9f
-def edge_list(
-    graph:sp.csr_matrix,      # weights `[n, n]`
-    device:str|torch.device   # where the tensors shall live
-)->tuple:                     # row and column, int64, and weight, float64, of every entry, `[n_entries]` each
-    "List both ends and the weight of every edge"
-    row = np.repeat(np.arange(graph.shape[0]), np.diff(graph.indptr))
-    found = row, graph.indices.astype(np.int64), graph.data.astype(np.float64)
-    return tuple(torch.from_numpy(v).to(device) for v in found)
-
-def modularities(graph:sp.csr_matrix,            # symmetric weights `[n, n]`, from `neighbor_graph`
-                 partitions:list,                # cluster of each node, whole numbers from 0, `[n]` each
-                 device:str|torch.device='cpu'   # on CUDA all edges are looked at together
-                )->list:                         # `modularity` of each partition, at most 1
-    "Measure the modularity of many partitions"
-    if torch.device(device).type=='cuda': return _modularities_on_gpu(graph, partitions, device)
-    return [modularity(graph, l) for l in partitions]
-
-def _modularities_on_gpu(graph, partitions, device):
-    row,col,weight = edge_list(graph, device)
-    whole = np.asarray(graph.sum(1), dtype=np.float64).ravel()*2**24     # sums of whole numbers know no order
-    whole = torch.from_numpy(whole.round().astype(np.int64)).to(device)
-    found = []
-    for l in partitions:
-        l = torch.as_tensor(l).to(device)
-        ends = torch.zeros(int(l.max())+1, dtype=torch.int64, device=device).index_add_(0, l, whole).double()
-        found.append((weight*(l[row]==l[col])).sum()/weight.sum()-(ends/ends.sum()).square().sum())
-    return torch.stack(found).tolist()
 
 # %% ../../nbs/cluster/03_consensus.ipynb #93763000
 def align(probs:torch.Tensor,        # probabilities of one head, `[n, k]`

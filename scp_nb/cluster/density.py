@@ -9,12 +9,11 @@ __all__ = ['density_rank', 'border_depth', 'join_order', 'merge_levels', 'merge_
            'free_partitions']
 
 # %% ../../nbs/cluster/04_density.ipynb #6c48e6c3
-import itertools, math, warnings
+import math, warnings
 import numpy as np, scipy.sparse as sp, torch
 from scipy.stats import rankdata
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
-from .consensus import edge_list
 from ..extract.parallel import gather, my_part
 
 # %% ../../nbs/cluster/04_density.ipynb #8208e89c
@@ -24,41 +23,18 @@ def density_rank(neighbors         # `Neighbors` from `knn`, any metric
     s = neighbors.similarity[:,-1].double().numpy()
     return (rankdata(s)-1)/max(1, len(s)-1)          # equal ones share their mean rank
 
-# %% ../../nbs/cluster/04_density.ipynb #9831a5b3
-def _border_depths(graph, density, partitions, device='cpu'):
-    "`border_depth` of many partitions of the same graph; on CUDA all edges are looked at together"
-    if torch.device(device).type=='cuda': return _border_depths_on_gpu(graph, density, partitions, device)
-    g = graph.tocoo()
-    dense = np.minimum(density[g.row], density[g.col])
-    mean = np.average(dense, weights=g.data)
-    depths = []
-    for labels in partitions:
-        labels = np.asarray(labels)
-        cut = labels[g.row]!=labels[g.col]
-        weight = g.data[cut]
-        depths.append(float(mean - np.average(dense[cut], weights=weight)) if weight.sum()>0 else 0.)
-    return depths
-
-def _border_depths_on_gpu(graph, density, partitions, device):
-    row,col,weight = edge_list(graph, device)
-    density = torch.from_numpy(density).to(device)
-    dense = torch.minimum(density[row], density[col])*weight
-    mean = dense.sum()/weight.sum()
-    found = []
-    for l in partitions:
-        l = torch.as_tensor(l).to(device)
-        cut = (l[row]!=l[col]).double()
-        lost = (weight*cut).sum()
-        found.append(torch.where(lost>0, mean-(dense*cut).sum()/lost.clamp_min(1e-12), 0.))
-    return torch.stack(found).tolist()
-
 # %% ../../nbs/cluster/04_density.ipynb #c60b68b7
 def border_depth(graph:sp.csr_matrix,             # symmetric weights `[n, n]`, from `neighbor_graph`
                  density:np.ndarray,              # of each node, from `density_rank`, `[n]`
                  labels:np.ndarray|torch.Tensor   # cluster of each node, `[n]`
                 )->float:                         # -1 to 1; 0 where nothing is cut
     "Measure how much sparser the places are where clusters meet"
-    return _border_depths(graph, density, [labels])[0]
+    g,labels = graph.tocoo(),np.asarray(labels)
+    dense = np.minimum(density[g.row], density[g.col])
+    cut = labels[g.row]!=labels[g.col]
+    weight = g.data[cut]
+    if weight.sum()<=0: return 0.
+    return float(np.average(dense, weights=g.data) - np.average(dense[cut], weights=weight))
 
 # %% ../../nbs/cluster/04_density.ipynb #718359c3
 def _weights_between(graph, labels):
@@ -131,18 +107,16 @@ def merge_clusters(graph:sp.csr_matrix,    # symmetric weights `[n, n]`
     return merge_levels(graph, labels, [k])[k]
 
 # %% ../../nbs/cluster/04_density.ipynb #f1a57ce9
-# steps to 1 for sums in whole numbers, which come out the same in any order; two thousand million fit
-_STEPS_TO_ONE = 2.**32
-
 def _first_centres(Z, k, r, g):
     "k-means++ (Arthur, Vassilvitskii 2007) of r runs `[r, k, m]`; each centre is the best of 2 + log k draws"
-    chosen = [torch.randint(len(Z), (r,), generator=g).to(Z.device)]
-    run = torch.arange(r, device=Z.device)
+    chosen = [torch.randint(len(Z), (r,), generator=g)]
+    run = torch.arange(r)
     square = Z.square().sum(1)
     def squared(rows): return (square+square[rows][...,None]-2*Z[rows]@Z.T).clamp_min(0)
     near = squared(chosen[0])
-    for u in torch.rand(k-1, r, 2+int(math.log(k)), generator=g, dtype=torch.float64).to(Z.device):
-        total = (near.double()*(_STEPS_TO_ONE/near.amax(1, keepdim=True).clamp_min(1e-30))).long().cumsum(1)
+    for u in torch.rand(k-1, r, 2+int(math.log(k)), generator=g, dtype=torch.float64):
+        # whole numbers add up to the same in any order
+        total = (near.double()*(2.**32/near.amax(1, keepdim=True).clamp_min(1e-30))).long().cumsum(1)
         rows = torch.searchsorted(total, (u*total[:,-1:]).long(), right=True).clamp_max(len(Z)-1)
         nearer = torch.minimum(near[:,None], squared(rows))
         best = nearer.sum(2).argmin(1)
@@ -179,62 +153,9 @@ def quick_kmeans(Z:np.ndarray,    # rows `[n, m]`
                 for c in _first_centres(some, k, n_init, g)]
     return min(runs, key=lambda r: r.inertia_).labels_.astype(np.int64)
 
-# %% ../../nbs/cluster/04_density.ipynb #9a324552
-def _nearest_centres(Z, C):
-    "Nearest of the centres `C` `[r, k, m]` of each of r runs to each row, and its squared distance, `[r, n]`"
-    r,k,m = C.shape
-    flat,length = C.reshape(r*k, m),C.square().sum(2)
-    found = [(length-2*(z@flat.T).view(-1, r, k)).min(2) for z in Z.split(max(1, 2**27//(r*k)))]
-    far = torch.cat([f.values for f in found])+Z.square().sum(1)[:,None]
-    return torch.cat([f.indices for f in found]).T,far.clamp_min(0).T
-
-# %% ../../nbs/cluster/04_density.ipynb #f47fca8f
-def _cluster_means(whole, labels, C):
-    "Mean of the rows `whole` in each cluster of each run `[r, k, m]`, empty ones as in `C`; and the sizes"
-    k = C.shape[1]
-    def total(x):
-        none = torch.zeros(k, *x.shape[1:], dtype=torch.int64, device=x.device)
-        return torch.stack([none.index_add(0, l, x) for l in labels])
-    sizes,sums = total(torch.ones_like(labels[0])),total(whole)
-    return torch.where(sizes[...,None]>0, (sums/_STEPS_TO_ONE/sizes.clamp_min(1)[...,None]).float(), C),sizes
-
-def _kmeans_on_gpu(Z, k, runs, n_init, seed, rounds=300):
-    "Labels of k-means, `runs` times the best of `n_init`, all together, where the rows `Z` of length 1 are"
-    g = torch.Generator().manual_seed(seed)
-    whole = (Z.double()*_STEPS_TO_ONE).round().long()
-    C = _first_centres(Z, k, runs*n_init, g)
-    enough,before = 1e-4*Z.var(0).mean(),None
-    for i in range(rounds):
-        labels,far = _nearest_centres(Z, C)
-        new,sizes = _cluster_means(whole, labels, C)
-        moved = (new-C).square().sum((1, 2))
-        C = new
-        if i%4==3:                               # seldom, since the answer of a card has to be waited for
-            empty = (sizes==0).nonzero().tolist()
-            for run,c in empty:                  # an empty cluster starts again from the row that fits worst
-                worst = far[run].argmax()
-                C[run,c] = Z[worst]
-                far[run,worst] = 0
-            if not empty and bool(((moved<=enough) | (labels==before).all(1)).all()): break
-        before = labels
-    labels,far = _nearest_centres(Z, C)
-    best = far.sum(1).view(runs, n_init).argmin(1)+n_init*torch.arange(runs, device=Z.device)
-    return list(labels[best].cpu().numpy())
-
-# %% ../../nbs/cluster/04_density.ipynb #89495a3b
-def _kmeans_partitions(Z, wanted, k, n_init, seed):
-    "k-means for each (groups, number of the start) of `wanted`"
-    def tries(groups): return 3 if groups==k else 1
-    if Z.device.type!='cuda':
-        for groups,s in wanted: yield quick_kmeans(Z.cpu().numpy(), groups, tries(groups), seed*n_init+s)
-        return
-    for groups,some in itertools.groupby(wanted, lambda w: w[0]):
-        starts = [s for _,s in some]
-        yield from _kmeans_on_gpu(Z.float(), groups, len(starts), tries(groups), seed*n_init+starts[0])
-
 # %% ../../nbs/cluster/04_density.ipynb #d021a241
 def free_partitions(
-    embedding:torch.Tensor,                 # unit rows `[n, m]`, from `diffusion_map`, on the device to use
+    embedding:np.ndarray|torch.Tensor,      # unit rows `[n, m]`, from `diffusion_map`
     graph:sp.csr_matrix,                    # the graph it was made from, `[n, n]`
     n_clusters:int,                         # clusters of each partition, k
     finer:tuple=(1, 1.5, 2, 3, 4, 6, 10),   # groups per cluster before merging; 1 is k-means alone
@@ -242,10 +163,12 @@ def free_partitions(
     seed:int=0                              # of the first partition; the others follow
 )->list[np.ndarray]:                        # `len(finer)*n_init` partitions, int64 `[n]` each
     "Cut an embedding finely with k-means, and merge"
-    n,k = len(embedding),n_clusters
+    Z,n,k = np.asarray(embedding),len(embedding),n_clusters
     wanted = [(max(k, min(int(f*k), n//4)), s) for f in finer for s in range(n_init)]
     mine = wanted[slice(*my_part(len(wanted)))]
-    cut = zip(mine, _kmeans_partitions(embedding, mine, k, n_init, seed))
-    found = [l if groups==k else merge_clusters(graph, l, k) for (groups,_),l in cut]
+    found = []
+    for groups,s in mine:
+        labels = quick_kmeans(Z, groups, 3 if groups==k else 1, seed*n_init+s)
+        found.append(labels if groups==k else merge_clusters(graph, labels, k))
     found = gather(torch.from_numpy(np.array(found, dtype=np.int64).reshape(-1, n)), len(wanted))
     return list(found.numpy())

@@ -11,7 +11,7 @@ __all__ = ['near_pairs', 'find_duplicates']
 import numpy as np
 import pandas as pd
 import torch
-from ..features import as_features
+from ..features import as_features, unit_rows
 from ..extract.backbones import default_device
 
 # %% ../../nbs/cluster/01_duplicates.ipynb #95bcc7f4
@@ -25,10 +25,8 @@ def near_pairs(
     if not -1<=threshold<=1: raise ValueError(f'threshold is a cosine, -1 to 1; got {threshold}.')
     f,device = as_features(features),default_device(device)
     def unit_block(i):
-        # a copy: torch warns of read-only memory
-        x = torch.as_tensor(np.array(f.X[i:i+block], dtype=np.float32))
-        x = x.to(device)
-        return x/x.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        x = np.array(f.X[i:i+block], dtype=np.float32)       # a copy: torch warns of read-only memory
+        return unit_rows(torch.from_numpy(x).to(device))
     pairs,cosines = [],[]
     for i in range(0, len(f), block):
         a = unit_block(i)

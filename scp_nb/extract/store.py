@@ -501,10 +501,7 @@ class _Run:
             weights=weights_digest(backbone) or 'learned from these images', images=len(images),
             list=_list_digest(images, self.stamps))
         self.side = backbone.side_for(images, how.exact)
-        found = None if how.force else _run_record(self.out) or _run_record(self.work)
-        # earlier versions decoded in full, and did not say so: what they began goes on like that
-        if found and 'decoded_to' not in found['identity']: self.side = None
-        else: self.identity['decoded_to'] = self.side
+        self.identity['decoded_to'] = self.side
 
     def content(self)->str|None: return _sample_digest(self.images) if self.stamps is None else None
     def stamp_list(self)->list:
@@ -533,7 +530,7 @@ class _Run:
         elif new['weights'] not in (old['weights'], old['projection']):
             found.append('the weights of the backbone differ')
         if any(old[what]!=new[what] for what in ('transform', 'probe')): found.append('the transform differs')
-        elif 'decoded_to' in new and old.get('decoded_to')!=new['decoded_to']:
+        elif old.get('decoded_to')!=new['decoded_to']:
             found.append(_word_decoding(old.get('decoded_to'), new['decoded_to']))
         if old['precision']!=new['precision']:
             found.append(f'the precision was {old["precision"]} and is {new["precision"]}')

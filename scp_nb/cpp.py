@@ -14,6 +14,7 @@ from functools import partial
 from typing import NamedTuple
 import numpy as np, scipy.sparse as sp, torch
 from fastcore.basics import patch
+from sklearn.metrics import adjusted_rand_score
 from torch import nn
 from torch.nn.functional import one_hot
 from . import __version__
@@ -251,21 +252,30 @@ def _fitness(space, labels):
     if few_per_cluster(space): return score_partitions(space, {'': labels}).silhouette.item()
     return modularity(space.graph, labels)
 
-def _find_clusters(E, space, s:_Settings):
-    "Weights and biases of logits for the clusters to read off, sizes they expect, and their fitness"
-    rows,labels = _graph_partition(space)
-    even = s.prior=='uniform' or (s.prior=='auto' and evenness(labels, space.k)>0)
+def _read_off(E, space, starts, s:_Settings, even):
+    "The best clusters from these first centres: how good, cluster of each row, weights and biases of logits"
     some = torch.randperm(len(E), generator=torch.Generator().manual_seed(s.seed))[:20_000]
     best = (0, 0.),
-    for start in (*_starts(E, space.rows, space.k, s), _centres(E[rows], labels, space.k)):
+    for start in starts:
         for eta,c,v in _readings(E[some], start, s.eta, even):
             w = c.T/eta
-            found = (E@w+v).argmax(1).numpy()
-            rank = len(np.unique(found)),_fitness(space, found)
-            if rank>best[0]: best = rank,found,w,v
-    (_,fitness),found,w,v = best
-    order = np.argsort(-np.bincount(found, minlength=space.k), kind='stable')
-    return w[:,order],v[order],'even' if even else 'any',fitness
+            labels = (E@w+v).argmax(1).numpy()
+            rank = len(np.unique(labels)),_fitness(space, labels)
+            if rank>best[0]: best = rank,labels,w,v
+    return best
+
+def _find_clusters(E, space, s:_Settings):
+    "Weights and biases of logits for the clusters to read off, sizes they expect, and their fitness"
+    rows,known = _graph_partition(space)
+    starts = *_starts(E, space.rows, space.k, s), _centres(E[rows], known, space.k)
+    ways = {'uniform': ['even'], 'learned': ['any']}.get(s.prior, ['any', 'even'])
+    if len(ways)>1 and evenness(known, space.k)>0: ways = ['even']
+    found = {way: _read_off(E, space, starts, s, way=='even') for way in ways}
+    def agrees(way): return found[way][0][0],adjusted_rand_score(known, found[way][1][rows])
+    way = max(ways, key=agrees)
+    (_,fitness),labels,w,v = found[way]
+    order = np.argsort(-np.bincount(labels, minlength=space.k), kind='stable')
+    return w[:,order],v[order],way,fitness
 
 # %% ../nbs/06_cpp.ipynb #811effe5
 def _width(z, k):

@@ -239,7 +239,12 @@ def load(cls:Clusters,
     config = json.loads((path/'config.json').read_text(encoding='utf-8'))
     tensors = load_file(path/'head.safetensors')
     head = make_head(**config['head'])
-    head.load_state_dict({k.removeprefix('head.'):v for k,v in tensors.items() if k.startswith('head.')})
+    # `even`: ones, that heads of an earlier version had
+    state = {k.removeprefix('head.'):v for k,v in tensors.items() if k.startswith('head.') and k!='head.even'}
+    try: head.load_state_dict(state)
+    except RuntimeError as e:
+        raise ValueError(f'{path} was saved by another version of scp_nb, whose heads are not read here. '
+                         'Fit again.') from e
     prepare = Prepare(*tensors['basis'].shape)
     prepare.load_state_dict({k:tensors[k] for k in ('mean', 'basis')})
     arrays = {k: tensors[k].numpy() for k in ('probs', 'labels', 'embedding') if k in tensors}

@@ -118,7 +118,7 @@ class CPPClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Clusteri
         prior:str='auto',           # sizes to expect: "auto", "uniform" or "learned" (any)
         z:int|None=None,            # width of the learned feature; None: three per cluster, 32 to 128
         warmup:int=50,              # steps of the coding rate alone
-        steps:int|None=None,        # steps of the full objective; None: 150 to 400, by 6k and n/5
+        steps:int|None=None,        # steps of the full objective; None: 150 to 300, by 6k and n/5
         eta:float=.175,             # entropy weight of the membership; lower makes tighter groups
         settings:CPPSettings|None=None,  # network, optimiser, weights of the loss; None: `CPPSettings()`
         random_state:int|np.random.RandomState|None=None,  # a whole number makes `fit` repeatable

@@ -14,7 +14,6 @@ from functools import partial
 from typing import NamedTuple
 import numpy as np, scipy.sparse as sp, torch
 from fastcore.basics import patch
-from sklearn.metrics import adjusted_rand_score
 from torch import nn
 from torch.nn.functional import one_hot
 from . import __version__
@@ -224,15 +223,12 @@ def _share_out(codes, centres, eta, rounds=20):
     return centres,(v/v.mean()).log()
 
 # %% ../nbs/06_cpp.ipynb #09e820b2
-def _starts(E, rows, k, s:_Settings):
-    "First centres `[k, z]`: spectral on landmarks, k-means of the embedding, k-means of features"
-    g = torch.Generator().manual_seed(s.seed)
-    some = torch.randperm(len(E), generator=g)[:10_000]
-    marks = some[:max(k, _LANDMARKS)]
+def _spectral_start(E, k, s:_Settings):
+    "First centres `[k, z]`, of spectral clustering of landmarks"
+    marks = torch.randperm(len(E), generator=torch.Generator().manual_seed(s.seed))[:max(k, _LANDMARKS)]
     Pi = membership(E[marks], s.eta, signed=True)
     V = diffusion_map(sp.csr_matrix(Pi.numpy()), k, steps=0, seed=s.seed)
-    for at,V in zip((marks, some, some), (V, E[some], rows[some])):
-        yield _centres(E[at], kmeans_labels(V.numpy(), k, 1, s.seed), k)
+    return _centres(E[marks], kmeans_labels(V.numpy(), k, 1, s.seed), k)
 
 def _graph_partition(space):
     "What the graph alone gives, of ten thousand rows at most: their numbers, and the cluster of each"
@@ -267,12 +263,12 @@ def _read_off(E, space, starts, s:_Settings, even):
 def _find_clusters(E, space, s:_Settings):
     "Weights and biases of logits for the clusters to read off, sizes they expect, and their fitness"
     rows,known = _graph_partition(space)
-    starts = *_starts(E, space.rows, space.k, s), _centres(E[rows], known, space.k)
+    starts = _spectral_start(E, space.k, s),_centres(E[rows], known, space.k)
     ways = {'uniform': ['even'], 'learned': ['any']}.get(s.prior, ['any', 'even'])
     if len(ways)>1 and evenness(known, space.k)>0: ways = ['even']
     found = {way: _read_off(E, space, starts, s, way=='even') for way in ways}
-    def agrees(way): return found[way][0][0],adjusted_rand_score(known, found[way][1][rows])
-    way = max(ways, key=agrees)
+    table = score_partitions(space, {way: labels for way,(_,labels,_,_) in found.items()})
+    way = table.silhouette[table.clusters==table.clusters.max()].idxmax()
     (_,fitness),labels,w,v = found[way]
     order = np.argsort(-np.bincount(labels, minlength=space.k), kind='stable')
     return w[:,order],v[order],way,fitness

@@ -268,7 +268,7 @@ def _find_clusters(E, space, s:_Settings):
     if len(ways)>1 and evenness(known, space.k)>0: ways = ['even']
     found = {way: _read_off(E, space, starts, s, way=='even') for way in ways}
     table = score_partitions(space, {way: labels for way,(_,labels,_,_) in found.items()})
-    way = table.silhouette[table.clusters==table.clusters.max()].idxmax()
+    way = table.silhouette.idxmax()
     (_,fitness),labels,w,v = found[way]
     order = np.argsort(-np.bincount(labels, minlength=space.k), kind='stable')
     return w[:,order],v[order],way,fitness

@@ -223,12 +223,17 @@ def _share_out(codes, centres, eta, rounds=20):
     return centres,(v/v.mean()).log()
 
 # %% ../nbs/06_cpp.ipynb #09e820b2
-def _spectral_start(E, k, s:_Settings):
-    "First centres `[k, z]`, of spectral clustering of landmarks"
-    marks = torch.randperm(len(E), generator=torch.Generator().manual_seed(s.seed))[:max(k, _LANDMARKS)]
-    Pi = membership(E[marks], s.eta, signed=True)
-    V = diffusion_map(sp.csr_matrix(Pi.numpy()), k, steps=0, seed=s.seed)
-    return _centres(E[marks], kmeans_labels(V.numpy(), k, 1, s.seed), k)
+def spectral_centres(codes:torch.Tensor,   # of length 1, float32 `[n, z]`
+                     k:int,                # number of clusters
+                     eta:float=.175,       # η of the membership
+                     seed:int=0,           # of the landmarks and of k-means
+                     n_init:int=1          # starts of k-means
+                    )->torch.Tensor:       # of length 1, `[k, z]`
+    "Find the mean codes of clusters, as the paper finds clusters: by the spectrum of the membership"
+    marks = torch.randperm(len(codes), generator=torch.Generator().manual_seed(seed))[:max(k, _LANDMARKS)]
+    Pi = membership(codes[marks], eta, signed=True)
+    V = diffusion_map(sp.csr_matrix(Pi.numpy()), k, steps=0, seed=seed)
+    return _centres(codes[marks], kmeans_labels(V.numpy(), k, n_init, seed), k)
 
 def _graph_partition(space):
     "What the graph alone gives, of ten thousand rows at most: their numbers, and the cluster of each"
@@ -251,24 +256,25 @@ def _fitness(space, labels):
 def _read_off(E, space, starts, s:_Settings, even):
     "The best clusters from these first centres: how good, cluster of each row, weights and biases of logits"
     some = torch.randperm(len(E), generator=torch.Generator().manual_seed(s.seed))[:20_000]
-    best = (0, 0.),
+    found = []
     for start in starts:
         for eta,c,v in _readings(E[some], start, s.eta, even):
             w = c.T/eta
             labels = (E@w+v).argmax(1).numpy()
-            rank = len(np.unique(labels)),_fitness(space, labels)
-            if rank>best[0]: best = rank,labels,w,v
-    return best
+            found.append(((len(np.unique(labels)), _fitness(space, labels)), labels, w, v))
+    return max(found, key=lambda one: one[0])
 
 def _find_clusters(E, space, s:_Settings):
     "Weights and biases of logits for the clusters to read off, sizes they expect, and their fitness"
     rows,known = _graph_partition(space)
-    starts = _spectral_start(E, space.k, s),_centres(E[rows], known, space.k)
+    starts = spectral_centres(E, space.k, s.eta, s.seed),_centres(E[rows], known, space.k)
     ways = {'uniform': ['even'], 'learned': ['any']}.get(s.prior, ['any', 'even'])
     if len(ways)>1 and evenness(known, space.k)>0: ways = ['even']
     found = {way: _read_off(E, space, starts, s, way=='even') for way in ways}
-    table = score_partitions(space, {way: labels for way,(_,labels,_,_) in found.items()})
-    way = table.silhouette.idxmax()
+    way = ways[0]
+    if len(ways)>1:
+        table = score_partitions(space, {way: labels for way,(_,labels,_,_) in found.items()})
+        way = table.silhouette.idxmax()
     (_,fitness),labels,w,v = found[way]
     order = np.argsort(-np.bincount(labels, minlength=space.k), kind='stable')
     return w[:,order],v[order],way,fitness

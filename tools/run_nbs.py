@@ -58,8 +58,8 @@ def changed(path:Path)->bool:
     return nb.metadata.get('executed')!=fingerprint(nb)
 
 if __name__=='__main__':
-    unknown = [a for a in sys.argv[1:] if a.startswith('-') and a!='--check']
-    if unknown: sys.exit(f'run_nbs.py: {unknown[0]} is no option; give --check, or notebooks to run')
+    unknown = [a for a in sys.argv[1:] if a.startswith('-') and a not in ('--check', '--all-flags')]
+    if unknown: sys.exit(f'run_nbs.py: {unknown[0]} is no option; give --check, --all-flags or notebooks')
     named = [Path(a) for a in sys.argv[1:] if not a.startswith('-')]
     everything = sorted(p for p in Path(cfg.nbs_path).rglob('*.ipynb')
                         if not any(o.startswith(('_','.')) for o in p.parts))

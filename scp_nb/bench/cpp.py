@@ -13,16 +13,13 @@ __all__ = ['CPP_TASKS', 'CPP_PARTS', 'CPP_QUICK', 'CPP_GROUPS', 'plain_rate', 's
 import time, warnings
 from pathlib import Path
 from functools import partial
-import numpy as np, pandas as pd, scipy.sparse as sp, torch
-from torch.nn.functional import one_hot
+import numpy as np, pandas as pd, torch
 from ..cluster.neighbors import knn
-from ..cluster.consensus import diffusion_map
-from ..cluster.density import kmeans_labels
 from ..features import unit_rows
 from ..head import Prepare
 from ..train import fit_head
 from ..mcr2 import cluster_rate, coding_rate, membership, sampled_cluster_rate
-from ..cpp import CPPSettings, fit_cpp
+from ..cpp import CPPSettings, fit_cpp, spectral_centres
 from ..evaluate import partition_scores
 from .common import (check_names, kmeans, markdown_table, mean_and_spread, prepare_rows,
                                  process_memory, quiet_threads, run_apart, write_results)
@@ -142,8 +139,8 @@ _CHANGED = {
     'two heads': dict(settings=CPPSettings(two_heads=True)),
     'no gamma': dict(settings=CPPSettings(gamma=0.))}
 
-def _of_fit(X, y, c):
-    "All that is measured of a fit of CPP, and its learned feature"
+def _of_fit(X, y, c, labels):
+    "All that is measured of a fit of CPP whose clusters are `labels`, and its learned feature"
     z = unit_rows(torch.from_numpy(c.embedding[:,:c.config['z']]))
     row = dict(precision=retrieval_precision(c.embedding, y), precision_z=retrieval_precision(z, y),
                precision_raw=retrieval_precision(X, y))
@@ -151,7 +148,7 @@ def _of_fit(X, y, c):
     spaces = dict(raw=unit_rows(torch.from_numpy(X)), centred=unit_rows(P), z=z)
     for name,E in spaces.items():
         within,between = block_cosines(E, y)
-        ranks = [effective_rank(s) for s in cluster_spectra(E, c.labels)]
+        ranks = [effective_rank(s) for s in cluster_spectra(E, labels)]
         row |= {f'within_{name}': within, f'between_{name}': between, f'rank_{name}': float(np.median(ranks))}
     return row,spaces
 
@@ -171,7 +168,7 @@ def _picture(spaces, y, labels, each=6, n_values=32):
 def _cpp(X, y, k, seed, changes=None):
     "Labels of CPP and what is measured of it"
     c = fit_cpp(X, k, seed=seed, device='cpu', **(changes or {}))
-    row,spaces = _of_fit(X, y, c)
+    row,spaces = _of_fit(X, y, c, c.labels)
     return c.labels,row | dict(spaces=spaces)
 
 def _published_recipe(X, y, k, seed):
@@ -180,13 +177,9 @@ def _published_recipe(X, y, k, seed):
         warnings.simplefilter('ignore')       # of clusters without an image, in what is not used here
         c = fit_cpp(X, k, seed=seed, device='cpu', **_published(X, k))
     with torch.no_grad(): codes = c.head.codes(c.prepare(torch.from_numpy(X)))[1]
-    marks = torch.randperm(len(X), generator=torch.Generator().manual_seed(seed))[:max(k, 2000)]
-    Pi = membership(codes[marks], c.config['eta'], signed=True)
-    V = diffusion_map(sp.csr_matrix(Pi.numpy()), k, steps=0, seed=seed)
-    groups = torch.as_tensor(kmeans_labels(V.numpy(), k, 10, seed)).long()
-    centres = unit_rows(one_hot(groups, k).float().T@codes[marks])
-    row,spaces = _of_fit(X, y, c)
-    return (codes@centres.T).argmax(1).numpy(),row | dict(spaces=spaces)
+    labels = (codes@spectral_centres(codes, k, c.config['eta'], seed, n_init=10).T).argmax(1).numpy()
+    row,spaces = _of_fit(X, y, c, labels)
+    return labels,row | dict(spaces=spaces)
 
 def _half_whitened(X, y, k, seed):
     "CPP of features whose strong directions were weakened"

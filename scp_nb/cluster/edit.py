@@ -14,6 +14,7 @@ from fastcore.basics import patch
 from sklearn.cluster import KMeans
 from torch import nn
 from ..features import Features, unit_rows
+from ..extract.command import check_number, is_whole
 from ..extract.parallel import blocks
 from .clusters import Clusters, features_of_clusters, head_settings, make_head
 from .neighbors import knn
@@ -73,7 +74,7 @@ def _split_column(p, c, share):
 def _check_cluster(clusters, *which):
     "Error unless each is the number of a cluster"
     for c in which:
-        if isinstance(c, bool) or not isinstance(c, (int, np.integer)) or not 0<=c<clusters.n_clusters:
+        if not is_whole(c, 0, clusters.n_clusters-1):
             raise ValueError(f'there is no cluster {c!r}. '
                              f'Clusters are numbered 0 to {clusters.n_clusters-1}.')
 
@@ -193,9 +194,7 @@ def check_one_fraction(**given   # two arguments by name, first a share, then a 
         raise ValueError(f'Give either {share} or {below}, not {"neither" if a is None else "both"}: '
                          f'{share}=0.05 marks the strangest 5%, {below}=0.5 all under that confidence.')
     name,v = (share,a) if b is None else (below,b)
-    number = isinstance(v, (int, float, np.integer, np.floating)) and not isinstance(v, bool)
-    if not number or not 0<=v<=1:
-        raise ValueError(f'{name} must be a number from 0 to 1; got {v!r}. Give 0.05 for 5%.')
+    check_number(name, v, hint='Give 0.05 for 5%.')
 
 # %% ../../nbs/cluster/12_edit.ipynb #8fbb1572
 @patch

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np, scipy.sparse as sp, torch
 from ..features import Features, as_features, unit_rows
 from ..extract.backbones import default_device
+from ..extract.command import is_whole
 from ..extract.parallel import gather, my_part
 from ..head import Prepare
 
@@ -170,7 +171,7 @@ def check_n_neighbors(n_neighbors:int,   # neighbours per row that were asked fo
                       n:int              # rows
                      ):
     "Refuse a number of neighbours that `n` rows cannot have"
-    if isinstance(n_neighbors, bool) or not isinstance(n_neighbors, (int, np.integer)) or n_neighbors<1:
+    if not is_whole(n_neighbors):
         raise ValueError(f"n_neighbors must be a whole number of 1 or more; got {n_neighbors!r}.")
     if n_neighbors>=n:
         raise ValueError(f"n_neighbors={n_neighbors} needs at least {n_neighbors+1} rows, got {n}. "

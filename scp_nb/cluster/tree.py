@@ -19,6 +19,7 @@ from .clusters import Clusters, features_of_clusters
 from .density import join_order
 from .edit import edited_copy
 from .neighbors import nearest_rows, neighbor_graph, principal_directions
+from ..extract.command import is_whole
 from ..extract.parallel import take_rows
 from ..features import Features
 from ..mcr2 import coding_rate
@@ -84,7 +85,7 @@ def at(self:Clusters,
     if merges is None or len(merges)!=fine.n_clusters-1:
         raise ValueError('These clusters have no tree. Make one with fit_tree(features) '
                          'or grow_tree(clusters), and save clusters.fine.')
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1<=k<=fine.n_clusters:
+    if not is_whole(k, 1, fine.n_clusters):
         raise ValueError(f'k must be a whole number from 1 to {fine.n_clusters}, '
                          f'the clusters of the finest level; got {k!r}.')
     new = copy(fine)

@@ -482,7 +482,8 @@ def test_what_packs_refuse(tmp_path):
 
 def test_cpp_gets_fewer_seeds_unless_it_is_named(tmp_path, monkeypatch):
     data = write_packs(tmp_path/'data', 'dtd')
-    monkeypatch.setattr(bp, 'fit_cpp', lambda X, k, **kw: np.arange(len(X))%k)
+    def fake(X, y, k, seed): return np.arange(len(X))%k,{}
+    monkeypatch.setitem(cpp.CPP_GROUPS, 'cpp, fit_cpp', fake)
     monkeypatch.setattr(bp, 'CPP_SEEDS', 2)
     def runs(**kw):
         found = bp.bench_packs(tmp_path/'-'.join(map(str, kw)), data, quiet, jobs=0, **kw)
@@ -493,6 +494,25 @@ def test_cpp_gets_fewer_seeds_unless_it_is_named(tmp_path, monkeypatch):
     assert runs(seeds=4)=={'fit_cpp': 2, 'k-means': 4, 'Ward': 1}
     assert runs(seeds=4, methods=['fit_cpp'])=={'fit_cpp': 4, 'k-means': 0, 'Ward': 0}
     assert runs(quick=True)=={'fit_cpp': 0, 'k-means': 1, 'Ward': 1}
+
+def test_runs_of_cpp_are_shared_with_its_suite(tmp_path, monkeypatch):
+    "What one of the two commands has done, the other takes over; what else CPP's suite does is not for packs"
+    data,done = write_packs(tmp_path/'data', 'dtd'),[]
+    def fake(X, y, k, seed):
+        done.append(seed)
+        return (np.arange(len(X))+seed)%k,{}
+    for name in ('fit_cpp', 'no gamma', 'k-means'): monkeypatch.setitem(cpp.CPP_GROUPS, f'cpp, {name}', fake)
+    def own(): return cpp.bench_cpp(tmp_path/'r', data, quiet, ['dtd'], 2, ['fit_cpp', 'no gamma', 'k-means'], jobs=0)
+    def packs(seeds): return bp.bench_packs(tmp_path/'r', data, quiet, methods=['fit_cpp', 'Ward'], seeds=seeds, jobs=0)
+    rows = own()
+    assert len(done)==len(rows)==6
+    found = packs(3)
+    assert len(done)==7 and not found['failed']
+    assert [(r['method'], r['seed']) for r in found['runs']]==[('Ward', 0)]+[('fit_cpp', s) for s in range(3)]
+    theirs = {r['seed']: r['ACC'] for r in rows if r['method']=='fit_cpp'}
+    assert all(abs(r['ACC']-theirs[r['seed']])<1e-4 for r in found['runs'] if r['method']=='fit_cpp' and r['seed']<2)
+    own(), packs(3)
+    assert len(done)==7
 
 def test_other_data_are_measured_again(tmp_path, monkeypatch):
     """Jobs of another file of the same name are done anew, and those not asked for are left out; files
@@ -592,8 +612,7 @@ def test_packs_and_the_broad_suite_never_share_a_directory(tmp_path):
     def state(): return {f: f.read_bytes() for f in tmp_path.rglob('*') if f.is_file()}
     packs('p'); many('b')
     before = state()
-    for call in (lambda: packs('b'), lambda: packs('b', force=True), lambda: many('p'),
-                 lambda: cpp.bench_cpp(tmp_path/'p', data, quiet, ['dtd'], only=['k-means'], jobs=0)):
+    for call in (lambda: packs('b'), lambda: packs('b', force=True), lambda: many('p')):
         with pytest.raises(FileExistsError, match='another suite'): call()
     assert state()==before
 

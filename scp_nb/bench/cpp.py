@@ -134,8 +134,7 @@ def _published(X, k):
 
 _CHANGED = {
     'no pairs': dict(pairs=False), 'no warm-up': dict(warmup=0), 'half the steps': dict(warmup=25, steps=75),
-    'twice the steps': dict(warmup=100, steps=300), 'uniform': dict(prior='uniform'),
-    'learned': dict(prior='learned'), 'eta 0.1': dict(eta=.1),
+    'uniform': dict(prior='uniform'), 'learned': dict(prior='learned'), 'eta 0.1': dict(eta=.1),
     'two heads': dict(settings=CPPSettings(two_heads=True)),
     'no gamma': dict(settings=CPPSettings(gamma=0.))}
 
@@ -205,8 +204,8 @@ def run_cpp(X:np.ndarray,      # features `[n, d]`
     with quiet_threads(): labels,more = CPP_GROUPS[group](X, y, k, seed)
     seconds = time.process_time()-start
     spaces = more.pop('spaces', None)
-    row = dict(task=job['task'], method=group.removeprefix('cpp, '), seed=seed, n=len(X), k=k,
-               **partition_scores(y, labels), **more)
+    row = dict(task=job['task'], method=group.removeprefix('cpp, '), seed=seed, n=len(X), d=X.shape[1], k=k,
+               clusters=len(np.unique(labels)), noise=0., **partition_scores(y, labels), **more)
     row = {name: round(v, 4) if isinstance(v, float) else v for name,v in row.items()}
     row['seconds'] = round(seconds, 2)
     if (group,job['task'],seed)==('cpp, fit_cpp', 'whurs19', 0): row['picture'] = _picture(spaces, y, labels)

@@ -408,14 +408,20 @@ def write_packs(out:Path,         # directory
 # %% ../../nbs/bench/08_papers.ipynb #e2d9bf74
 _all_ = ['job_digest']       # the queue asks for it here: the tasks are those of the broad suite
 
+_CPP = 'cpp, fit_cpp'        # as in `CPP_GROUPS`
+
 def _raw(X, seed): return X
-def _fit_cpp(X, k, seed): return fit_cpp(X, k, seed=seed, device='cpu')
 def _blind(X, k, seed): return random_partition(sizes=np.bincount(np.arange(len(X))%k), seed=seed)
 
 def _pack_groups():
     "The methods of the broad suite, CPP, and a partition that never saw an image"
-    return broad_methods(True) | {'fit_cpp': Group(_raw, {'fit_cpp': _fit_cpp}),
+    # CPP is run by the suite of its own
+    return broad_methods(True) | {_CPP: Group(_raw, {'fit_cpp': None}),
                                   'random partition': Group(_raw, {'random partition': _blind})}
+
+def _pack_job(task, group, seed):
+    "A job for the queue"
+    return dict(suite='cpp' if group==_CPP else 'papers', task=task, group=group, seed=seed)
 
 def job_rows(job:dict,          # with task, group and seed
              data:str|Path      # folder of the files in `PACKS`
@@ -447,7 +453,7 @@ def _runs_of(name, group, seeds, methods):
     asked = {name, *group.methods} & set(methods) if methods else not name.startswith('fit_head, ')
     if not asked or why_not(group.needs, None, 0): return 0
     if not group.seeded: return 1
-    return min(seeds, CPP_SEEDS) if name=='fit_cpp' and not methods else seeds
+    return min(seeds, CPP_SEEDS) if name==_CPP and not methods else seeds
 
 def _commands(out, command, ids, asked, left):
     "The commands, a line each, that together gave the jobs `ids`; empty where nobody knows them"
@@ -474,20 +480,22 @@ def bench_packs(out:Path,                  # directory; what it holds of an earl
     check_names([*(methods or ()), *(redo or ())], names, 'method')
     if seeds is not None and seeds<1: raise ValueError(f'seeds must be 1 or more; got {seeds}.')
     check_ours(out, 'runs')
-    if quick and not methods: groups.pop('fit_cpp')
+    if quick and not methods: groups.pop(_CPP)
     runs = {name: _runs_of(name, g, seeds or (1 if quick else 10), methods) for name,g in groups.items()}
     absent = _absent_packs(sets, data)
     if say:
         for name,why in absent.items(): say(f'{name} is left out: {why}')
     # by seed, so that the long jobs of CPP do not come last
-    asked = [dict(suite='papers', task=task, group=name, seed=seed) for seed in range(max(runs.values()))
+    asked = [_pack_job(task, name, seed) for seed in range(max(runs.values()))
              for task in sets if task not in absent for name,n in runs.items() if seed<n]
     if not asked: raise ValueError('nothing to measure: none of these methods is installed.')
     again = [n for n,g in groups.items() if set(redo or ()) & set(g.methods)]
     found,left = run_jobs(asked, out, data, again, jobs, say, force)
+    # `scp_bench cpp` does other jobs besides
+    found = [j for j in found if j['task'] in PACKS and j['suite']==_pack_job(*job_id(j))['suite']]
     ids,wanted = {job_id(j) for j in found if 'rows' in j},{job_id(j) for j in asked}
     if not ids & wanted:
         why = next(j['error'] for j in found if job_id(j) in wanted)
         raise RuntimeError(f'nothing was measured, every job failed. The first: {why}')
     command = _commands(out, pack_command(sets, methods, seeds, quick), ids, wanted, left)
-    return write_packs(out, [j for j in found if j['task'] in PACKS], absent, names, command)
+    return write_packs(out, found, absent, names, command)

@@ -150,7 +150,8 @@ def _is_done(out, job, digests):
 
 def _check_kind(out, asked):
     "Raise an error if a directory would mix jobs on packs with others, which may have the same names"
-    if len({job['suite']=='papers' for job in [*asked, *_jobs_in(out)]})>1:
+    # those of CPP have names of their own
+    if len({job['suite']=='papers' for job in [*asked, *_jobs_in(out)] if job['suite']!='cpp'})>1:
         raise FileExistsError(f'"{out.name}" holds results of another suite. Give another directory.')
 
 def run_jobs(asked:list,               # jobs, each a dict with suite, task, group and seed

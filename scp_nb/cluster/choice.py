@@ -68,12 +68,21 @@ def evenness(labels:np.ndarray,    # cluster of each row, int `[n]`
     "Tell how much less than a fifth of the rows would have to move for the clusters to have one size"
     return max(0., .2-size_error(labels, np.full(k, 1/k)))
 
+def _evenness_is_forced(table, families, smallest, k):
+    "Whether heads alone make clusters even, and the other families speak against it"
+    heads = np.array(families)=='heads'
+    # with fewer, too much was merged; so uneven a partition says nothing about the images
+    others = table[~heads & (table.clusters==table.clusters.max()) & (smallest>=.1/k)]
+    if not heads.any() or not len(others): return False
+    best = others.loc[others[list(WEIGHTS)].mul(WEIGHTS).sum(axis=1).idxmax()]
+    return best.evenness==0 and table.agreement[heads].item()<.8
+
 # %% ../../nbs/cluster/08_choice.ipynb #4fa05a39
 def score_partitions(
     space,             # `Space` that the candidates were made from
     candidates:dict,   # name -> cluster of each row, int `[n]`
     shares=None,       # sizes to expect, `[k]`; a candidate that differs is worth less
-    even:bool=True,    # whether nearly even sizes are worth something where no `shares` are given
+    even:bool=True,    # whether nearly even sizes are worth something; False where any sizes will do
     most:int=2000      # rows looked at for silhouettes and agreement
 )->pd.DataFrame:       # by candidate: agreement, the three measures, clusters (not empty), score
     "Measure candidates without labels"
@@ -86,7 +95,9 @@ def score_partitions(
     table['depth'] = [border_depth(space.graph, space.rank, l) for l in labels]
     table['evenness'] = [evenness(l, k) for l in labels]
     table['clusters'] = [len(np.unique(l)) for l in labels]
-    table['score'] = sum(w*table[c] for c,w in WEIGHTS.items() if even or c!='evenness')
+    smallest = np.array([np.bincount(l, minlength=k).min()/len(l) for l in labels])
+    if not even or shares is None and _evenness_is_forced(table, families, smallest, k): table['evenness'] = 0.
+    table['score'] = sum(w*table[c] for c,w in WEIGHTS.items())
     if shares is not None: table['score'] -= 1.5*np.array([size_error(l, shares) for l in labels])
     return table
 

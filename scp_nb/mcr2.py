@@ -200,7 +200,7 @@ def _by_points(Z, Pi, scale, eps, numbers, grads):
     return rates,trace,gG@Z if grads else None,q
 
 def _by_columns(Z, Pi, scale, eps, numbers, grads):
-    "As `_by_directions`, one column at a time: where directions are many, its matrices fill the cores by themselves"
+    "As `_by_directions`, one column at a time: a matrix of many directions keeps a core busy by itself"
     rates,trace = torch.empty_like(scale),torch.empty_like(scale)
     gZ,q = torch.zeros_like(Z),torch.empty_like(Pi) if grads else None
     one = torch.eye(Z.shape[1], dtype=Z.dtype, device=Z.device)

@@ -95,8 +95,9 @@ def score_partitions(
     table['depth'] = [border_depth(space.graph, space.rank, l) for l in labels]
     table['evenness'] = [evenness(l, k) for l in labels]
     table['clusters'] = [len(np.unique(l)) for l in labels]
-    smallest = np.array([np.bincount(l, minlength=k).min()/len(l) for l in labels])
-    if not even or shares is None and _evenness_is_forced(table, families, smallest, k): table['evenness'] = 0.
+    if shares is None:
+        smallest = np.array([np.bincount(l, minlength=k).min()/len(l) for l in labels])
+        if not even or _evenness_is_forced(table, families, smallest, k): table['evenness'] = 0.
     table['score'] = sum(w*table[c] for c,w in WEIGHTS.items())
     if shares is not None: table['score'] -= 1.5*np.array([size_error(l, shares) for l in labels])
     return table

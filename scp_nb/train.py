@@ -143,6 +143,7 @@ def _find_target(space, prior, search, run, threads=1):
     table = score_partitions(space, found, shares, even=not free)
     run.chosen = choose_partition(table)
     run.scores = {name: round(float(s), 4) for name,s in table.score.items()}
+    found = {name: found[name] for name in table.index}      # heads may have been left out
     chosen = found[run.chosen]
     others = [labels for name,labels in found.items() if family_of(name)!=family_of(run.chosen)]
     run.support = expected_accuracy(chosen, others, table.agreement[run.chosen], space.k)

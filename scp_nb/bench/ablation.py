@@ -17,6 +17,7 @@ import numpy as np, pandas as pd, torch
 from ..features import unit_rows
 from ..cluster.candidates import FAMILIES, refine_partition
 from ..cluster.neighbors import centred
+from ..cluster import choice
 from ..cluster.choice import WEIGHTS, choose_partition, family_of, score_partitions
 from ..cluster.loop import Callback
 from .. import train
@@ -85,17 +86,21 @@ def ablate_task(name:str,                # as in `TASKS`
     def score(labels): return round(clustering_accuracy(y, labels[place]), 6)
     fine = {c: refine_partition(space, l) for c,l in found.items()}
     table = score_partitions(space, fine)
+    ACC = {c: score(l) for c,l in fine.items()}
+    # heads may have been left out
     candidates = {c: dict(family=family_of(c), **{m: round(float(table[m][c]), 6) for m in WEIGHTS},
-                          clusters=int(table.clusters[c]), unrefined=score(found[c]), ACC=score(l))
-                  for c,l in fine.items()}
-    alone = {c['family']: c['ACC'] for c in reversed(list(candidates.values()))}       # of two, the first
+                          clusters=int(table.clusters[c]), unrefined=score(found[c]), ACC=ACC[c])
+                  for c in table.index}
+    alone = {family_of(c): ACC[c] for c in reversed(fine)}                             # of two, the first
     parts = _left_out(space, found, fine, table, score)
+    with patch.object(choice, 'heads_are_doubted', lambda *args: False):
+        parts['without doubt of heads'] = score(fine[_choose(score_partitions(space, fine))])
     with patch.object(train, 'evened', unit_rows): _,space,found,rows = watched_fit(X, k, seed)
     place = _nearest(X, rows)
     found = {c: refine_partition(space, l) for c,l in found.items()}
     parts['without narrowing'] = score(found[_choose(score_partitions(space, found))])
     parts['taught'] = clustering_accuracy(y, fit)
-    parts['best candidate'] = max(c['ACC'] for c in candidates.values())
+    parts['best candidate'] = max(ACC.values())
     return dict(task=name, family=task_family(name), seed=seed, n=len(X), searched=searched, k=k,
                 chosen=fit.config['chosen'], seconds=round(time.process_time()-start, 1), parts=parts,
                 alone={f: alone[f] for f in FAMILIES if f in alone}, candidates=candidates)

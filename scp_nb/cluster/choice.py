@@ -68,11 +68,15 @@ def evenness(labels:np.ndarray,    # cluster of each row, int `[n]`
     "Tell how much less than a fifth of the rows would have to move for the clusters to have one size"
     return max(0., .2-size_error(labels, np.full(k, 1/k)))
 
-def _evenness_is_forced(table, families, smallest, k):
-    "Whether heads alone make clusters even, and the other families speak against it"
-    heads = np.array(families)=='heads'
-    # with fewer, too much was merged; so uneven a partition says nothing about the images
-    others = table[~heads & (table.clusters==table.clusters.max()) & (smallest>=.1/k)]
+def heads_are_doubted(table:pd.DataFrame,   # measures of candidates, as in `score_partitions`
+                      labels:np.ndarray,    # these candidates, int `[m, n]`
+                      k:int                 # clusters of each
+                     )->bool:
+    "Tell whether heads alone make clusters even, and the other families speak against it"
+    heads = np.array([family_of(c)=='heads' for c in table.index])
+    smallest = np.array([np.bincount(l, minlength=k).min() for l in labels])
+    # clusters smaller than that are left over from merging too much, and no sign of uneven images
+    others = table[~heads & (table.clusters==table.clusters.max()) & (smallest>=.1*len(labels[0])/k)]
     if not heads.any() or not len(others): return False
     best = others.loc[others[list(WEIGHTS)].mul(WEIGHTS).sum(axis=1).idxmax()]
     return best.evenness==0 and table.agreement[heads].item()<.8
@@ -82,10 +86,10 @@ def score_partitions(
     space,             # `Space` that the candidates were made from
     candidates:dict,   # name -> cluster of each row, int `[n]`
     shares=None,       # sizes to expect, `[k]`; a candidate that differs is worth less
-    even:bool=True,    # whether nearly even sizes are worth something; False where any sizes will do
+    even:bool=True,    # whether nearly even sizes may be worth something; False: any sizes will do
     most:int=2000      # rows looked at for silhouettes and agreement
 )->pd.DataFrame:       # by candidate: agreement, the three measures, clusters (not empty), score
-    "Measure candidates without labels"
+    "Measure candidates without labels; heads are left out where others speak against even sizes"
     labels,k = np.stack(list(candidates.values())),space.k
     some = np.sort(np.random.default_rng(space.seed).permutation(labels.shape[1])[:most])
     table = pd.DataFrame(index=list(candidates))
@@ -95,9 +99,10 @@ def score_partitions(
     table['depth'] = [border_depth(space.graph, space.rank, l) for l in labels]
     table['evenness'] = [evenness(l, k) for l in labels]
     table['clusters'] = [len(np.unique(l)) for l in labels]
-    if shares is None:
-        smallest = np.array([np.bincount(l, minlength=k).min()/len(l) for l in labels])
-        if not even or _evenness_is_forced(table, families, smallest, k): table['evenness'] = 0.
+    if not even: table['evenness'] = 0.
+    elif shares is None and heads_are_doubted(table, labels, k):
+        others = {name: l for name,l in candidates.items() if name!='heads'}
+        return score_partitions(space, others, None, False, most)
     table['score'] = sum(w*table[c] for c,w in WEIGHTS.items())
     if shares is not None: table['score'] -= 1.5*np.array([size_error(l, shares) for l in labels])
     return table

@@ -42,6 +42,7 @@ def test_a_task_end_to_end(one):
     assert parts['best candidate']>=parts['all']
     every = [*one['alone'].values(), *(c['ACC'] for c in one['candidates'].values())]
     assert parts['best candidate']==max(every)
+    assert parts['without narrowing']!=parts['all']          # other neighbours, other clusters
     # what is scored is what the fit chose
     assert parts['all']==one['candidates'][one['chosen']]['ACC']
     assert all(0<v<=1 for v in parts.values()) and set(one['alone'])==set(ablation.FAMILIES)

@@ -16,8 +16,8 @@ from unittest.mock import patch
 import numpy as np, pandas as pd, torch
 from ..features import unit_rows
 from ..cluster.candidates import FAMILIES, refine_partition
+from ..cluster import choice, neighbors
 from ..cluster.neighbors import centred
-from ..cluster import choice
 from ..cluster.choice import WEIGHTS, choose_partition, family_of, score_partitions
 from ..cluster.loop import Callback
 from .. import train
@@ -95,7 +95,7 @@ def ablate_task(name:str,                # as in `TASKS`
     parts = _left_out(space, found, fine, table, score)
     with patch.object(choice, 'heads_are_doubted', lambda *args: False):
         parts['without doubt of heads'] = score(fine[_choose(score_partitions(space, fine))])
-    with patch.object(train, 'evened', unit_rows): _,space,found,rows = watched_fit(X, k, seed)
+    with patch.object(neighbors, 'evened', unit_rows): _,space,found,rows = watched_fit(X, k, seed)
     place = _nearest(X, rows)
     found = {c: refine_partition(space, l) for c,l in found.items()}
     parts['without narrowing'] = score(found[_choose(score_partitions(space, found))])

@@ -49,6 +49,15 @@ def test_no_nan_and_no_negative_rate(eps, own, more):
     assert np.isfinite(c.probs).all() and np.isfinite(c.embedding).all()
     assert c.config['rate']>=0 and c.config['parts']>=0
 
+@pytest.mark.parametrize('own', [dict(hidden=1), dict(hidden=1024), dict(lr=.1), dict(batch_size=10**6),
+                                 dict(eta=.01), dict(eta=1.)], ids=str)
+def test_no_nan_with_other_settings(own):
+    eta = own.get('eta', .175)
+    settings = CPPSettings(**{k: v for k,v in own.items() if k!='eta'})
+    c = fit_cpp(X, 5, settings=settings, eta=eta, **quick)
+    assert np.isfinite(c.probs).all() and np.isfinite(c.embedding).all()
+    assert c.config['rate']>=0 and c.config['parts']>=0
+
 def test_equal_and_few_rows():
     "Duplicates and six rows: an answer; fewer rows than clusters: an error; rows of zeros: a warning"
     assert len(fit_cpp(np.repeat(np.eye(4, dtype=np.float32), 10, 0), 4, **quick))==40

@@ -1,12 +1,12 @@
 """Extraction that may be killed, repeated, shared out and refused: the bytes on disk are those of one quiet
 run"""
-import errno, json, os, random, re, shutil, signal, subprocess, sys, textwrap, time
+import errno, json, os, re, shutil, subprocess, sys
 from pathlib import Path
 import numpy as np, pytest, torch
 from PIL import Image
 from torch import nn
 from scp_nb.extract import store
-from scp_nb.data import ImageFiles, as_images, digits, photo_patches
+from scp_nb.data import ImageFiles, as_images, photo_patches
 from scp_nb.features import Features, extract_features, load_backbone
 
 # timing.json is the one file that tells how long it took
@@ -84,7 +84,7 @@ os.waitpid(child(), 0)
 print('kills', kills, 'images in between', went)
 '''
 
-@pytest.mark.parametrize('seed', [0, 1, 2])
+@pytest.mark.parametrize('seed', [0, *(pytest.param(s, marks=pytest.mark.slow) for s in (1, 2))])
 def test_killed_again_and_again(tmp_path, photos, seed):
     """kill -9 at random moments, some of them in the first and last steps; then the bytes are those of a run
     that nobody disturbed"""
@@ -342,7 +342,7 @@ def test_disk_full(tmp_path, photos, monkeypatch, at):
     with pytest.raises(OSError, match=message) as e:
         extract(photos, b, tmp_path/'f')
     assert '\n' not in str(e.value) and not (tmp_path/'f'/'meta.json').exists()
-    full[0],done = False,seen(b)
+    full[0] = False
     extract(photos, b, tmp_path/'f')
     assert contents(tmp_path/'f')==contents(tmp_path/'quiet')
 
@@ -421,18 +421,25 @@ f = extract(Path(sys.argv[2]), b, Path(sys.argv[3]))
 sys.stdout.write(f'computed {b.model.seen} of {len(f)}; ')   # in one piece: two processes write to one pipe
 '''
 
-@pytest.fixture
-def big(tmp_path):
-    p = fill(tmp_path/'big', 120)
+@pytest.fixture(scope='module')
+def big(tmp_path_factory):
+    p = fill(tmp_path_factory.mktemp('shared')/'big', 120)
     # copies, also of a bad one, that are in the other half of the list
     for i in range(8): shutil.copyfile(p/f'{i:03d}.png', p/f'z{i}.png')
+    (p.parent/'s.py').write_text(shared_program)
     return p
 
-def alone(tmp_path, big, out):
-    r = subprocess.run([sys.executable, tmp_path/'s.py', Path(__file__).parent, big, out],
+def alone(big, out):
+    r = subprocess.run([sys.executable, big.parent/'s.py', Path(__file__).parent, big, out],
                        capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
     assert r.returncode==0, r.stderr
     return int(r.stdout.split('computed ')[1].split()[0])
+
+@pytest.fixture(scope='module')
+def one(big):
+    "What one process makes, and how many images it computed"
+    out = big.parent/'one'
+    return out,alone(big, out)
 
 def test_two_that_begin_together_do_not_refuse_each_other(tmp_path, monkeypatch):
     "Another process makes the directory between two looks at it; anything but its lock is refused as before"
@@ -445,32 +452,30 @@ def test_two_that_begin_together_do_not_refuse_each_other(tmp_path, monkeypatch)
     name = 'holiday.txt'
     with pytest.raises(FileExistsError): store.check_place(tmp_path/'g', False)
 
-def test_two_processes_make_what_one_makes(tmp_path, big):
-    (tmp_path/'s.py').write_text(shared_program)
-    n = alone(tmp_path, big, tmp_path/'one')
-    r = torchrun(tmp_path/'s.py', Path(__file__).parent, big, tmp_path/'two')
+def test_two_processes_make_what_one_makes(tmp_path, big, one):
+    one,n = one
+    r = torchrun(big.parent/'s.py', Path(__file__).parent, big, tmp_path/'two')
     assert r.returncode==0, r.stderr
     counts = [int(c) for c in re.findall(r'computed (\d+)', r.stdout)]
     assert len(counts)==2 and sum(counts)==n and min(counts)>n/3, counts
-    assert contents(tmp_path/'one')==contents(tmp_path/'two') and tree(tmp_path/'one')==tree(tmp_path/'two')
+    assert contents(one)==contents(tmp_path/'two') and tree(one)==tree(tmp_path/'two')
     assert sum('copy_of' in l for l in open(tmp_path/'two'/'index.jsonl'))>=7
 
-@pytest.mark.parametrize('goes_on', ['alone', 'together'])
-@pytest.mark.parametrize('dead', ['0', '1'])
-def test_one_of_two_dies(tmp_path, big, dead, goes_on):
-    (tmp_path/'s.py').write_text(shared_program)
-    n = alone(tmp_path, big, tmp_path/'one')
-    r = torchrun(tmp_path/'s.py', Path(__file__).parent, big, tmp_path/'two', DIES=dead)
+@pytest.mark.parametrize('dead,goes_on', [('0', 'together'), ('1', 'alone'), *(
+    pytest.param(*both, marks=pytest.mark.slow) for both in (('0', 'alone'), ('1', 'together')))])
+def test_one_of_two_dies(tmp_path, big, one, dead, goes_on):
+    one,n = one
+    r = torchrun(big.parent/'s.py', Path(__file__).parent, big, tmp_path/'two', DIES=dead)
     assert r.returncode!=0 and not (tmp_path/'two'/'meta.json').exists()
     done = done_in(tmp_path/'two'/'unfinished')[1]
     assert done>=12
-    if goes_on=='alone': again = alone(tmp_path, big, tmp_path/'two')
+    if goes_on=='alone': again = alone(big, tmp_path/'two')
     else:
-        r = torchrun(tmp_path/'s.py', Path(__file__).parent, big, tmp_path/'two')
+        r = torchrun(big.parent/'s.py', Path(__file__).parent, big, tmp_path/'two')
         assert r.returncode==0, r.stderr
         again = sum(map(int, re.findall(r'computed (\d+)', r.stdout)))
     assert again==n-done, f'{again} of {n} computed again, {done} were done\n{r.stdout}'
-    assert contents(tmp_path/'one')==contents(tmp_path/'two') and tree(tmp_path/'one')==tree(tmp_path/'two')
+    assert contents(one)==contents(tmp_path/'two') and tree(one)==tree(tmp_path/'two')
 
 def test_the_command_under_torchrun(tmp_path, photos):
     command = Path(sys.executable).parent/'scp_features'
@@ -481,9 +486,13 @@ def test_the_command_under_torchrun(tmp_path, photos):
     r = subprocess.run([command, photos, '--backbone', 'pixels?size=8', '--out', tmp_path/'one'],
                        capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
     assert r.returncode==0 and contents(tmp_path/'one')==contents(tmp_path/'two')
-    r = torchrun(command.with_name('scp_cluster'), photos, '--k', '2', '--backbone', 'pixels?size=8', '--out',
-                 tmp_path/'c')
-    assert r.returncode and 'scp_cluster is one process, but torchrun started 2. Share out' in r.stderr
+
+def test_the_command_that_is_one_process(tmp_path, photos, monkeypatch):
+    "Refused in each of two that torchrun starts; how a command knows of them is tested above"
+    from scp_nb.cli import scp_cluster
+    monkeypatch.setattr('scp_nb.cli.ranks', lambda: (1, 2))
+    with pytest.raises(RuntimeError, match='scp_cluster is one process, but torchrun started 2. Share out'):
+        scp_cluster(photos, k='2', backbone='pixels?size=8', out=str(tmp_path/'c'))
     assert not (tmp_path/'c').exists()
 
 whole_program = '''

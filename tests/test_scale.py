@@ -1,11 +1,11 @@
 """Fits that are killed, shared, larger than memory or given odd input: they end as a plain fit does, or say
 why not"""
-import errno, logging, os, signal, subprocess, sys, textwrap
+import errno, os, signal, subprocess, sys, textwrap
 import numpy as np, pandas as pd, pytest, scipy.sparse as sp, torch
 from scp_nb.extract.parallel import blocks, take_rows
 from sklearn.datasets import load_digits
 from scp_nb.cluster import loop
-from scp_nb.train import Callback, StopFit, fit_head
+from scp_nb.train import Callback, fit_head
 
 QUICK = dict(n_heads=4, epochs=6)
 
@@ -65,43 +65,34 @@ SHARED = '''
 import numpy as np
 from scp_nb.extract.parallel import ranks
 from scp_nb.train import fit_head
-c = fit_head(np.load({data!r}), 5, n_heads=5, epochs=6, sample={sample})
+c = fit_head(np.load({data!r}), 5, n_heads=5, epochs=6, **{settings})
 np.save({out!r}+str(ranks()[0]), c.probs)
 '''
 
-@pytest.mark.parametrize('sample', [None, 250])
-def test_two_processes_find_what_one_finds(X, tmp_path, sample):
-    np.save(tmp_path/'X.npy', X)
-    for p in run(SHARED, tmp_path, 2, data=str(tmp_path/'X.npy'), out=str(tmp_path/'p'), sample=sample):
+def fit_twice_over(X, where, **settings):
+    "Probabilities that two processes find"
+    np.save(where/'X.npy', X)
+    for p in run(SHARED, where, 2, data=str(where/'X.npy'), out=str(where/'p'), settings=settings):
         _,err = p.communicate(timeout=300)
         assert p.returncode==0, err
-    a,b = np.load(tmp_path/'p0.npy'),np.load(tmp_path/'p1.npy')
+    a,b = np.load(where/'p0.npy'),np.load(where/'p1.npy')
     np.testing.assert_array_equal(a, b)
-    one = fit_head(X, 5, n_heads=5, epochs=6, sample=sample)
-    assert (one.labels==a.argmax(1)).mean()>=.995
-    assert np.abs(one.probs-a).max()<.02
+    return a
 
-RESUMED = '''
-import numpy as np
-from scp_nb.extract.parallel import ranks
-from scp_nb.train import fit_head
-np.save({out!r}+str(ranks()[0]), fit_head(np.load({data!r}), 5, n_heads=4, epochs=3, resume={folder!r}).probs)
-'''
+def agree(one, found):
+    assert (one.labels==found.argmax(1)).mean()>=.995
+    assert np.abs(one.probs-found).max()<.02
 
-def test_processes_that_kept_different_things_go_on_together(X, tmp_path):
-    np.save(tmp_path/'X.npy', X)
-    def fit():
-        for p in run(RESUMED, tmp_path, 2, data=str(tmp_path/'X.npy'), out=str(tmp_path/'p'),
-                     folder=str(tmp_path/'fit')):
-            _,err = p.communicate(timeout=200)
-            assert p.returncode==0, err
-        return np.load(tmp_path/'p0.npy'),np.load(tmp_path/'p1.npy')
-    first,_ = fit()
+def test_two_processes_that_sample_find_what_one_finds(X, tmp_path):
+    agree(fit_head(X, 5, n_heads=5, epochs=6, sample=250), fit_twice_over(X, tmp_path, sample=250))
+
+def test_two_processes_find_what_one_finds_and_go_on_together(X, tmp_path):
+    "Also where they kept different things"
+    first = fit_twice_over(X, tmp_path, resume=str(tmp_path/'fit'))
+    agree(fit_head(X, 5, n_heads=5, epochs=6), first)
     # killed a moment before it wrote
-    for name in ('target', 'teach3'): (tmp_path/'fit'/f'{name}-1of2.safetensors').unlink()
-    a,b = fit()
-    np.testing.assert_array_equal(a, b)
-    np.testing.assert_allclose(a, first, atol=1e-4)
+    for name in ('target', 'teach6'): (tmp_path/'fit'/f'{name}-1of2.safetensors').unlink()
+    np.testing.assert_allclose(fit_twice_over(X, tmp_path, resume=str(tmp_path/'fit')), first, atol=1e-4)
 
 DIES = '''
 import os, numpy as np
@@ -177,9 +168,9 @@ def test_folder_that_cannot_be_made(X, tmp_path):
         fit_head(X, 5, resume=tmp_path/'photos', **QUICK)
 
 def test_kinds_of_features(X, plain):
-    same = [X.astype(np.float64), X.astype(np.int16), X.astype(np.float16), np.asfortranarray(X),
-            np.repeat(X, 2, 1)[:,::2], torch.from_numpy(X),
-            pd.DataFrame(X), pd.DataFrame(X.astype(np.int64))]
+    "Types of numbers: tests/test_bad_input.py"
+    same = [np.asfortranarray(X), np.repeat(X, 2, 1)[:,::2], torch.from_numpy(X),
+            pd.DataFrame(X.astype(np.int64))]
     for other in same: np.testing.assert_array_equal(fit_head(other, 5, **QUICK).probs, plain.probs)
 
 def test_polars(X, plain):

@@ -521,6 +521,9 @@ def test_runs_of_cpp_are_shared_with_its_suite(tmp_path, monkeypatch):
     assert all(abs(ours[seed]-ACC)<1e-4 for seed,ACC in theirs.items())
     own(), packs(3)
     assert len(done)==7
+    def fails(X, y, k, seed): raise ValueError('no')
+    monkeypatch.setitem(cpp.CPP_GROUPS, 'cpp, fit_cpp', fails)
+    assert ('fit_cpp', 'seed 3: ValueError: no') in [(r['method'], r['why']) for r in packs(4)['failed']]
 
 def test_other_data_are_measured_again(tmp_path, monkeypatch):
     """Jobs of another file of the same name are done anew, and those not asked for are left out; files

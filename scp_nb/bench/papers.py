@@ -393,7 +393,8 @@ def write_packs(out:Path,         # directory
                  **{s: round(r[s], 6) for s in ('noise', 'ACC', 'NMI', 'ARI')},
                  cost=dict(seconds=round(r['seconds'], 3))) for r in rows]
     failed = [dict(set=n, **what, why=why) for n,why in absent.items()]
-    failed += [dict(set=j['task'], **what, method=j['group'], why=f'seed {j["seed"]}: {j["error"]}')
+    failed += [dict(set=j['task'], **what, method=j['group'].removeprefix('cpp, '),
+                    why=f'seed {j["seed"]}: {j["error"]}')
                for j in jobs if 'error' in j]
     sets = {r['set']: dict(name=PACKS[r['set']].name, k=r['k'], learn='the scored images themselves',
                            score=f'val + test ({r["n_score"]:,} images)', source=PACKS[r['set']].file,
@@ -418,10 +419,6 @@ def _pack_groups():
     # CPP is run by the suite of its own
     return broad_methods(True) | {_CPP: Group(_raw, {'fit_cpp': None}),
                                   'random partition': Group(_raw, {'random partition': _blind})}
-
-def _pack_job(task, group, seed):
-    "A job for the queue"
-    return dict(suite='cpp' if group==_CPP else 'papers', task=task, group=group, seed=seed)
 
 def job_rows(job:dict,          # with task, group and seed
              data:str|Path      # folder of the files in `PACKS`
@@ -486,13 +483,14 @@ def bench_packs(out:Path,                  # directory; what it holds of an earl
     if say:
         for name,why in absent.items(): say(f'{name} is left out: {why}')
     # by seed, so that the long jobs of CPP do not come last
-    asked = [_pack_job(task, name, seed) for seed in range(max(runs.values()))
-             for task in sets if task not in absent for name,n in runs.items() if seed<n]
+    asked = [dict(suite='cpp' if name==_CPP else 'papers', task=task, group=name, seed=seed)
+             for seed in range(max(runs.values())) for task in sets if task not in absent
+             for name,n in runs.items() if seed<n]
     if not asked: raise ValueError('nothing to measure: none of these methods is installed.')
     again = [n for n,g in groups.items() if set(redo or ()) & set(g.methods)]
     found,left = run_jobs(asked, out, data, again, jobs, say, force)
     # `scp_bench cpp` does other jobs besides
-    found = [j for j in found if j['task'] in PACKS and j['suite']==_pack_job(*job_id(j))['suite']]
+    found = [j for j in found if j['task'] in PACKS and (j['suite']=='papers' or j['group']==_CPP)]
     ids,wanted = {job_id(j) for j in found if 'rows' in j},{job_id(j) for j in asked}
     if not ids & wanted:
         why = next(j['error'] for j in found if job_id(j) in wanted)

@@ -76,10 +76,9 @@ def heads_are_doubted(table:pd.DataFrame,   # measures of candidates, as in `sco
     heads = np.array([family_of(c)=='heads' for c in table.index])
     smallest = np.array([np.bincount(l, minlength=k).min() for l in labels])
     # clusters smaller than that are left over from merging too much, and no sign of uneven images
-    others = table[~heads & (table.clusters==table.clusters.max()) & (smallest>=.1*len(labels[0])/k)]
+    others = table[~heads & (smallest>=.1*labels.shape[1]/k)]
     if not heads.any() or not len(others): return False
-    best = others.loc[others[list(WEIGHTS)].mul(WEIGHTS).sum(axis=1).idxmax()]
-    return best.evenness==0 and table.agreement[heads].item()<.8
+    return others.evenness[choose_partition(others)]==0 and table.agreement[heads].item()<.8
 
 # %% ../../nbs/cluster/08_choice.ipynb #4fa05a39
 def score_partitions(
@@ -94,16 +93,21 @@ def score_partitions(
     some = np.sort(np.random.default_rng(space.seed).permutation(labels.shape[1])[:most])
     table = pd.DataFrame(index=list(candidates))
     families = [family_of(c) for c in candidates]
-    table['agreement'] = _agreement_with_others(agreements(labels[:,some], k), families)
+    agreement = agreements(labels[:,some], k)
+    table['agreement'] = _agreement_with_others(agreement, families)
     table['silhouette'] = _silhouettes(unit_rows(space.rows[some]), labels[:,some], k)
     table['depth'] = [border_depth(space.graph, space.rank, l) for l in labels]
     table['evenness'] = [evenness(l, k) for l in labels]
     table['clusters'] = [len(np.unique(l)) for l in labels]
+    def add_up(): return sum(w*table[c] for c,w in WEIGHTS.items())
     if not even: table['evenness'] = 0.
-    elif shares is None and heads_are_doubted(table, labels, k):
-        others = {name: l for name,l in candidates.items() if name!='heads'}
-        return score_partitions(space, others, None, False, most)
-    table['score'] = sum(w*table[c] for c,w in WEIGHTS.items())
+    table['score'] = add_up()
+    if even and shares is None and heads_are_doubted(table, labels, k):
+        rest = np.array(families)!='heads'
+        table = table[rest].assign(evenness=0.)
+        families = [f for f in families if f!='heads']
+        table['agreement'] = _agreement_with_others(agreement[rest][:,rest], families)
+        table['score'] = add_up()
     if shares is not None: table['score'] -= 1.5*np.array([size_error(l, shares) for l in labels])
     return table
 

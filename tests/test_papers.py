@@ -507,20 +507,23 @@ def test_runs_of_cpp_are_shared_with_its_suite(tmp_path, monkeypatch):
     def fake(X, y, k, seed):
         done.append(seed)
         return (np.arange(len(X))+seed)%k,dict(precision_z=.5)
-    for name in ('fit_cpp', 'no gamma', 'k-means'): monkeypatch.setitem(cpp.CPP_GROUPS, f'cpp, {name}', fake)
+    for name in ('fit_cpp', 'no gamma'): monkeypatch.setitem(cpp.CPP_GROUPS, f'cpp, {name}', fake)
+    def group_rows(group, job, data):
+        if job['group']=='k-means': done.append(job['seed'])
+        return broad.group_rows(group, job, data)
+    monkeypatch.setattr(bp, 'group_rows', group_rows)
     names,out = ['fit_cpp', 'no gamma', 'k-means'],tmp_path/'r'
     def own(): return cpp.bench_cpp(out, data, quiet, ['dtd'], 2, names, jobs=0)
-    def packs(n): return bp.bench_packs(out, data, quiet, ['dtd'], ['fit_cpp', 'Ward'], n, jobs=0)
+    def packs(n): return bp.bench_packs(out, data, quiet, ['dtd'], ['fit_cpp', 'k-means'], n, jobs=0)
     rows = own()
     assert len(done)==len(rows)==6
     found = packs(3)
-    assert len(done)==7
-    assert [(r['method'], r['seed']) for r in found['runs']]==[('Ward', 0)]+[('fit_cpp', s) for s in range(3)]
-    theirs = {r['seed']: r['ACC'] for r in rows if r['method']=='fit_cpp'}
-    ours = {r['seed']: r['ACC'] for r in found['runs'] if r['method']=='fit_cpp'}
-    assert all(abs(ours[seed]-ACC)<1e-4 for seed,ACC in theirs.items())
+    assert len(done)==8
+    theirs,ours = ({(r['method'], r['seed']): r['ACC'] for r in some} for some in (rows, found['runs']))
+    assert ours.keys()=={(m, s) for m in ('k-means', 'fit_cpp') for s in range(3)}
+    assert all(abs(theirs[run]-ours[run])<1e-4 for run in ours.keys() & theirs.keys())
     own(), packs(3)
-    assert len(done)==7
+    assert len(done)==8
     def fails(X, y, k, seed): raise ValueError('no')
     monkeypatch.setitem(cpp.CPP_GROUPS, 'cpp, fit_cpp', fails)
     assert ('fit_cpp', 'seed 3: ValueError: no') in [(r['method'], r['why']) for r in packs(4)['failed']]

@@ -17,11 +17,10 @@ import numpy as np, pandas as pd, torch
 from ..cluster.neighbors import knn
 from ..features import unit_rows
 from ..head import Prepare
-from ..train import fit_head
 from ..mcr2 import cluster_rate, coding_rate, membership, sampled_cluster_rate
 from ..cpp import CPPSettings, fit_cpp, spectral_centres
 from ..evaluate import partition_scores
-from .common import (check_names, kmeans, markdown_table, mean_and_spread, prepare_rows,
+from .common import (check_names, markdown_table, mean_and_spread, prepare_rows,
                                  process_memory, quiet_threads, run_apart, write_results)
 from .broad import check_files, job_digest, load_task
 from .queue import job_id, run_jobs
@@ -185,13 +184,13 @@ def _half_whitened(X, y, k, seed):
     X = torch.from_numpy(X)
     return _cpp(Prepare.fit(X)(X).numpy(), y, k, seed)
 
-_PLAIN = {'k-means': lambda X,y,k,seed: (kmeans(prepare_rows(X), k, seed), {}),
-          'fit_head': lambda X,y,k,seed: (fit_head(X, k, seed=seed, device='cpu').labels, {}),
-          'fit_cpp': _cpp, 'published recipe': _published_recipe}
+_OWN = {'fit_cpp': _cpp, 'published recipe': _published_recipe}
 _VARIED = {**{name: partial(_cpp, changes=changes) for name,changes in _CHANGED.items()},
            'half-whitened': _half_whitened}
 # names of groups of jobs; no other suite has them
-CPP_GROUPS = {f'cpp, {name}': f for name,f in (_PLAIN | _VARIED).items()}
+CPP_GROUPS = {f'cpp, {name}': f for name,f in (_OWN | _VARIED).items()}
+# run by the suite of the papers: in one directory the two commands share these runs
+_OTHERS = 'k-means', 'fit_head'
 
 def run_cpp(X:np.ndarray,      # features `[n, d]`
             y:np.ndarray,      # true classes, from 0, int `[n]`
@@ -211,16 +210,21 @@ def run_cpp(X:np.ndarray,      # features `[n, d]`
     if (group,job['task'],seed)==('cpp, fit_cpp', 'whurs19', 0): row['picture'] = _picture(spaces, y, labels)
     return [row]
 
+def _group(method):
+    "The group of jobs that a method has"
+    return method if method in _OTHERS else f'cpp, {method}'
+
 def cpp_jobs(tasks:list,       # of the comparison
              parts:list,       # where one thing is changed at a time
              seeds:int         # of the comparison; two of what is changed, one of the published recipe
-            )->list:           # dicts with task, group and seed
+            )->list:           # dicts with suite, task, group and seed
     "List what there is to run, methods one after the other"
-    found = [(t, f'cpp, {m}', s) for m in _PLAIN for t in tasks
+    found = [(t, m, s) for m in (*_OTHERS, *_OWN) for t in tasks
              for s in range(1 if m=='published recipe' else seeds)]
-    found += [(t, f'cpp, {m}', s) for m in _VARIED for t in parts for s in range(min(2, seeds))]
-    found += [(t, 'cpp, fit_cpp', s) for t in parts if t not in tasks for s in range(min(2, seeds))]
-    return [dict(zip(('task', 'group', 'seed'), job)) for job in found]
+    found += [(t, m, s) for m in _VARIED for t in parts for s in range(min(2, seeds))]
+    found += [(t, 'fit_cpp', s) for t in parts if t not in tasks for s in range(min(2, seeds))]
+    return [dict(suite='papers' if m in _OTHERS else 'cpp', task=t, group=_group(m), seed=s)
+            for t,m,s in found]
 
 # %% ../../nbs/bench/10_cpp.ipynb #8cd1c2ac
 _SCORES = ['ACC', 'NMI', 'precision_raw', 'precision', 'precision_z']
@@ -252,7 +256,7 @@ def write_cpp(out:Path,      # directory
     "Write `cpp.json` and `cpp.md`"
     pictures = [r['picture'] for r in rows if 'picture' in r]
     rows = [{name: v for name,v in r.items() if name!='picture'} for r in rows]
-    tables = [cpp_table([r for r in rows if r['method'] in _PLAIN])] if rows else []
+    tables = [cpp_table([r for r in rows if r['method'] not in _VARIED])] if rows else []
     if any(r['method'] in _VARIED for r in rows): tables.append(cpp_changes(rows).round(3).reset_index())
     found = dict(runs=rows) | ({'picture': pictures[0]} if pictures else {})
     write_results(out, 'cpp', found, '\n'.join(map(markdown_table, tables)))
@@ -265,6 +269,12 @@ def job_rows(job:dict,                # with task, group (as in `CPP_GROUPS`) an
             )->list:                  # of `run_cpp`
     "Do a job of this suite"
     return run_cpp(*load_task(job['task'], data), job)
+
+def _plain_row(row):
+    "What there is of every method, with four digits; all that this suite measures"
+    columns = 'task method seed n d k clusters noise ACC NMI ARI seconds'.split()
+    if row['method'] not in _OTHERS: return row
+    return {c: round(row[c], 4) if isinstance(row[c], float) else row[c] for c in columns}
 
 def bench_cpp(out:Path,                  # directory; what it holds of an earlier run is kept
               data:str|Path|None=None,   # folder of the files of the broad suite; the digits need none
@@ -280,14 +290,14 @@ def bench_cpp(out:Path,                  # directory; what it holds of an earlie
     parts = tasks or (CPP_QUICK[1:] if quick else CPP_PARTS)
     tasks = tasks or (CPP_QUICK if quick else CPP_TASKS)
     out,seeds = Path(out),seeds or (1 if quick else 5)
-    only,again = ([f'cpp, {m}' for m in names or ()] for names in (only, redo))
-    check_names([*only, *again], list(CPP_GROUPS), 'method')
+    check_names([*(only or ()), *(redo or ())], [*_OTHERS, *_OWN, *_VARIED], 'method')
+    only,again = ([_group(m) for m in names or ()] for names in (only, redo))
     check_files([*tasks, *parts], data)
     asked = [j for j in cpp_jobs(tasks, parts, seeds) if not only or j['group'] in only]
-    every,_ = run_jobs([dict(suite='cpp', **j) for j in asked], out, data, again, jobs, say)
+    every,_ = run_jobs(asked, out, data, again, jobs, say)
     found = {job_id(j): j.get('rows', []) for j in every}
     every = [*cpp_jobs(CPP_TASKS, CPP_PARTS, 5), *cpp_jobs(CPP_QUICK, CPP_QUICK[1:], 5), *asked]
     keys = dict.fromkeys(map(job_id, every))
-    rows = [r for key in keys for r in found.get(key, [])]
+    rows = [_plain_row(r) for key in keys for r in found.get(key, [])]
     write_cpp(out, rows)
     return rows

@@ -150,7 +150,7 @@ class _Settings(CPPSettings):
     "All that was asked of a fit; what was left open is filled in before the start"
     prior:str='auto'       # sizes to expect
     z:int|None=None        # width of the learned feature
-    warmup:int=50          # steps of R alone
+    warmup:int=25          # steps of R alone
     steps:int|None=None    # steps of the full objective
     eta:float=.175         # entropy weight η of Π
     seed:int=0             # of everything that is drawn
@@ -296,7 +296,7 @@ def _fill_in(s:_Settings, k, n):
         check_number(name, getattr(s, name), least, most)
     s.z,s.batch_size = _width(s.z, k),min(n, s.batch_size)
     # more clusters take more to tell apart, where there are images to learn from
-    s.steps = s.steps or max(150, min(6*k, 300, n//5))
+    s.steps = s.steps or max(75, min(6*k, 300, n//5))
     if s.batch_size<3:
         raise ValueError(f'CPP needs batches of 3 points or more; got {s.batch_size}. Give more rows.')
 
@@ -389,8 +389,8 @@ def fit_cpp(
     pairs:NeighborPairs|ViewPairs|MixedPairs|bool|None=None,  # None makes `NeighborPairs`, False uses none
     prior:str='auto',           # sizes to expect: "auto" (looks at both), "uniform" or "learned" (any)
     z:int|None=None,            # width of the learned feature, k or more; None: three per cluster, 32 to 128
-    warmup:int=50,              # steps of R alone; with none, all points may end up in one direction
-    steps:int|None=None,        # steps of the full objective; None: 150 to 300, as many as 6k and n/5 allow
+    warmup:int=25,              # steps of R alone; with none, all points may end up in one direction
+    steps:int|None=None,        # steps of the full objective; None: 75 to 300, as many as 6k and n/5 allow
     eta:float=.175,             # entropy weight η of Π; lower makes more and tighter groups
     settings:CPPSettings|None=None,  # network, optimiser, weights of the loss; None: those of `CPPSettings`
     seed:int=0,                 # the same seed, machine and device give the same clusters

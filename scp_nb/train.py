@@ -143,11 +143,11 @@ def _find_target(space, prior, search, run, threads=1):
     table = score_partitions(space, found, shares, even=not free)
     run.chosen = choose_partition(table)
     run.scores = {name: round(float(s), 4) for name,s in table.score.items()}
-    found = {name: found[name] for name in table.index}      # heads may have been left out
     chosen = found[run.chosen]
     others = [labels for name,labels in found.items() if family_of(name)!=family_of(run.chosen)]
     run.support = expected_accuracy(chosen, others, table.agreement[run.chosen], space.k)
-    return _fill_empty(_soften_target(chosen, list(found.values()), space.k), space.rows)
+    # heads may have been left out
+    return _fill_empty(_soften_target(chosen, [found[name] for name in table.index], space.k), space.rows)
 
 # %% ../nbs/04_train.ipynb #c9c3fbc3
 def _batch_function(Z, prepare, pairs, rows_of, g, dev):

@@ -606,6 +606,8 @@ def test_nothing_measured_is_an_error(tmp_path, monkeypatch):
     assert (tmp_path/'r'/'papers.json').is_file()
     monkeypatch.setattr(bp, 'why_not', lambda *args: 'not here')
     with pytest.raises(ValueError, match='none of these methods is installed'): run()
+    with pytest.raises(RuntimeError, match='nothing was measured.*licence'):
+        bp.bench_papers(tmp_path/'pictures', quiet, ['imagenet10'], ['pixels'], ['k-means'])
 
 def test_no_option_is_dropped_without_a_word(tmp_path):
     data = write_packs(tmp_path/'data', 'dtd')

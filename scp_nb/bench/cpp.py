@@ -132,8 +132,8 @@ def _published(X, k):
                 settings=CPPSettings(hidden=1024, two_heads=True, batch_size=1024, lr=1e-4, align=0.))
 
 _CHANGED = {
-    'no pairs': dict(pairs=False), 'no warm-up': dict(warmup=0), 'half the steps': dict(warmup=25, steps=75),
-    'uniform': dict(prior='uniform'), 'learned': dict(prior='learned'), 'eta 0.1': dict(eta=.1),
+    'no pairs': dict(pairs=False), 'no warm-up': dict(warmup=0), 'uniform': dict(prior='uniform'),
+    'learned': dict(prior='learned'), 'eta 0.1': dict(eta=.1),
     'two heads': dict(settings=CPPSettings(two_heads=True)),
     'no gamma': dict(settings=CPPSettings(gamma=0.))}
 

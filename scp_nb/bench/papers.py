@@ -336,6 +336,8 @@ def bench_papers(
         for backbone in named:
             _measure_set(results, of, backbone, methods or list(paper_methods()), seeds, say, **where)
     found = results.write()
+    if not found['runs']:
+        raise RuntimeError(f'nothing was measured. The first reason: {found["failed"][0]["why"]}')
     plot_papers(found).savefig(out/'papers.png')
     return found
 

@@ -106,6 +106,8 @@ def _line(found):
     "A finished job in a line"
     what = f'{found["task"]:18s} {found["group"]:18s} seed {found["seed"]}'
     if 'error' in found: return f'{what}  failed: {found["error"]}'
+    own = getattr(_suite_of(found), 'job_line', None)
+    if own: return f'{what}  {own(found["rows"])}'
     def told(r): return f'{r["method"]} {r["k_hat"]} of {r["k"]}' if 'k_hat' in r else \
                         f'ACC {r["ACC"]:.3f} {r["seconds"]:6.1f} s'
     return what+''.join(f'   {told(r)}' for r in found['rows'])
@@ -150,8 +152,9 @@ def _is_done(out, job, digests):
 
 def _check_kind(out, asked):
     "Raise an error if a directory would mix jobs on packs with others, which may have the same names"
-    # those of CPP have names of their own
-    if len({job['suite']=='papers' for job in [*asked, *_jobs_in(out)] if job['suite']!='cpp'})>1:
+    # those of CPP and of text have names of their own
+    named = [job for job in [*asked, *_jobs_in(out)] if job['suite'] not in ('cpp', 'text')]
+    if len({job['suite']=='papers' for job in named})>1:
         raise FileExistsError(f'"{out.name}" holds results of another suite. Give another directory.')
 
 def run_jobs(asked:list,               # jobs, each a dict with suite, task, group and seed

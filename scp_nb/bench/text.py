@@ -7,13 +7,12 @@ Docs: https://scp-nb.github.io/scp_nb/bench/text.html.md"""
 # %% auto #0
 __all__ = ['TEMPERATURE', 'WIDTH', 'NEIGHBORS', 'KINDS', 'HEADS', 'HIDDEN', 'STEPS', 'BATCH', 'RATE', 'TASKS', 'COUNTS', 'NOISE',
            'SHARES', 'METHODS', 'COLORS', 'LABELS', 'counterparts', 'check_words', 'load_words', 'Source',
-           'ControlledSource', 'Pairs', 'make_pairs', 'train_pairs', 'imitate', 'class_words', 'text_task',
-           'bench_text', 'text_frame', 'plain_runs', 'text_table', 'temperatures_left_out', 'text_lines', 'plot_words',
-           'plot_noise', 'plot_purity']
+           'ControlledSource', 'Pairs', 'make_pairs', 'train_pairs', 'imitate', 'class_words', 'text_task', 'job_rows',
+           'job_digest', 'job_line', 'bench_text', 'text_frame', 'plain_runs', 'text_table', 'temperatures_left_out',
+           'text_lines', 'plot_words', 'plot_noise', 'plot_purity']
 
 # %% ../../nbs/bench/16_text.ipynb #b80818cd
-import time, warnings
-from concurrent.futures import ThreadPoolExecutor
+import hashlib, warnings
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -27,9 +26,9 @@ from ..evaluate import CellFigure, match_clusters, partition_scores
 from ..features import unit_rows
 from ..head import ClusterHead, Prepare
 from ..train import fit_head
-from .common import (check_ours, load_pack, markdown_table, quiet_threads, read_results,
-                                 run_apart, write_results)
-from .broad import load_task, task_family, task_file
+from .common import check_ours, load_pack, markdown_table, quiet_threads, write_results
+from .broad import load_task, task_digest, task_family, task_file
+from .queue import run_jobs
 
 # %% ../../nbs/bench/16_text.ipynb #f8832a8c
 TEMPERATURE = .02    # τ; 0.01 is what CLIP was trained with
@@ -324,6 +323,25 @@ def _there(tasks, data, say):
                                           f'{", ".join(map(task_file, tasks))}.')
     return there
 
+def job_rows(job:dict,          # with task and seed
+             data:str|Path      # folder of the files
+            )->list:            # of `text_task`
+    "Do a job of this suite"
+    return text_task(job['task'], data, job['seed'])
+
+def job_digest(job:dict,          # with a task
+               data:str|Path      # folder of the files
+              )->str:             # 32 characters
+    "Tell the images, labels and words of a job from others"
+    words = hashlib.sha256(load_words(data)[0].numpy().tobytes()).hexdigest()
+    return task_digest(job['task'], data)+words[:16]
+
+def job_line(rows:list    # of one job
+            )->str:       # for the line of a finished job
+    "Tell what images alone give, and what they give with text"
+    ACC = plain_runs(rows).query('words in ("", "all")').set_index('method').ACC
+    return f'ACC {ACC["image"]:.3f} by image pairs, {ACC["both"]:.3f} by both'
+
 def bench_text(out:Path,                  # directory; what it holds of an earlier run is kept
                data:str|Path|None=None,   # folder of the files: sets and words of one CLIP
                say=print,                 # called with a line after each set and seed; None is silent
@@ -335,27 +353,16 @@ def bench_text(out:Path,                  # directory; what it holds of an earli
               )->list:                    # of what `text_task` gave
     "Train heads on image pairs and on text pairs, and write down what they reach"
     if quick: tasks,seeds = tasks or TASKS[:1],seeds or 1
-    out,tasks,say = Path(out),list(dict.fromkeys(tasks or TASKS)),say or (lambda line: None)
+    out,tasks = Path(out),list(dict.fromkeys(tasks or TASKS))
     seeds = 3 if seeds is None else seeds
     if seeds<1: raise ValueError(f'seeds must be 1 or more; got {seeds}.')
-    check_ours(out, 'text.json')
-    tasks = _there(tasks, data, say)
-    out.mkdir(parents=True, exist_ok=True)
-    rows = [] if force else read_results(out/'text.json').get('runs', [])
-    done = {(r['task'], r['seed']) for r in rows}
-    def work(job):
-        start = time.perf_counter()
-        if jobs: found = run_apart('scp_nb.bench.text:text_task', job[0], str(data), job[1], threads=1)
-        else: found = text_task(job[0], data, job[1])
-        return job,found,time.perf_counter()-start
-    left = [(t,s) for s in range(seeds) for t in tasks if (t,s) not in done]
-    with ThreadPoolExecutor(max(1, jobs)) as pool:
-        for (t,s),found,seconds in pool.map(work, left):
-            rows = sorted(rows+found, key=lambda r: (r['task'], r['seed']))
-            ACC = plain_runs(found).query('words in ("", "all")').set_index('method').ACC
-            say(f'{t:12s} seed {s}: ACC {ACC["image"]:.3f} by image pairs, {ACC["both"]:.3f} by both, '
-                f'{seconds:.0f} s')
-            _write(out, rows)
+    check_ours(out, 'runs')
+    tasks = _there(tasks, data, say or (lambda line: None))
+    asked = [dict(suite='text', task=t, group='text', seed=s) for s in range(seeds) for t in tasks]
+    found,_ = run_jobs(asked, out, data, (), jobs, say, force)
+    found = sorted((j for j in found if j['suite']=='text'), key=lambda j: (j['task'], j['seed']))
+    rows = [r for j in found for r in j.get('rows', ())]
+    if not rows: raise RuntimeError(f'nothing was measured. The first error: {found[0]["error"]}')
     _write(out, rows)
     return rows
 

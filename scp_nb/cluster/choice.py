@@ -76,9 +76,12 @@ def heads_are_doubted(table:pd.DataFrame,   # measures of candidates, as in `sco
     heads = np.array([family_of(c)=='heads' for c in table.index])
     smallest = np.array([np.bincount(l, minlength=k).min() for l in labels])
     # clusters smaller than that are left over from merging too much, and no sign of uneven images
-    others = table[~heads & (smallest>=.1*labels.shape[1]/k)]
+    others = table[~heads & (smallest>=.02*labels.shape[1]/k)]
     if not heads.any() or not len(others): return False
-    return others.evenness[choose_partition(others)]==0 and table.agreement[heads].item()<.8
+    # even or not is the question, so it must not decide which of them to ask
+    best = choose_partition(others.assign(score=others.score-WEIGHTS['evenness']*others.evenness))
+    shallow = table.depth[heads].item()/max(others.depth[best], 1e-9)
+    return others.evenness[best]==0 and table.agreement[heads].item()*max(shallow, 0)**.5<.72
 
 # %% ../../nbs/cluster/08_choice.ipynb #4fa05a39
 def score_partitions(
@@ -93,8 +96,7 @@ def score_partitions(
     some = np.sort(np.random.default_rng(space.seed).permutation(labels.shape[1])[:most])
     table = pd.DataFrame(index=list(candidates))
     families = [family_of(c) for c in candidates]
-    agreement = agreements(labels[:,some], k)
-    table['agreement'] = _agreement_with_others(agreement, families)
+    table['agreement'] = _agreement_with_others(agreements(labels[:,some], k), families)
     table['silhouette'] = _silhouettes(unit_rows(space.rows[some]), labels[:,some], k)
     table['depth'] = [border_depth(space.graph, space.rank, l) for l in labels]
     table['evenness'] = [evenness(l, k) for l in labels]
@@ -103,10 +105,8 @@ def score_partitions(
     if not even: table['evenness'] = 0.
     table['score'] = add_up()
     if even and shares is None and heads_are_doubted(table, labels, k):
-        rest = np.array(families)!='heads'
-        table = table[rest].assign(evenness=0.)
-        families = [f for f in families if f!='heads']
-        table['agreement'] = _agreement_with_others(agreement[rest][:,rest], families)
+        # their vote in the agreement stays: it tells how sure one may be
+        table = table[[f!='heads' for f in families]].assign(evenness=0.)
         table['score'] = add_up()
     if shares is not None: table['score'] -= 1.5*np.array([size_error(l, shares) for l in labels])
     return table

@@ -150,7 +150,7 @@ class _Settings(CPPSettings):
     "All that was asked of a fit; what was left open is filled in before the start"
     prior:str='auto'       # sizes to expect
     z:int|None=None        # width of the learned feature
-    warmup:int=25          # steps of R alone
+    warmup:int|None=None   # steps of R alone
     steps:int|None=None    # steps of the full objective
     eta:float=.175         # entropy weight η of Π
     seed:int=0             # of everything that is drawn
@@ -291,12 +291,13 @@ def _fill_in(s:_Settings, k, n):
     if s.prior not in ('auto', 'uniform', 'learned'):
         raise ValueError(f'prior must be "auto", "uniform" or "learned"; got {s.prior!r}.')
     check_counts(**{name: getattr(s, name) for name in ('z', 'hidden', 'steps', 'batch_size')})
+    # more clusters take more to tell apart, where there are images to learn from
+    s.steps = s.steps or max(75, min(6*k, 300, n//5))
+    s.warmup = min(50, s.steps//3) if s.warmup is None else s.warmup
     for name,least,most in (('warmup', 0, 1e9), ('eta', 1e-3, 1e3), ('eps', 1e-4, 1e4), ('align', 0, 1e6),
                             ('gamma', 0, 1e6), ('lr', 1e-9, 10)):
         check_number(name, getattr(s, name), least, most)
     s.z,s.batch_size = _width(s.z, k),min(n, s.batch_size)
-    # more clusters take more to tell apart, where there are images to learn from
-    s.steps = s.steps or max(75, min(6*k, 300, n//5))
     if s.batch_size<3:
         raise ValueError(f'CPP needs batches of 3 points or more; got {s.batch_size}. Give more rows.')
 
@@ -389,7 +390,7 @@ def fit_cpp(
     pairs:NeighborPairs|ViewPairs|MixedPairs|bool|None=None,  # None makes `NeighborPairs`, False uses none
     prior:str='auto',           # sizes to expect: "auto" (looks at both), "uniform" or "learned" (any)
     z:int|None=None,            # width of the learned feature, k or more; None: three per cluster, 32 to 128
-    warmup:int=25,              # steps of R alone; with none, all points may end up in one direction
+    warmup:int|None=None,       # steps of R alone; None: a third of `steps`, 50 at most; 0 may collapse
     steps:int|None=None,        # steps of the full objective; None: 75 to 300, as many as 6k and n/5 allow
     eta:float=.175,             # entropy weight η of Π; lower makes more and tighter groups
     settings:CPPSettings|None=None,  # network, optimiser, weights of the loss; None: those of `CPPSettings`

@@ -117,7 +117,7 @@ class CPPClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Clusteri
         n_clusters:int|str=8,       # number of clusters, 1 to n; "auto", "coarse", "fine": estimated
         prior:str='auto',           # sizes to expect: "auto", "uniform" or "learned" (any)
         z:int|None=None,            # width of the learned feature; None: three per cluster, 32 to 128
-        warmup:int=25,              # steps of the coding rate alone
+        warmup:int|None=None,       # steps of the coding rate alone; None: a third of `steps`, 50 at most
         steps:int|None=None,        # steps of the full objective; None: 75 to 300, by 6k and n/5
         eta:float=.175,             # entropy weight of the membership; lower makes tighter groups
         settings:CPPSettings|None=None,  # network, optimiser, weights of the loss; None: `CPPSettings()`

@@ -16,7 +16,6 @@ from functools import partial
 import numpy as np, pandas as pd, torch
 from ..cluster.neighbors import knn
 from ..features import unit_rows
-from ..head import Prepare
 from ..mcr2 import cluster_rate, coding_rate, membership, sampled_cluster_rate
 from ..cpp import CPPSettings, fit_cpp, spectral_centres
 from ..evaluate import partition_scores
@@ -179,14 +178,8 @@ def _published_recipe(X, y, k, seed):
     row,spaces = _of_fit(X, y, c, labels)
     return labels,row | dict(spaces=spaces)
 
-def _half_whitened(X, y, k, seed):
-    "CPP of features whose strong directions were weakened"
-    X = torch.from_numpy(X)
-    return _cpp(Prepare.fit(X)(X).numpy(), y, k, seed)
-
 _OWN = {'fit_cpp': _cpp, 'published recipe': _published_recipe}
-_VARIED = {**{name: partial(_cpp, changes=changes) for name,changes in _CHANGED.items()},
-           'half-whitened': _half_whitened}
+_VARIED = {name: partial(_cpp, changes=changes) for name,changes in _CHANGED.items()}
 # names of groups of jobs; no other suite has them
 CPP_GROUPS = {f'cpp, {name}': f for name,f in (_OWN | _VARIED).items()}
 # run by the suite of the papers: in one directory the two commands share these runs

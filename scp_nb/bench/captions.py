@@ -253,16 +253,16 @@ def threshold_table(found:dict  # what `caption.json` holds
 def bench_caption(
     out:Path,                # directory for `caption.json` and `caption.md`
     say=print,               # called with a line after each measurement
-    ks:Mapping|None=None,    # clusters -> sets; None: twenty of 10, five of 100, one of 1,000
-    times:tuple|None=None,   # numbers of clusters to measure time and memory at; None: 10 and 1,000
+    ks:Mapping|None=None,    # clusters -> sets; None: ten of 10, five of 100, one of 1,000
+    times:tuple|None=None,   # numbers of clusters to measure time and memory at; None: 1,000
     data:Path|None=None,     # folder of the real features; None: see `shared_folder`, skipped where absent
     quick:bool=False         # two sets of 10 clusters, one real set, no times
 )->list:                     # one dict per planted set and way
     "Measure captions on real photos and planted sets, and the time for 82,000 names and 100,000 images"
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    ks = ks or ({10: 2} if quick else {10: 20, 100: 5, 1000: 1})
-    times = (() if quick else (10, 1000)) if times is None else times
+    ks = ks or ({10: 2} if quick else {10: 10, 100: 5, 1000: 1})
+    times = (() if quick else (1000,)) if times is None else times
     real = bench_real(shared_folder()/'data' if data is None else data, quick, say)
     if 'skipped' in real and data is not None:
         raise FileNotFoundError(f'"{data}": {real["skipped"]}. Give --data DIR with these files, or leave it '

@@ -93,7 +93,9 @@ def test_sign_digits_as_a_user(commands, tmp_path, shared, sign_digits):
     f = run(commands, 'scp_features', sign_digits/'3', *network, '--out', 'f', cwd=tmp_path)
     assert f.returncode==0, f.stderr
     there = [name.startswith('3/') for name in feats.names]
-    np.testing.assert_allclose(Features.load(tmp_path/'f').numpy(), feats.numpy()[there], atol=1e-5)
+    # other batches round in another order
+    np.testing.assert_allclose(Features.load(tmp_path/'f').numpy(), feats.numpy()[there], rtol=1e-5,
+                               atol=1e-5)
 
 def photos(path, n=12):
     from PIL import Image

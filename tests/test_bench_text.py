@@ -29,6 +29,10 @@ def test_command_goes_on_and_repeats(tmp_path, monkeypatch, capsys):
     assert more[:len(first['runs'])]==first['runs'] and {r['seed'] for r in more}=={0, 1}
     assert 'dtd is left out: no dtd_clip_vitb32.npz' in capsys.readouterr().out
     assert '## purity' in (tmp_path/'b'/'text.md').read_text()
+    # who starts anew leaves the jobs of other suites in the directory alone
+    other = tmp_path/'b'/'runs'/'digits~cpp, fit_cpp~0.json'
+    other.write_text(json.dumps(dict(suite='cpp', task='digits', group='cpp, fit_cpp', seed=0, rows=[])))
+    assert run('b', sets='whurs19', seeds=1, force=True)==first and other.is_file()
 
 def test_words_of_another_network(tmp_path):
     packs(tmp_path, words=32)

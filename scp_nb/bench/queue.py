@@ -163,7 +163,7 @@ def run_jobs(asked:list,               # jobs, each a dict with suite, task, gro
              again:list=(),            # groups that are run again
              jobs:int=2,               # workers, each with one thread; 0 works in this process
              say=print,                # called with a line after each job; None is silent
-             force:bool=False          # forget the jobs that `out` holds
+             force:bool=False          # forget the jobs of these suites that `out` holds
             )->tuple:                  # all jobs that `out` holds then, and those done now
     "Do the jobs that are not done yet"
     if jobs<0: raise ValueError(f'jobs must be 0 or more; got {jobs}.')
@@ -172,10 +172,9 @@ def run_jobs(asked:list,               # jobs, each a dict with suite, task, gro
     digests = {task: _suite_of(j).job_digest(j, data)
                for task,j in {j['task']: j for j in asked}.items()}
     (out/'runs').mkdir(parents=True, exist_ok=True)
-    if force:
-        for file in (out/'runs').glob('*.json'): file.unlink()
-    for job in asked:
-        if job['group'] in again: job_file(out, job).unlink(missing_ok=True)
+    forgotten = [j for j in _jobs_in(out) if force and j['suite'] in {a['suite'] for a in asked}]
+    for job in [*forgotten, *(j for j in asked if j['group'] in again)]:
+        job_file(out, job).unlink(missing_ok=True)
     left = [j for j in asked if not _is_done(out, j, digests)]
     if say: say(f'{len(asked)} jobs, {len(asked)-len(left)} of them done before')
     _share_out(_Workers(out, data, left), jobs, say)

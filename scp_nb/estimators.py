@@ -92,7 +92,7 @@ class SCPClustering(_Clustering):
         n_heads:int=12,                   # heads that search; more are steadier and cost time in proportion
         hidden:int|None=256,              # hidden units of the kept head; None makes it linear
         epochs:int|None=None,             # epochs of the second round; None lets `fit_head` decide
-        batch_size:int|None=None,         # pairs per step; None: n/16, from 256 to 512
+        batch_size:int=256,               # pairs per step; more are slower
         outliers:float|None=None,         # share of rows to mark -1 in `labels_`, 0 to 1; None marks none
         min_confidence:float|None=None,   # or: mark those whose confidence is below this, 0 to 1
         random_state:int|np.random.RandomState|None=None,  # a whole number makes `fit` repeatable

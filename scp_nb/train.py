@@ -250,7 +250,7 @@ class _Fit:
         self.n,self.start = len(X),time.perf_counter()
         self.g = torch.Generator().manual_seed(settings.seed)
         self.search_epochs = epochs_for(self.n, settings.batch_size, 300)
-        self.teach_epochs = settings.epochs or epochs_for(self.n, settings.batch_size, 200, 600, 16)
+        self.teach_epochs = settings.epochs or epochs_for(self.n, settings.batch_size, 200, 300, 16)
         self.run = Run(n=self.n, d=X.shape[1], rows=rows, repeats=settings.repeats, n_clusters=settings.k,
                        n_heads=settings.n_heads, epochs=self.search_epochs+self.teach_epochs,
                        device=str(settings.device), modularity=[],
@@ -307,10 +307,11 @@ class _Fit:
             if not lost or self.run.epoch<last: break        # who stopped it early wants no other round
             _log.info('%d clusters died while learning; the head learns the target once more, by itself',
                       len(lost))
-            hard = one_hot(target.argmax(1), k).float()
-            # a third will mostly do, but hardly with less than 50 steps
-            few = epochs_for(self.n, self.s.batch_size, 50)
-            epochs = max(math.ceil(self.teach_epochs/3), min(few, self.teach_epochs))
+            wanted = target.argmax(1)
+            hard = one_hot(wanted, k).float()
+            for c in lost:                           # counted as if it had the mean size
+                hard[wanted==c] *= max(1, self.n/k/int((wanted==c).sum()))
+            epochs = math.ceil(2*self.teach_epochs/3)
             last += epochs
             found = self.learn(head, hard, epochs, weights=None, name=name)
         head = _sort_by_size(head, found)
@@ -355,8 +356,8 @@ def fit_head(
     prior:str|np.ndarray='auto',  # sizes: "auto" (rather even), "uniform", "learned" (any), or shares `[k]`
     n_heads:int=12,               # heads that search; 300/k at most, none above k=200; more are steadier
     hidden:int|None=256,          # hidden units of the kept head; None: a linear one, easier to explain
-    epochs:int|None=None,         # in which the kept head learns; None: n/16 steps, from 200 to 600
-    batch_size:int|None=None,     # pairs per step, n at most; None: n/16, from 256 to 512; more are slower
+    epochs:int|None=None,         # in which the kept head learns; None: n/16 steps, from 200 to 300
+    batch_size:int=256,           # pairs per step, n at most; more are slower
     outliers:float|None=None,     # share of images to mark as outliers, label -1, the strangest; None: none
     min_confidence:float|None=None,     # or: mark those whose confidence is below this, 0 to 1
     seed:int=0,                   # the same seed, machine and device give the same clusters
@@ -379,8 +380,7 @@ def fit_head(
     warn_dominant(feats, stacklevel=4)
     prepared,repeats = None,0
     if pairs is None: rows,X,prepared,repeats = _drop_repeats(rows, X, k, seed, dev)
-    # few rows need no large batches, which cost time
-    batch_size = min(len(X), batch_size or max(256, min(512, len(X)//16)))
+    batch_size = min(len(X), batch_size)
     prior = check_prior(prior, k)
     mark = outliers is not None or min_confidence is not None
     if mark: check_one_fraction(outliers=outliers, min_confidence=min_confidence)

@@ -139,7 +139,8 @@ def kmeans_labels(Z:np.ndarray,    # rows `[n, m]`
 def quick_kmeans(Z:np.ndarray,    # rows `[n, m]`
                  k:int,           # number of clusters
                  n_init:int=1,    # starts, of which the best is kept
-                 seed:int=0       # of the starts
+                 seed:int=0,      # of the starts
+                 rounds:int=50    # at most; a fine cut that will be merged needs few
                 )->np.ndarray:    # int64 `[n]`; fewer than `k` clusters where there are fewer different rows
     "Cluster rows with k-means in half the time, where a little less care will do"
     g = torch.Generator().manual_seed(seed)
@@ -149,7 +150,7 @@ def quick_kmeans(Z:np.ndarray,    # rows `[n, m]`
     some = Z[torch.randperm(len(Z), generator=g)[:max(2000, 20*k)]]
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', ConvergenceWarning)
-        runs = [KMeans(k, init=c.numpy(), n_init=1, max_iter=50).fit(Z.numpy())
+        runs = [KMeans(k, init=c.numpy(), n_init=1, max_iter=rounds).fit(Z.numpy())
                 for c in _first_centres(some, k, n_init, g)]
     return min(runs, key=lambda r: r.inertia_).labels_.astype(np.int64)
 
@@ -168,7 +169,8 @@ def free_partitions(
     mine = wanted[slice(*my_part(len(wanted)))]
     found = []
     for groups,s in mine:
-        labels = quick_kmeans(Z, groups, 3 if groups==k else 1, seed*n_init+s)
-        found.append(labels if groups==k else merge_clusters(graph, labels, k))
+        s += seed*n_init
+        if groups==k: found.append(quick_kmeans(Z, k, 3, s, 20))
+        else: found.append(merge_clusters(graph, quick_kmeans(Z, groups, seed=s, rounds=10), k))
     found = gather(torch.from_numpy(np.array(found, dtype=np.int64).reshape(-1, n)), len(wanted))
     return list(found.numpy())

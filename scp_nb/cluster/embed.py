@@ -9,33 +9,34 @@ __all__ = ['embed_graph']
 
 # %% ../../nbs/cluster/05_embed.ipynb #5e4fc106
 import numpy as np, scipy.sparse as sp, torch
-from torch.nn.functional import embedding, pad
+from torch.nn.functional import pad
 from .consensus import graph_eigenvectors
 
 # %% ../../nbs/cluster/05_embed.ipynb #33816238
 _A,_B = 1.929, .7915     # the curve that UMAP fits for a spread of 1 and a minimal distance of 0
 
 def _initial_places(eigenvectors, n_dims, seed):
-    "Places to start from: the first eigenvectors without the constant one, scaled as in UMAP, and some noise"
+    "Places to start from `[n_dims, n]`: the first eigenvectors but the constant one, scaled as in UMAP, and noise"
     V = np.asarray(eigenvectors)[:,1:n_dims+1]
     Y = torch.from_numpy(np.ascontiguousarray(V*(10/max(1e-12, np.abs(V).max())), dtype=np.float32))
     Y = pad(Y, (0, n_dims-Y.shape[1]))       # zeros where there are too few eigenvectors
-    return Y+1e-4*torch.randn(Y.shape, generator=torch.Generator().manual_seed(seed))
+    Y = Y+1e-4*torch.randn(Y.shape, generator=torch.Generator().manual_seed(seed))
+    return Y.T.contiguous()                  # sums over dimensions are faster so
 
 def _move_edges(Y, i, j, others, rate):
-    "Move both ends of the edges `i`, `j` together, and `i` away from `others` `[m, n_negative]`"
-    yi = embedding(i, Y)
-    D = yi-embedding(j, Y)
-    square = D.square().sum(1, keepdim=True).clamp_min_(1e-6)
+    "Move both ends of the edges `i`, `j` together, and `i` away from each of `others`, as many places as edges"
+    yi = Y.index_select(1, i)
+    D = yi-Y.index_select(1, j)
+    square = D.square().sum(0).clamp_min_(1e-6)
     power = square.pow(_B)
     pull = D.mul_(-2*_A*_B*power/(square*(1+_A*power))).clamp_(-4, 4)
     moved = pull.clone()
-    for o in others.T.contiguous():      # one at a time and in place: memory is what costs time here
-        D = embedding(o, Y).sub_(yi)
-        square = D.square().sum(1, keepdim=True)
+    for places in others:                    # one at a time and in place: memory is what costs time here
+        D = places-yi
+        square = D.square().sum(0)
         moved += D.mul_(-2*_B/((.001+square)*(1+_A*square.pow(_B)))).clamp_(-4, 4)
-    Y.index_add_(0, i, moved.mul_(rate))
-    Y.index_add_(0, j, pull.mul_(-rate))
+    Y.index_add_(1, i, moved.mul_(rate))
+    Y.index_add_(1, j, pull.mul_(-rate))
 
 # %% ../../nbs/cluster/05_embed.ipynb #35d0f944
 def embed_graph(
@@ -51,17 +52,23 @@ def embed_graph(
     n,parts = graph.shape[0],4  # an epoch moves edges in four parts; all at a time they would overshoot
     n_epochs = n_epochs or (200 if n<=10_000 else 100)
     if eigenvectors is None: eigenvectors = graph_eigenvectors(graph, min(n, n_dims+10), seed, device)[1]
+    g = torch.Generator().manual_seed(seed)
     edges = graph.tocoo()
     w = torch.from_numpy(edges.data.astype(np.float32))
     w = w/w.max()
-    often = w>=1/n_epochs                # the others would hardly ever be drawn
-    i,j = (torch.from_numpy(v.astype(np.int64))[often] for v in (edges.row, edges.col))
-    w = w[often]
+    often = (w>=1/n_epochs).nonzero()[:,0]          # the others would hardly ever take part
+    often = often[torch.randperm(len(often), generator=g)]
+    i,j = (torch.from_numpy(v.astype(np.int64))[often].to(device) for v in (edges.row, edges.col))
+    due,w = torch.rand(len(often), generator=g).to(device),w[often].to(device)
     Y = _initial_places(eigenvectors, n_dims, seed).to(device)
-    g = torch.Generator().manual_seed(seed)
     for e in range(n_epochs):
-        drawn = (torch.rand(len(w), generator=g)<w).nonzero()[:,0]
-        for some in drawn[torch.randperm(len(drawn), generator=g)].chunk(parts):
-            others = torch.randint(n, (len(some), n_negative), generator=g)
-            _move_edges(Y, i[some].to(device), j[some].to(device), others.to(device), 1-e/n_epochs)
-    return Y.cpu().numpy()
+        due += w                                    # edges take part as often as their weight says
+        drawn = (due>=1).nonzero()[:,0]
+        due[drawn] -= 1
+        for some in drawn.chunk(parts):
+            m = len(some)
+            # all places, shuffled: parts of it are random images, without looking each of them up
+            mixed = Y.index_select(1, torch.randperm(n, generator=g).to(device)).repeat(1, m//n+2)
+            starts = torch.randint(n, (n_negative,), generator=g).tolist()
+            _move_edges(Y, i[some], j[some], [mixed[:,s:s+m] for s in starts], 1-e/n_epochs)
+    return Y.T.contiguous().cpu().numpy()

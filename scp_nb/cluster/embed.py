@@ -42,7 +42,7 @@ def _move_edges(Y, i, j, others, rate):
 def embed_graph(
     graph:sp.csr_matrix,      # symmetric weights `[n, n]`, from `neighbor_graph`
     n_dims:int=10,            # dimensions; 2 for a picture, 10 to cluster in
-    n_epochs:int|None=None,   # passes over the edges; None: 200, and 100 above 10,000 rows; more are slower
+    n_epochs:int|None=None,   # passes over the edges; None: 300, and 100 above 10,000 rows; more are slower
     n_negative:int=5,         # random images that push an image away each time it is moved
     seed:int=0,               # the same seed and device give the same places
     device='cpu',             # where to compute
@@ -50,7 +50,7 @@ def embed_graph(
 )->np.ndarray:                # places, float32 `[n, n_dims]`
     "Place the nodes of a graph so that neighbours come close"
     n,parts = graph.shape[0],4  # an epoch moves edges in four parts; all at a time they would overshoot
-    n_epochs = n_epochs or (200 if n<=10_000 else 100)
+    n_epochs = n_epochs or (300 if n<=10_000 else 100)
     if eigenvectors is None: eigenvectors = graph_eigenvectors(graph, min(n, n_dims+10), seed, device)[1]
     g = torch.Generator().manual_seed(seed)
     edges = graph.tocoo()

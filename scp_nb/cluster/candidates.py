@@ -116,16 +116,17 @@ def few_per_cluster(space:Space     # what candidates are made from
 def refine_partition(space:Space,          # what the partition was made from
                      labels:np.ndarray,    # cluster of each row, int `[n]`
                      rounds:int=3          # at most; with many more, large clusters may swallow small ones
-                    )->np.ndarray:         # cluster of each row, int64 `[n]`; no cluster is emptied
-    "Move rows to the clusters that neighbours and features vote for"
+                    )->np.ndarray:         # cluster of each row, int64 `[n]`
+    "Move rows to the clusters that neighbours and features vote for; each keeps half its size or more"
     labels = torch.from_numpy(np.asarray(labels, dtype=np.int64))
     if few_per_cluster(space): return labels.numpy()
+    before = torch.bincount(labels, minlength=space.k)
     for _ in range(rounds):
         votes = linear_votes(space, labels)+_graph_votes(space.graph, labels.numpy(), space.k)
         new = votes.argmax(1)
-        sizes = torch.bincount(new, minlength=space.k)
-        lost = (torch.bincount(labels, minlength=space.k)>0) & (sizes==0)
-        new = torch.where(lost[labels], labels, new)        # the last ones stay
+        # votes favour large clusters; without this, small ones end as one or two images
+        shrunk = 2*torch.bincount(new, minlength=space.k)<before
+        new = torch.where(shrunk[labels], labels, new)
         moved = float((new!=labels).float().mean())
         labels = new
         if moved<.001: break

@@ -16,7 +16,7 @@ from .consensus import graph_eigenvectors
 _A,_B = 1.929, .7915     # the curve that UMAP fits for a spread of 1 and a minimal distance of 0
 
 def _initial_places(eigenvectors, n_dims, seed):
-    "Places to start from `[n_dims, n]`: the first eigenvectors but the constant one, scaled as in UMAP, and noise"
+    "Places to start from `[n_dims, n]`: the first eigenvectors but one, scaled as in UMAP, and noise"
     V = np.asarray(eigenvectors)[:,1:n_dims+1]
     Y = torch.from_numpy(np.ascontiguousarray(V*(10/max(1e-12, np.abs(V).max())), dtype=np.float32))
     Y = pad(Y, (0, n_dims-Y.shape[1]))       # zeros where there are too few eigenvectors
@@ -24,7 +24,7 @@ def _initial_places(eigenvectors, n_dims, seed):
     return Y.T.contiguous()                  # sums over dimensions are faster so
 
 def _move_edges(Y, i, j, others, rate):
-    "Move both ends of the edges `i`, `j` together, and `i` away from each of `others`, as many places as edges"
+    "Move both ends of the edges `i`, `j` together, and `i` away from `others`: places, as many as edges"
     yi = Y.index_select(1, i)
     D = yi-Y.index_select(1, j)
     square = D.square().sum(0).clamp_min_(1e-6)

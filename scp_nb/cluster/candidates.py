@@ -14,10 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 import numpy as np, torch
 from sklearn.cluster import AgglomerativeClustering
-from torch.nn.functional import one_hot
 from .neighbors import Neighbors, centred, evened, nearest_rows, neighbor_graph
 from .neighbors import principal_directions
-from .consensus import consensus, diffusion_map, graph_eigenvectors, modularity
+from .consensus import consensus_of_partitions, diffusion_map, graph_eigenvectors, modularity
 from .density import border_depth, density_rank, free_partitions, quick_kmeans
 from .embed import embed_graph
 
@@ -141,10 +140,10 @@ def average_partitions(space:Space,       # what they were made from
     scores = [modularity(space.graph, p) for p in partitions]
     if space.k*len(space)*len(partitions)>2**28:             # too large to be averaged
         return np.asarray(partitions[int(np.argmax(scores))], dtype=np.int64)
-    sure = torch.stack([one_hot(torch.as_tensor(np.asarray(p)).long(), space.k).float() for p in partitions])
+    stacked = torch.from_numpy(np.asarray(partitions, dtype=np.int64))
     most = max(len(np.unique(p)) for p in partitions)
     for share in (1., .5, 0):  # where the average leaves a cluster empty, fewer are averaged, at last one
-        found = consensus(sure, scores, share).argmax(1).numpy()
+        found = consensus_of_partitions(stacked, space.k, scores, share).argmax(1).numpy()
         if len(np.unique(found))>=most: break
     return found
 
@@ -159,7 +158,7 @@ def _merge_finer(space, Z):
     "Partitions that were cut finely and merged: the average of the best quarter, and the best"
     starts = 2 if space.k<=50 and len(space)<=10_000 else 1
     if space.k<=50: finer = 1, 1.5, 2, 3, 4, 6, 10
-    elif space.k<=MANY_CLUSTERS: finer = 1, 1.5, 2, 3, 4
+    elif space.k<=MANY_CLUSTERS: finer = 1, 2, 3
     else: finer = 1.5, 2
     found = free_partitions(Z, space.graph, space.k, finer, starts, space.seed)
     scores = [border_depth(space.graph, space.rank, l)+3*modularity(space.graph, l) for l in found]
@@ -207,4 +206,8 @@ def find_candidates(space:Space,       # what to make them from
     for name,partitions in _make_families(space, names, threads).items():
         for i,p in enumerate(partitions, 1):
             found[name if len(partitions)==1 else f'{name} {i}'] = np.asarray(p, dtype=np.int64)
-    return {f: refine_partition(space, p) for f,p in found.items()} if refine else found
+    if not refine or few_per_cluster(space): return found
+    space.fit                                  # computed here, or several threads would compute it
+    at_a_time = threads if space.k<=MANY_CLUSTERS else 1                     # votes take n·k numbers
+    with ThreadPoolExecutor(at_a_time) as pool:
+        return dict(zip(found, pool.map(lambda p: refine_partition(space, p), found.values())))

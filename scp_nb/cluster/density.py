@@ -107,14 +107,14 @@ def merge_clusters(graph:sp.csr_matrix,    # symmetric weights `[n, n]`
     return merge_levels(graph, labels, [k])[k]
 
 # %% ../../nbs/cluster/04_density.ipynb #f1a57ce9
-def _first_centres(Z, k, r, g):
-    "k-means++ (Arthur, Vassilvitskii 2007) of r runs `[r, k, m]`; each centre is the best of 2 + log k draws"
+def _first_centres(Z, k, r, g, draws):
+    "k-means++ (Arthur, Vassilvitskii 2007) of r runs `[r, k, m]`; each centre is the best of some draws"
     chosen = [torch.randint(len(Z), (r,), generator=g)]
     run = torch.arange(r)
     square = Z.square().sum(1)
     def squared(rows): return (square+square[rows][...,None]-2*Z[rows]@Z.T).clamp_min(0)
     near = squared(chosen[0])
-    for u in torch.rand(k-1, r, 2+int(math.log(k)), generator=g, dtype=torch.float64):
+    for u in torch.rand(k-1, r, draws, generator=g, dtype=torch.float64):
         # whole numbers add up to the same in any order
         total = (near.double()*(2.**32/near.amax(1, keepdim=True).clamp_min(1e-30))).long().cumsum(1)
         rows = torch.searchsorted(total, (u*total[:,-1:]).long(), right=True).clamp_max(len(Z)-1)
@@ -136,23 +136,27 @@ def kmeans_labels(Z:np.ndarray,    # rows `[n, m]`
         found = KMeans(k, n_init=n_init, random_state=seed % 2**32).fit_predict(Z)
     return found.astype(np.int64)
 
-def quick_kmeans(Z:np.ndarray,    # rows `[n, m]`
-                 k:int,           # number of clusters
-                 n_init:int=1,    # starts, of which the best is kept
-                 seed:int=0,      # of the starts
-                 rounds:int=50    # at most; a fine cut that will be merged needs few
-                )->np.ndarray:    # int64 `[n]`; fewer than `k` clusters where there are fewer different rows
-    "Cluster rows with k-means in half the time, where a little less care will do"
+def quick_kmeans(Z:np.ndarray,       # rows `[n, m]`
+                 k:int,              # number of clusters
+                 n_init:int=1,       # starts, of which the best is kept
+                 seed:int=0,         # of the starts
+                 rounds:int=50,      # at most; a fine cut that will be merged needs few
+                 careful:bool=True   # whether each first centre is the best of several draws
+                )->np.ndarray:       # int64 `[n]`; fewer than `k` clusters where fewer rows differ
+    "Cluster rows with k-means in a fraction of the time, where a little less care will do"
     g = torch.Generator().manual_seed(seed)
     Z = torch.from_numpy(np.array(Z, dtype=np.float32, order='C'))
     Z -= Z.mean(0)
-    # scikit-learn's own starts look at all rows for each centre, which takes longer than all that follows
-    some = Z[torch.randperm(len(Z), generator=g)[:max(2000, 20*k)]]
+    enough = max(2000, 20*k)         # rows; all others only have a say in the last rounds
+    some = Z if len(Z)<=enough else Z[torch.randperm(len(Z), generator=g)[:enough]]
+    def lloyd(rows, centres, rounds):
+        return KMeans(k, init=centres, n_init=1, max_iter=rounds).fit(rows.numpy())
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', ConvergenceWarning)
-        runs = [KMeans(k, init=c.numpy(), n_init=1, max_iter=rounds).fit(Z.numpy())
-                for c in _first_centres(some, k, n_init, g)]
-    return min(runs, key=lambda r: r.inertia_).labels_.astype(np.int64)
+        starts = _first_centres(some, k, n_init, g, 2+int(math.log(k)) if careful else 1)
+        best = min((lloyd(some, c.numpy(), rounds) for c in starts), key=lambda run: run.inertia_)
+        if some is not Z: best = lloyd(Z, best.cluster_centers_, max(2, rounds//3))
+    return best.labels_.astype(np.int64)
 
 # %% ../../nbs/cluster/04_density.ipynb #d021a241
 def free_partitions(
@@ -171,6 +175,8 @@ def free_partitions(
     for groups,s in mine:
         s += seed*n_init
         if groups==k: found.append(quick_kmeans(Z, k, 3, s, 20))
-        else: found.append(merge_clusters(graph, quick_kmeans(Z, groups, seed=s, rounds=10), k))
+        else:
+            fine = quick_kmeans(Z, groups, seed=s, rounds=10, careful=False)
+            found.append(merge_clusters(graph, fine, k))
     found = gather(torch.from_numpy(np.array(found, dtype=np.int64).reshape(-1, n)), len(wanted))
     return list(found.numpy())

@@ -35,7 +35,7 @@ def agreements(labels:np.ndarray,   # partitions of the same rows, int `[m, n]`
         for b in range(a):
             both = entropy(np.unique(labels[a]*k+labels[b], return_counts=True)[1]/n)
             shared,scale = own[a]+own[b]-both,(own[a]+own[b])/2
-            found[a,b] = found[b,a] = shared/scale if scale>1e-12 else 1.
+            found[a,b] = found[b,a] = min(1., shared/scale) if scale>1e-12 else 1.   # sums may be rounded up
     return found
 
 # %% ../../nbs/cluster/08_choice.ipynb #502a51e5

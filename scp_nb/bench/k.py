@@ -7,7 +7,7 @@ Docs: https://scp-nb.github.io/scp_nb/bench/k.html.md"""
 # %% auto #0
 __all__ = ['K_TASKS', 'K_GROUPS', 'subspaces', 'run_k', 'k_jobs', 'k_files', 'read_k', 'k_errors', 'criteria_left_out',
            'k_coverage', 'widening_left_out', 'k_table', 'k_scale', 'k_nothing', 'write_k', 'job_rows', 'job_digest',
-           'bench_k']
+           'job_line', 'bench_k']
 
 # %% ../../nbs/bench/09_k.ipynb #b2ac1526
 import math, tempfile, time
@@ -324,6 +324,14 @@ def job_digest(job:dict,                # with task and group
     "Tell the data of a job from others"
     made = job['group'] in ('scale', 'nothing') or not k_files([job['task']])
     return None if made else task_digest(job['task'], data)
+
+def job_line(rows:list    # of one job
+            )->str:       # for the line of a finished job
+    "Tell the answers, or how many sets without clusters are told as one group"
+    def told(r):
+        if 'one_group' not in r: return f'{r["method"]} {r["k_hat"]} of {r["k"]}'
+        return f'one group in {sum(r["one_group"].values())} of {r["draws"]*len(r["one_group"])}'
+    return '   '.join(told(r) for r in rows)
 
 def bench_k(out:Path,                  # directory; what it holds of an earlier run is kept
             data:str|Path|None=None,   # folder of the files of the broad suite; the digits need none

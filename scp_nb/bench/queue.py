@@ -108,9 +108,7 @@ def _line(found):
     if 'error' in found: return f'{what}  failed: {found["error"]}'
     own = getattr(_suite_of(found), 'job_line', None)
     if own: return f'{what}  {own(found["rows"])}'
-    def told(r): return f'{r["method"]} {r["k_hat"]} of {r["k"]}' if 'k_hat' in r else \
-                        f'ACC {r["ACC"]:.3f} {r["seconds"]:6.1f} s'
-    return what+''.join(f'   {told(r)}' for r in found['rows'])
+    return what+''.join(f'   ACC {r["ACC"]:.3f} {r["seconds"]:6.1f} s' for r in found['rows'])
 
 def _share_out(workers, n, say):
     "Start `n` workers and tell what they finish; end them in any case. With none, do the jobs here"

@@ -17,7 +17,7 @@ from torch.nn.functional import embedding_bag, normalize
 def _orthonormal(Z):
     "An orthonormal basis of the columns of `Z`, by Cholesky in float64"
     Z = Z.double()
-    Z = Z/Z.norm(dim=0).clamp_min(1e-300)                # a filter makes their lengths very different
+    Z /= Z.norm(dim=0).clamp_min(1e-300)                 # a filter makes their lengths very different
     G = Z.T@Z
     G.diagonal().add_(1e-14)
     return torch.linalg.solve_triangular(torch.linalg.cholesky(G), Z.T, upper=False).T.float()

@@ -23,7 +23,7 @@ from .cluster.neighbors import EdgeSampler, Neighbors, centred, evened, nearest_
 from .cluster.neighbors import principal_directions
 from .pairs import MixedPairs, NeighborPairs, ViewPairs
 from .head import ClusterHead, Prepare
-from .cluster.consensus import align, align_labels, consensus, modularity
+from .cluster.consensus import align, aligned_votes, consensus, modularity
 from .cluster.clusters import Clusters, fit_temperature, head_probs, neighbor_support, place_rows
 from .cluster.density import kmeans_labels
 from .cluster.repeats import find_repeats
@@ -120,9 +120,7 @@ def _soften_target(chosen, candidates, k, own=.55):
     "Mean of the chosen partition, with the weight `own`, and all candidates, matched to it, `[n, k]`"
     sure = one_hot(torch.from_numpy(chosen), k).float()
     if len(candidates)<2 or k>MANY_CLUSTERS: return sure
-    votes = torch.zeros_like(sure)
-    at = torch.arange(len(votes))
-    for l in candidates: votes[at,align_labels(torch.from_numpy(l), sure)] += 1
+    votes = aligned_votes(map(torch.from_numpy, candidates), sure)
     return own*sure+(1-own)/len(candidates)*votes
 
 def _expected_shares(prior, k):

@@ -6,7 +6,7 @@ Docs: https://scp-nb.github.io/scp_nb/cluster/consensus.html.md"""
 
 # %% auto #0
 __all__ = ['walk_matrix', 'graph_eigenvectors', 'diffusion_map', 'modularity', 'align', 'consensus', 'align_labels',
-           'consensus_of_partitions']
+           'aligned_votes', 'consensus_of_partitions']
 
 # %% ../../nbs/cluster/03_consensus.ipynb #7439ef30
 import numpy as np, scipy.sparse as sp, torch
@@ -109,6 +109,10 @@ def align(probs:torch.Tensor,        # probabilities of one head, `[n, k]`
     return probs[:, torch.from_numpy(columns[rows.argsort()]).to(probs.device)]
 
 # %% ../../nbs/cluster/03_consensus.ipynb #d32f7c7b
+def _best(scores, share):
+    "Numbers of the best `share`, best first, one at least"
+    return np.argsort(-np.asarray(scores), kind='stable')[:max(1, round(len(scores)*share))]
+
 def consensus(
     probs:torch.Tensor,   # probabilities of many heads, `[n_heads, n, k]`
     scores:list[float],   # how good each head is, such as its modularity
@@ -116,7 +120,7 @@ def consensus(
     rounds:int=4          # times the heads are matched to their average, starting from the best head
 )->torch.Tensor:          # `[n, k]`, rows sum to 1
     "Average the best heads, their clusters matched"
-    best = np.argsort(-np.asarray(scores), kind='stable')[:max(1, round(len(probs)*share))]
+    best = _best(scores, share)
     reference = probs[int(best[0])]
     for _ in range(rounds): reference = torch.stack([align(probs[int(h)], reference) for h in best]).mean(0)
     return reference
@@ -130,21 +134,22 @@ def align_labels(labels:torch.Tensor,       # cluster of each row, int64 `[n]`
     shared = reference.new_zeros(k, k).index_add_(0, labels, reference)
     return torch.from_numpy(linear_sum_assignment(-shared.numpy())[1])[labels]
 
+def aligned_votes(partitions,               # cluster of each row in some partitions, int64 `[n]` each
+                  reference:torch.Tensor    # probabilities whose order of clusters to take on, `[n, k]`
+                 )->torch.Tensor:           # float32 `[n, k]`
+    "Count how many partitions put each row into each cluster of `reference`"
+    votes,at = torch.zeros_like(reference),torch.arange(len(reference))
+    for labels in partitions: votes[at,align_labels(labels, reference)] += 1
+    return votes
+
 def consensus_of_partitions(
     partitions:torch.Tensor,   # cluster of each row in many partitions, int64 `[m, n]`
     n_clusters:int,            # k
     scores:list[float],        # how good each partition is, such as its modularity
-    share:float=1.,            # share of partitions to average, best first
-    rounds:int=4               # times they are matched to their average, starting from the best one
+    share:float=1.             # share of partitions to average, best first
 )->torch.Tensor:               # `[n, k]`, rows sum to 1
-    "Average the best partitions, their clusters matched"
-    order = np.argsort(-np.asarray(scores), kind='stable')
-    best = partitions[order[:max(1, round(len(order)*share))].copy()]
-    k,at = n_clusters,torch.arange(best.shape[1])
-    reference = torch.zeros(len(at), k)
-    reference[at,best[0]] = 1.
-    for _ in range(rounds):
-        average = torch.zeros_like(reference)
-        for labels in best: average[at,align_labels(labels, reference)] += 1/len(best)
-        reference = average
-    return reference
+    "Average the best partitions, matched four times to their average, as in `consensus`"
+    best = [partitions[int(p)] for p in _best(scores, share)]
+    votes = torch.eye(n_clusters)[best[0]]
+    for _ in range(4): votes = aligned_votes(best, votes)
+    return votes/len(best)

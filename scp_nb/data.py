@@ -39,21 +39,10 @@ def _scale_to_8bit(a:np.ndarray,          # pixels `[h, w]` of any real type
     ok = np.isfinite(a)
     if not ok.any(): raise ImageError('no finite pixel')
     lo,hi = a[ok].min(), a[ok].max()
-    a = np.where(ok, a, lo)
-    if unit and lo>=0 and hi<=1: a = a*255
-    elif lo>=0 and hi<=255: pass
-    elif lo>=0 and hi<=65535: a = a/257
-    else: a = (a-lo) * (255/(hi-lo)) if hi>lo else np.zeros_like(a)
-    return np.rint(a).astype(np.uint8)
-
-def _scale_16(a:np.ndarray)->np.ndarray:
-    "uint8 of 16-bit pixels: 65535 is white whatever the picture holds, so that a dark one stays dark"
-    return ((a.astype(np.uint32)+128) // 257).astype(np.uint8)
-
-def _lab_to_rgb(im:Image.Image)->Image.Image:
-    "Convert CIE Lab, which Pillow's own `convert` refuses, through a colour profile"
-    return ImageCms.profileToProfile(im, ImageCms.createProfile('LAB'), ImageCms.createProfile('sRGB'),
-                                     outputMode='RGB')
+    levels = (1, 255, 65535) if unit else (255, 65535)
+    white = next((w for w in levels if lo>=0 and hi<=w), None)
+    black,white = (0, white) if white else (lo, hi if hi>lo else lo+1)
+    return _scale_between(np.where(ok, a, lo), black, white)
 
 def _short(e:BaseException)->str:
     "First line of an error's message, without the folders in it"
@@ -74,11 +63,15 @@ def deep_kind(im:Image.Image   # any picture
 def _flat_rgb(im:Image.Image, scale=None)->Image.Image:
     "RGB of `im` in any Pillow mode, transparent parts over white, pixels above 8 bits on `scale`"
     if im.mode=='RGB' and 'transparency' not in im.info: return im
-    if scale and deep_kind(im): return Image.fromarray(_scale_between(np.asarray(im), *scale)).convert('RGB')
-    if im.mode.startswith('I;16'): return Image.fromarray(_scale_16(np.asarray(im))).convert('RGB')
-    if im.mode in ('I','F'):
-        return Image.fromarray(_scale_to_8bit(np.asarray(im), unit=im.mode=='F')).convert('RGB')
-    if im.mode=='LAB': return _lab_to_rgb(im)
+    if kind := deep_kind(im):
+        # of 16 bits, 65535 is white whatever the picture holds, so that a dark one stays dark
+        if kind=='16 bits': scale = scale or (0, 65535)
+        a = np.asarray(im)
+        a = _scale_between(a, *scale) if scale else _scale_to_8bit(a, unit=kind=='floats')
+        return Image.fromarray(a).convert('RGB')
+    if im.mode=='LAB':     # Pillow's own `convert` refuses CIE Lab
+        return ImageCms.profileToProfile(im, ImageCms.createProfile('LAB'), ImageCms.createProfile('sRGB'),
+                                         outputMode='RGB')
     if im.mode=='La': im = im.convert('LA')
     if im.mode in ('LA','PA','RGBA','RGBa') or 'transparency' in im.info:
         im = im.convert('RGBA')
@@ -194,8 +187,6 @@ def takes_for_image(name:str,    # of a file; most are judged by its ending
     end = file_ending(name)
     return end in ENDINGS or end not in _OTHERS and image_kind(head()) is not None
 
-class _NoReader(UnidentifiedImageError): pass
-
 def reading_error(e:BaseException   # what reading the image raised
                  )->str:            # a few words
     "Say why an image could not be read"
@@ -205,7 +196,6 @@ def reading_error(e:BaseException   # what reading the image raised
              UnidentifiedImageError: 'not an image in a format that is read here',
              MemoryError: 'not enough memory to decode it',
              Image.DecompressionBombError: f'decompression bomb: more than {most} pixels'}
-    if isinstance(e, _NoReader): return str(e)
     for kind,text in known.items():
         if isinstance(e, kind): return text
     return ('truncated: ' if 'truncated' in str(e).lower() else 'damaged: ')+_short(e)
@@ -224,7 +214,7 @@ def decode_image(file,          # path, encoded bytes, or a file open for readin
         elif not isinstance(file, bytes): file = file.seek(0) or file.read(32)
         kind = image_kind(file[:32])
         if kind in _WANTED and kind not in PILLOW_FORMATS:
-            raise _NoReader(f'{kind} cannot be read here: {_WANTED[kind]}') from e
+            raise ImageError(f'{kind} cannot be read here: {_WANTED[kind]}') from e
         raise
 
 def _open_file(path:Path, use=to_rgb):
@@ -285,18 +275,13 @@ class Images:
 # %% ../nbs/00_data.ipynb #d0a3e002
 _lock = threading.Lock()
 
-def _white_level(top:float, kind:str)->float|None:
-    "The usual number for white that is nearest above `top`; None: there is none"
-    levels = (1, 255, 65535) if kind=='floats' else (255, 1023, 4095, 16383, 65535)
-    room = 1.05 if kind=='floats' else 1        # a few pixels above 1.0 come from sharpening
-    return next((w for w in levels if top<=room*w), None)
-
 def _choose_scale(samples:list, kind:str)->tuple:
     "Numbers that are black and white for all pictures, from some pixels of some of them"
-    a = np.concatenate(samples)
-    low,top = np.quantile(a, (.001, .999))
-    white = _white_level(top, kind) if low>=0 else None
-    black,white = (0., float(white)) if white else (float(low), float(top) if top>low else float(low)+1)
+    low,top = np.quantile(np.concatenate(samples), (.001, .999)).tolist()
+    levels = (1, 255, 65535) if kind=='floats' else (255, 1023, 4095, 16383, 65535)
+    room = 1.05 if kind=='floats' else 1        # a few pixels above 1.0 come from sharpening
+    white = next((float(w) for w in levels if low>=0 and top<=room*w), None)
+    black,white = (0., white) if white else (low, top if top>low else low+1)
     seen = np.array([np.quantile(_scale_between(s, black, white), (.05, .95)) for s in samples])
     for word,extreme in (('black', seen[:,1]<10), ('white', seen[:,0]>245)):
         if extreme.mean()>.5:
@@ -327,20 +312,19 @@ def depth(self:Images)->dict:   # "16 bits", "32 bits" or "floats" -> numbers th
         for i in self.sample_rows():
             try: self._use(int(i), look)
             except Exception as e: _log.debug('left out of the sample of depths: %s', e)
-        scales = {k: _choose_scale(s, k) for k,s in found.items() if len(s)>1}
-        self._deep.update(scales=scales, said='; '.join(
-            f'pixels of {k}: {scales[k][0]:g} to {scales[k][1]:g} become black to white '
-            f'(from {len(found[k])} pictures)' for k in scales))
-        return scales
+        self.keep_depth({k: _choose_scale(s, k) for k,s in found.items() if len(s)>1},
+                        {k: f'from {len(s)} pictures' for k,s in found.items()})
+        return self._deep['scales']
 
 @patch
 def keep_depth(self:Images,
-               scales:dict    # what `depth` gave for a part of these pictures, or as JSON keeps it
+               scales:dict,   # what `depth` gave for a part of these pictures, or as JSON keeps it
+               why:dict|None=None    # in words, where each comes from; None: from before
               ):
     "Take on a scale that was chosen before, so that pictures added since are read alike"
-    self._deep.update(scales={k: tuple(s) for k,s in scales.items()},
-                      said='; '.join(f'pixels of {k}: {s[0]:g} to {s[1]:g} become black to white (as before)'
-                                     for k,s in scales.items()))
+    said = [f'pixels of {k}: {black:g} to {white:g} become black to white ({(why or {}).get(k, "as before")})'
+            for k,(black,white) in scales.items()]
+    self._deep.update(scales={k: tuple(s) for k,s in scales.items()}, said='; '.join(said))
 
 @patch(as_prop=True)
 def depth_text(self:Images)->str:   # one line; empty if no picture has more than 8 bits
@@ -448,6 +432,7 @@ class _Walk:
                 self.passed_over['link to a folder read anyway'] += 1
             else: self._read(top, links)
         self.files.sort()
+        if not self.files: self._refuse()
 
     @staticmethod
     def _id(path):
@@ -484,65 +469,51 @@ class _Walk:
         self.passed_over[f'hidden {what}'] += 1
         return True
 
-def _check_found(walk:_Walk, path)->None:
-    "Error that says what there is if a folder holds no image"
-    if walk.files: return
-    passed,bad = walk.passed_over,len(walk.skipped)
-    others,do = sum(n for k,n in passed.items() if k[0]=='.' or k=='without an ending'),''
-    held = f' among its {others:,} files' if others else ''
-    if passed: held += f'; passed over: {passed}'
-    elif bad: held = f': {bad} folders in it could not be read'
-    else: held = ': it is empty'
-    packs = [k for k in ('.tar', '.zip', '.parquet') if k in passed]
-    if any('hidden' in k for k in passed): do = ' hidden=True (--hidden) takes in what is hidden.'
-    if packs: do = f' To read what is packed there, give "{path}/*{packs[0]}".'
-    raise ValueError(f'folder "{path}" holds no image{held}. Give one with files that end in '
-                     f'{", ".join(ENDINGS)}; sub-folders are searched.{do}')
-
-def _walk_below(path:Path, hidden:bool)->tuple:
-    "Image files of a folder, or the file itself; folders that could not be read; what was passed over"
-    if not path.exists():
-        raise FileNotFoundError(f'no such folder or file: "{path}". Give a folder of images, or a list of '
-                                'image files.')
-    if not path.is_dir(): return [path.name], {}, PassedOver()
-    walk = _Walk(path, hidden)
-    _check_found(walk, path)
-    return walk.files, walk.skipped, walk.passed_over
-
-def folder_labels(names:list,   # paths with "/" between the parts
-                  what:str      # where they come from, in words
-                 )->list:       # the first part of each
-    "Take the first sub-folder in each name as its class"
-    for name in names:
-        if '/' not in name:
-            raise ValueError(f'labels="folder" takes the first sub-folder of {what} as the class, but '
-                             f'"{name}" lies in no sub-folder. Move it into one, or leave labels out.')
-    return [n.split('/')[0] for n in names]
+    def _refuse(self):
+        "Error that says what there is where no image is"
+        passed,do = self.passed_over,''
+        others = sum(n for k,n in passed.items() if k[0]=='.' or k=='without an ending')
+        held = f' among its {others:,} files' if others else ''
+        if passed: held += f'; passed over: {passed}'
+        elif self.skipped: held = f': {len(self.skipped)} folders in it could not be read'
+        else: held = ': it is empty'
+        packs = [k for k in ('.tar', '.zip', '.parquet') if k in passed]
+        if any('hidden' in k for k in passed): do = ' hidden=True (--hidden) takes in what is hidden.'
+        if packs: do = f' To read what is packed there, give "{self.root}/*{packs[0]}".'
+        raise ValueError(f'folder "{self.root}" holds no image{held}. Give one with files that end in '
+                         f'{", ".join(ENDINGS)}; sub-folders are searched.{do}')
 
 def check_labels(labels,        # "folder", one label per image, or None
                  names:list,    # paths with "/" between the parts
                  what:str       # where they come from, in words
                 ):              # one label per image, or None
-    "Turn \"folder\" into labels, and refuse other words"
+    "Turn \"folder\" into labels, the first sub-folder in each name, and refuse other words"
     if not isinstance(labels, str): return labels
-    if labels=='folder': return folder_labels(names, what)
-    raise ValueError(f'labels must be "folder", a list, or None; got "{labels}".')
+    if labels!='folder': raise ValueError(f'labels must be "folder", a list, or None; got "{labels}".')
+    if lost := next((n for n in names if '/' not in n), None):
+        raise ValueError(f'labels="folder" takes the first sub-folder of {what} as the class, but "{lost}" '
+                         'lies in no sub-folder. Move it into one, or leave labels out.')
+    return [n.split('/')[0] for n in names]
 
 # %% ../nbs/00_data.ipynb #fd8db6de
-def _files_of_list(paths:list, hidden:bool)->tuple:
-    "Common folder and relative names of a list of files and folders; folders not read; what was passed over"
+def _find_files(paths:list, hidden:bool)->tuple:
+    "Common folder of files and folders, names below it, folders that were not read, and what was passed over"
     if not paths: raise ValueError('the list of paths is empty. Give at least one image file or folder.')
     if not any(p.exists() for p in paths):
-        raise FileNotFoundError(f'none of the {len(paths):,} paths exists; the first is "{paths[0]}". Give '
-                                'image files or folders.')
-    paths = [p.absolute() for p in paths]
-    root = Path(os.path.commonpath([p if p.is_dir() else p.parent for p in paths]))
+        lost = 'no such folder or file:'
+        if len(paths)>1: lost = f'none of the {len(paths):,} paths exists; the first is'
+        raise FileNotFoundError(f'{lost} "{paths[0]}". Give a folder of images, or a list of image files.')
+    root = Path(os.path.commonpath([p.absolute() if p.is_dir() else p.absolute().parent for p in paths]))
     files,skipped,passed = [],{},PassedOver()
     for p in paths:
-        below,bad,over = _walk_below(p, hidden) if p.is_dir() else ([''], {}, {})
-        passed.update(over)
-        files += [(p/f).relative_to(root).as_posix() for f in below]
-        skipped.update({(p/f).relative_to(root).as_posix(): r for f,r in bad.items()})
+        name = p.absolute().relative_to(root).as_posix()
+        if not p.is_dir():
+            files.append(name)
+            continue
+        walk,above = _Walk(p, hidden),'' if name=='.' else f'{name}/'
+        files += [above+f for f in walk.files]
+        skipped.update({above+f: why for f,why in walk.skipped.items()})
+        passed.update(walk.passed_over)
     return root, files, skipped, passed
 
 class ImageFiles(Images):
@@ -552,11 +523,8 @@ class ImageFiles(Images):
         labels=None,     # "folder": the first sub-folder is the class; or one label per file; None: no labels
         hidden:bool=False    # take in what is hidden, and what systems keep: thumbnails, wastebaskets
     ):
-        if isinstance(path_or_paths, (str, os.PathLike)):
-            path = Path(path_or_paths)
-            files,skipped,passed = _walk_below(path, hidden)
-            self.root = (path if path.is_dir() else path.parent).absolute()
-        else: self.root,files,skipped,passed = _files_of_list([Path(p) for p in path_or_paths], hidden)
+        if isinstance(path_or_paths, (str, os.PathLike)): path_or_paths = [path_or_paths]
+        self.root,files,skipped,passed = _find_files([Path(p) for p in path_or_paths], hidden)
         what = f'"{self.root.name or self.root}"'
         super().__init__(files, files, check_labels(labels, files, what), None, what)
         self.skipped.update(skipped)

@@ -12,6 +12,7 @@ __all__ = ['LONGEST', 'SOURCE_OPENER', 'ImageError', 'deep_kind', 'to_rgb', 'eno
 import copy, io, json, logging, operator, os, pkgutil, re, stat, threading, warnings
 from collections import Counter, deque
 from collections.abc import Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from fastcore.basics import patch
@@ -164,15 +165,26 @@ def image_kind(head:bytes    # the first 32 bytes of a file, or more
     brands = {head[8:12], *(head[i:i+4] for i in range(16, min(len(head), head[3] or 32), 4))}
     return 'AVIF' if brands & {b'avif', b'avis'} else 'HEIF' if brands & _HEIF_BRANDS else None
 
+@contextmanager
+def open_file(path    # of a file
+             ):       # gives the open file
+    "Open an ordinary file with something in it; a pipe named cat.jpg is not waited for"
+    flags = [getattr(os, f'O_{name}', 0) for name in ('NONBLOCK', 'CLOEXEC', 'BINARY')]
+    fd = os.open(path, os.O_RDONLY | sum(flags))
+    try:
+        info = os.fstat(fd)       # of what is open: the name may lead to something else by now
+        if not stat.S_ISREG(info.st_mode): raise ImageError('not an ordinary file')
+        if not info.st_size: raise ImageError('empty file')
+        with open(fd, 'rb', closefd=False) as f: yield f
+    finally: os.close(fd)
+
 def file_head(path,         # of a file
               n:int=32      # bytes, counted from the start
              )->bytes:      # empty if it cannot be read, or is no ordinary file
-    "Read the first bytes of a file; a pipe is not waited for"
-    try: fd = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_BINARY', 0))
+    "Read the first bytes of a file"
+    try:
+        with open_file(path) as f: return f.read(n)
     except (OSError, ValueError): return b''
-    try: return os.read(fd, n) if stat.S_ISREG(os.fstat(fd).st_mode) else b''
-    except OSError: return b''
-    finally: os.close(fd)
 
 def file_ending(name:str   # of a file, with folders or without
                )->str:     # in small letters, without the dot; '' if there is none
@@ -202,7 +214,7 @@ def reading_error(e:BaseException   # what reading the image raised
 
 _WANTED = dict(HEIF='pip install pi-heif', AVIF='pip install --upgrade pillow')
 
-def decode_image(file,          # path, encoded bytes, or a file open for reading
+def decode_image(file,          # encoded bytes, or a file open for reading
                  use=to_rgb     # function of the opened picture
                 ):              # what `use` gives
     "Open an image file or its bytes, of whatever format its content is"
@@ -210,19 +222,15 @@ def decode_image(file,          # path, encoded bytes, or a file open for readin
         with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=PILLOW_FORMATS) as im:
             return use(im)
     except UnidentifiedImageError as e:
-        if isinstance(file, (str, os.PathLike)): file = file_head(file)
-        elif not isinstance(file, bytes): file = file.seek(0) or file.read(32)
+        if not isinstance(file, bytes): file = file.seek(0) or file.read(32)
         kind = image_kind(file[:32])
         if kind in _WANTED and kind not in PILLOW_FORMATS:
             raise ImageError(f'{kind} cannot be read here: {_WANTED[kind]}') from e
         raise
 
-def _open_file(path:Path, use=to_rgb):
-    "Decode one file; only ordinary files, for a pipe named cat.jpg would be waited on for ever"
-    info = os.stat(path)
-    if not stat.S_ISREG(info.st_mode): raise ImageError('not an ordinary file')
-    if not info.st_size: raise ImageError('empty file')
-    return decode_image(path, use)
+def _decode_file(path, use):
+    "Decode one file"
+    with open_file(path) as f: return decode_image(f, use)
 
 # %% ../nbs/00_data.ipynb #6f863d14
 _SEVERAL = {'hidden file': 'hidden files', 'hidden or system folder': 'hidden or system folders',
@@ -533,11 +541,11 @@ class ImageFiles(Images):
     @property
     def paths(self)->list: return [self.root/self._source[i] for i in self._rows]
 
-    def _open(self, i:int)->Image.Image: return _open_file(self.root/self._source[i], self.rgb)
+    def _open(self, i:int)->Image.Image: return _decode_file(self.root/self._source[i], self.rgb)
 
     def _use(self, i:int, use):
         if type(self)._open is not ImageFiles._open: return super()._use(i, use)    # opened in another way
-        return _open_file(self.root/self._source[i], use)
+        return _decode_file(self.root/self._source[i], use)
 
 # %% ../nbs/00_data.ipynb #4f20765d
 def to_numpy(x               # an array, a tensor on any device, or lists of numbers
@@ -617,7 +625,7 @@ def _use_item(x, use):
     "What `use` makes of an item of a data set: a picture, path, array, encoded bytes, or a tuple with one"
     if isinstance(x, (tuple,list)) and x: x = x[0]
     if isinstance(x, dict): x = x.get('bytes') or Path(x.get('path') or '')
-    if isinstance(x, (str, Path)): return _open_file(Path(x), use)
+    if isinstance(x, (str, Path)): return _decode_file(x, use)
     if isinstance(x, bytes): return decode_image(x, use)
     try: im = x if isinstance(x, Image.Image) else ImageArray(to_numpy(x)[None])._open(0)
     except ValueError as e: raise ImageError(str(e)) from e

@@ -9,48 +9,29 @@ __all__ = ['Reader', 'file_stamps', 'fingerprint', 'find_copies', 'read_images',
            'RunSettings', 'encode_images']
 
 # %% ../../nbs/extract/03_reading.ipynb #c2364b59
-import hashlib, os, stat, sys
+import hashlib, os, sys
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 import numpy as np, torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
-from ..data import ImageError, ImageFiles, Images, decode_image, reading_error
+from ..data import ImageFiles, Images, open_file, reading_error
 from .parallel import n_cores
 
 # %% ../../nbs/extract/03_reading.ipynb #ee6fb0d0
-@contextmanager
-def _open_regular(path:str):
-    "Open `path` for reading if it is an ordinary file with something in it"
-    # nonblocking: a pipe is not waited for
-    flags = [getattr(os, f'O_{name}', 0) for name in ('NONBLOCK', 'CLOEXEC', 'BINARY')]
-    fd = os.open(path, os.O_RDONLY | sum(flags))
-    try:
-        info = os.fstat(fd)       # of what is open: the name may lead to something else by now
-        if not stat.S_ISREG(info.st_mode): raise ImageError('not an ordinary file')
-        if not info.st_size: raise ImageError('empty file')
-        with open(fd, 'rb', closefd=False) as f: yield f
-    finally: os.close(fd)
-
 class Reader:
     "Read and transform image `i`: gives (tensor, None), or (None, why it cannot be read)"
     def __init__(self, images:Images,       # any source
                  transform,                 # function: RGB picture -> tensor
                  side:int|None=None         # how large photos are decoded, from `side_for`; None: in full
                 ):
-        self.images,self.transform,self.plain,self.side = images,transform,_are_plain(images),side
-
-    def _picture(self, i):
-        use = partial(self.images.rgb, side=self.side)
-        if not self.plain: return self.images._use(int(self.images._rows[i]), use)
-        with _open_regular(_path(self.images, i)) as f: return decode_image(f, use)
+        self.images,self.transform,self.use = images,transform,partial(images.rgb, side=side)
 
     def __call__(self, i:int)->tuple:
-        try: im = self._picture(i)
+        try: im = self.images._use(int(self.images._rows[i]), self.use)
         except Exception as e: return None, reading_error(e)    # damaged files raise errors of a dozen kinds
         try: return self.transform(im), None
         except (ArithmeticError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as e:
@@ -82,7 +63,7 @@ def fingerprint(images:Images,   # any source
     "Hash the first, middle and last 4,096 bytes of a file: they stay as they are when it is moved"
     if not _are_plain(images): return None
     try:
-        with _open_regular(_path(images, i)) as f:
+        with open_file(_path(images, i)) as f:
             n,h = os.fstat(f.fileno()).st_size,hashlib.blake2b(digest_size=8)
             for at in sorted({0, max(0, n//2-2048), max(0, n-4096)}):
                 f.seek(at)
@@ -103,7 +84,7 @@ def find_copies(images:Images,              # any source
         def digest(p):
             h = hashlib.sha256()
             try:
-                with images.encoded(p) if packed else _open_regular(_path(images, p)) as f:
+                with images.encoded(p) if packed else open_file(_path(images, p)) as f:
                     if last: f.seek(max(0, int(stamps[p,0])-last))
                     while block := f.read(1<<20): h.update(block)
             except Exception: return p      # no copy of any other; the reader will find out why

@@ -19,7 +19,7 @@ from torch.nn.functional import one_hot
 from . import __version__
 from .features import Features, as_features, unit_rows, warn_zero_rows
 from .extract.backbones import default_device
-from .extract.command import check_number
+from .extract.command import check_counts, check_number
 from .pairs import MixedPairs, NeighborPairs, ViewPairs
 from .cluster.neighbors import Neighbors, centred, nearest_rows, neighbor_graph
 from .cluster.neighbors import principal_directions
@@ -30,7 +30,7 @@ from .cluster.candidates import Space, few_per_cluster, find_candidates
 from .cluster.choice import choose_partition, evenness, score_partitions
 from .cluster.density import kmeans_labels
 from .cluster.loop import Run, one_thread, plain_torch, note_ctrl_c, tell_callbacks, StopFit
-from .train import check_counts, check_n_clusters, check_rows, warn_empty_clusters
+from .train import check_n_clusters, check_rows, warn_empty_clusters
 from .mcr2 import cluster_rate, coding_rate, membership, sampled_cluster_rate
 
 # %% ../nbs/06_cpp.ipynb #68079624
@@ -160,11 +160,6 @@ class _Settings(CPPSettings):
         columns = None if Z.shape[1]<=_COLUMNS else _COLUMNS
         return cpp_loss(Z, C, self.eta, self.eps, self.align, self.gamma, columns, generator)
 
-def _sides(pairs, prepare, X, rows, g, dev):
-    "Features ready for the head: of rows and partners `[2b, d]` and how many sides that is"
-    if pairs is None: return prepare(X[rows].to(dev)),1
-    return prepare(torch.cat(pairs.batch(rows, g)).to(dev)),2
-
 def _batches(n, b, steps, g):
     "Row numbers for each step: batches of equal size, in passes over all rows"
     done = 0
@@ -176,7 +171,7 @@ def _batches(n, b, steps, g):
 
 # %% ../nbs/06_cpp.ipynb #1457ce4f
 def _learn(head, draw, s:_Settings, g, run, callbacks):
-    "Warm up and then train on the full objective"
+    "Warm up and then train on the full objective; `draw` gives both sides of pairs, or one, and how many"
     opt,steps = torch.optim.AdamW(head.parameters(), s.lr, weight_decay=1e-4),s.warmup+s.steps
     def start_code():
         if head.code is not None: head.code.load_state_dict(head.feature.state_dict())
@@ -280,12 +275,6 @@ def _find_clusters(E, space, s:_Settings):
     return w[:,order],v[order],way,fitness
 
 # %% ../nbs/06_cpp.ipynb #811effe5
-def _width(z, k):
-    "`z`, or three directions per cluster, 32 at least and 128 at most unless there are more clusters"
-    if z is None: return max(32, min(3*k, 128), k)
-    if z<k: raise ValueError(f'z={z} directions cannot hold {k} orthogonal clusters. Give {k} or more.')
-    return int(z)
-
 def _fill_in(s:_Settings, k, n):
     "Check the settings of a fit, and fill in what was left open"
     if s.prior not in ('auto', 'uniform', 'learned'):
@@ -297,7 +286,10 @@ def _fill_in(s:_Settings, k, n):
     for name,least,most in (('warmup', 0, 1e9), ('eta', 1e-3, 1e3), ('eps', 1e-4, 1e4), ('align', 0, 1e6),
                             ('gamma', 0, 1e6), ('lr', 1e-9, 10)):
         check_number(name, getattr(s, name), least, most)
-    s.z,s.batch_size = _width(s.z, k),min(n, s.batch_size)
+    # three directions per cluster, 32 at least and 128 at most unless there are more clusters
+    s.z = max(32, min(3*k, 128), k) if s.z is None else int(s.z)
+    if s.z<k: raise ValueError(f'z={s.z} directions cannot hold {k} orthogonal clusters. Give {k} or more.')
+    s.batch_size = min(n, s.batch_size)
     if s.batch_size<3:
         raise ValueError(f'CPP needs batches of 3 points or more; got {s.batch_size}. Give more rows.')
 
@@ -364,7 +356,9 @@ def _fit(X, k, pairs, s:_Settings, dev, callbacks):
     space = Space(centred(X), Z, near, neighbor_graph(near), k, s.seed, dev)
     head = CPPHead(Z.shape[1], k, s.hidden, s.z, s.two_heads, _KEEP, s.seed).to(dev)
     run.look = partial(_look, head, prepare, X, dev)
-    def draw(rows): return _sides(partners, prepare, X, rows, g, dev)
+    def draw(rows):
+        sides = (X[rows],) if partners is None else partners.batch(rows, g)
+        return prepare(torch.cat(sides).to(dev)),len(sides)
     _learn(head, draw, s, g, run, callbacks)
     probs,embedding = _finish(head, prepare, X, space, s, run)
     run.pairs = type(partners).__name__ if partners is not None else 'none'

@@ -661,15 +661,20 @@ def _column_of_pictures(frame)->list:
     raise ValueError(f'the frame has {what} of pictures or of paths that end in jpg, png, ...: '
                      f'{some or "it is empty"}. Give the one to read, as in as_images(df["path"]).')
 
-def _hf_columns(ds, column:str|None)->tuple:
-    "Names of the image column and of the class column (or None) of a Hugging Face data set"
-    kinds = {c: type(f).__name__ for c,f in ds.features.items()}
-    images = [column] if column else [c for c,k in kinds.items() if k=='Image']
-    if len(images)!=1 or images[0] not in kinds:
-        raise ValueError(f'wanted one column of images; the data set has {kinds}. Say which with '
-                         'ImageDataset(ds, column=...).')
-    classes = [c for c,k in kinds.items() if k=='ClassLabel']
-    return images[0], classes[0] if len(classes)==1 else None
+def choose_column(ds,                # a Hugging Face data set
+                  column:str|None,   # the one to read; None: the only one of these kinds
+                  kinds:tuple,       # kinds of columns that will do, by the names of their classes
+                  what:str           # what these hold, in words
+                 )->tuple:           # its name; labels and classes of the only ClassLabel column, or None
+    "Choose the column to read of a data set, and find the labels beside it"
+    known = {c: type(f).__name__ for c,f in ds.features.items()}
+    found = [column] if column else [c for c,kind in known.items() if kind in kinds]
+    if len(found)!=1 or found[0] not in known:
+        raise ValueError(f'wanted one column of {what}; the data set has {known}. Say which with '
+                         'column="...".')
+    label = [c for c,kind in known.items() if kind=='ClassLabel']
+    if len(label)!=1: return found[0],None,None
+    return found[0],ds[label[0]],ds.features[label[0]].names
 
 # %% ../nbs/00_data.ipynb #d166271f
 class ImageDataset(Images):
@@ -683,8 +688,8 @@ class ImageDataset(Images):
         if not len(ds): raise ValueError('the data set is empty. Give at least one image.')
         self._column = None
         if hasattr(ds, 'features') and hasattr(ds, 'column_names'):
-            self._column,label = _hf_columns(ds, column)
-            if label and labels is None: labels,classes = ds[label],ds.features[label].names
+            self._column,*told = choose_column(ds, column, ('Image',), 'images')
+            if labels is None and told[0] is not None: labels,classes = told
         elif labels is None:
             told = [getattr(ds, a, None) for a in ('targets', 'labels', '_labels')]
             labels = next((t for t in told if hasattr(t, '__len__') and len(t)==len(ds)), None)

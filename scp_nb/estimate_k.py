@@ -17,10 +17,10 @@ from matplotlib.axes import Axes
 from sklearn.cluster import HDBSCAN
 from sklearn.metrics import silhouette_score
 from .features import Features, as_features, unit_rows
-from .extract.command import is_whole
+from .extract.command import check_counts, is_whole
 from .extract.parallel import take_rows
 from .cluster.neighbors import evened, nearest_rows, principal_directions
-from .cluster.clusters import Clusters
+from .cluster.clusters import Clusters, features_of_clusters
 from .cluster.consensus import modularity
 from .cluster.density import border_depth
 from .cluster.loop import one_thread, plain_torch
@@ -188,11 +188,7 @@ def _one_group(n, why, curve=None, votes=None):
 # %% ../nbs/07_estimate_k.ipynb #5f2726d4
 def _check_rows(x):
     "Features to look at: of clusters their embedding, or what they were made from"
-    if isinstance(x, Clusters):
-        x = x.features if x.embedding is None else x.embedding
-        if x is None:
-            raise ValueError('These clusters were loaded from disk and hold no features. '
-                             'Give the features instead.')
+    if isinstance(x, Clusters): x = features_of_clusters(x, x.embedding, 'estimate_k')
     feats = as_features(x)
     if len(feats)<20:
         raise ValueError(f'{len(feats)} rows of features are too few to estimate k from; 20 are the least. '
@@ -201,9 +197,7 @@ def _check_rows(x):
 
 def _check_range(k_min, k_max, n):
     "Both as ints, or an error; `k_max` may stay None"
-    for name,v in dict(k_min=k_min, k_max=k_max).items():
-        if v is not None and not is_whole(v):
-            raise ValueError(f'{name} must be a whole number of 1 or more; got {v!r}.')
+    check_counts(k_min=k_min, k_max=k_max)
     if k_max is not None and k_min>k_max:
         raise ValueError(f'k_min={k_min} is more than k_max={k_max}. Give a range from few to many.')
     if max(k_min, k_max or 0)>=n:

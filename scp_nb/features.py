@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
-from .data import Images, as_images, as_labels, numbered_names, to_numpy
+from .data import Images, as_images, as_labels, choose_column, numbered_names, to_numpy
 from .extract.backbones import Backbone, default_backbone, default_device, load_backbone
 from .extract.backbones import PixelProjection
+from .extract.command import check_counts
 from .extract.reading import Encoder, Reader, RunSettings, auto_batch, choose_precision, encode_images
 from .extract.reading import file_stamps, find_copies
 from .extract.store import FEATURE_FILES, FORMAT, OLD_FORMAT, UNFINISHED, check_place, extract_into
@@ -117,11 +118,6 @@ def _column_of_vectors(frame):
         raise ValueError(f'{len(held)} columns hold vectors: {", ".join(map(str, held))}. Give one of them.')
     return frame[held[0]] if held else frame
 
-def _stacked(X:np.ndarray)->np.ndarray:
-    "An array of equally long vectors as one of two dimensions, any other as it is"
-    lengths = {np.shape(x) for x in X} if X.ndim==1 else set()
-    return np.stack(list(X)) if len(lengths)==1 and len(next(iter(lengths)))==1 else X
-
 @patch(cls_method=True)
 def from_array(cls:Features,
                X,                         # `[n, d]`: array, tensor, data frame or nested list
@@ -134,7 +130,9 @@ def from_array(cls:Features,
         raise ValueError('features must be dense, for every step reads all d values; '
                          f'got a sparse {type(X).__name__}. Reduce it first, for instance with TruncatedSVD.')
     if hasattr(X, 'to_numpy'): X = _column_of_vectors(X).to_numpy()
-    if isinstance(X, np.ndarray) and X.dtype==object: X = _stacked(X)
+    if isinstance(X, np.ndarray) and X.dtype==object and X.ndim==1:
+        shapes = {np.shape(x) for x in X}
+        if len(shapes)==1 and len(*shapes)==1: X = np.stack(list(X))     # vectors of one length
     try: a = X if isinstance(X, np.memmap) else to_numpy(X)
     except (ValueError, TypeError) as e:
         what = 'rows that do not fit together'
@@ -170,16 +168,10 @@ def from_dataset(cls:Features,
                  column:str|None=None    # the column of vectors; default: the only one there is
                 )->Features:             # its rows, with the labels of its one ClassLabel column
     "Take a column of embeddings of a Hugging Face data set"
-    kinds = {c: type(f).__name__ for c,f in ds.features.items()}
-    lists = [c for c,kind in kinds.items() if kind in ('Sequence', 'List', 'LargeList', 'Array2D', 'list')]
-    if column is None and len(lists)!=1 or column and column not in ds.features:
-        raise ValueError(f'wanted one column of vectors; the data set has {", ".join(ds.features)}. '
-                         'Say which with column="...".')
-    label = [c for c,kind in kinds.items() if kind=='ClassLabel']
-    labels,classes = (ds[label[0]],ds.features[label[0]].names) if len(label)==1 else (None,None)
+    kinds = 'Sequence', 'List', 'LargeList', 'Array2D', 'list'
+    column,labels,classes = choose_column(ds, column, kinds, 'vectors')
     named = [c for c in ('name', 'path', 'file_name', 'id') if c in ds.features]
     names = [str(v) for v in ds[named[0]]] if named else None
-    column = column or lists[0]
     blocks = [np.asarray(ds[i:i+1000][column], dtype=np.float32) for i in range(0, len(ds), 1000)]
     return cls.from_array(np.concatenate(blocks), names, None if labels is None else list(labels), classes)
 
@@ -350,18 +342,13 @@ def backbone(self:Features,
         b.d = len(self.projection['components'])
     return b
 
-# %% ../nbs/01_features.ipynb #46a94260
-def _read_ones(images:Images, skipped)->Images:
-    "The images that are not among the names `skipped`"
-    if not skipped: return images.subset(slice(None))
-    return images.subset(np.fromiter((n not in skipped for n in images.names), bool, len(images)))
-
 # %% ../nbs/01_features.ipynb #18effcba
 def _made(out, images:Images, backbone:Backbone)->Features:
     "The features in `out`, with the pictures behind the rows, whose names are in memory and need not be read"
     folder = Path(out)
     meta,timing = (json.loads((folder/n).read_text(encoding='utf-8')) for n in ('meta.json', 'timing.json'))
-    X,kept = np.load(folder/'features.npy', mmap_mode='r'),_read_ones(images, meta['skipped'])
+    X = np.load(folder/'features.npy', mmap_mode='r')
+    kept = images.subset([name not in meta['skipped'] for name in images.names])
     if len(kept)!=len(X): return Features.load(out)
     images.skipped.update(meta.pop('skipped'))
     file = folder/'projection.safetensors'
@@ -418,8 +405,7 @@ def extract_features(
     images = as_images(images)
     if out is not None: check_place(out, force)
     if not isinstance(backbone, Backbone): backbone = load_backbone(backbone)
-    for name,v in dict(batch_size=batch_size, n_workers=n_workers).items():
-        if v is not None and v<1: raise ValueError(f'{name} must be at least 1; got {v}.')
+    check_counts(batch_size=batch_size, n_workers=n_workers)
     precision,size = choose_precision(precision, backbone.device),batch_size or auto_batch(backbone)
     if processes is None: processes = backbone.device.type=='cuda'
     how = RunSettings(precision, size, n_workers, processes, progress, force, update, exact)

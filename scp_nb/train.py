@@ -16,8 +16,9 @@ from torch.nn.functional import one_hot
 from . import __version__
 from .features import Features, as_features, warn_dominant, warn_zero_rows
 from .extract.backbones import default_device
-from .extract.command import is_whole
-from .extract.parallel import blocks, check_stamp, file_stamp, from_first, gather, my_part, ranks
+from .extract.command import check_counts, is_whole
+from .extract.arrays import check_rank
+from .extract.parallel import check_stamp, file_stamp, from_first, gather, my_part, ranks
 from .extract.parallel import take_rows
 from .cluster.neighbors import EdgeSampler, Neighbors, centred, evened, nearest_rows
 from .cluster.neighbors import principal_directions
@@ -55,13 +56,6 @@ def check_n_clusters(n_clusters:int,   # clusters that were asked for
         raise ValueError(f'n_clusters={n_clusters} is more than the {n:,} rows of features. '
                          f'Give at most {n}.')
     return int(n_clusters)
-
-def check_counts(**counts   # arguments by name; None passes
-                ):
-    "Refuse a count that is no whole number of 1 or more"
-    for name,v in counts.items():
-        if v is not None and not is_whole(v):
-            raise ValueError(f'{name} must be a whole number of 1 or more; got {v!r}.')
 
 def check_rows(X:np.ndarray|torch.Tensor   # features `[n, d]`
               ):
@@ -123,15 +117,11 @@ def _soften_target(chosen, candidates, k, own=.55):
     votes = aligned_votes(map(torch.from_numpy, candidates), sure)
     return own*sure+(1-own)/len(candidates)*votes
 
-def _expected_shares(prior, k):
-    "Shares that the clusters should have, or None"
-    if not isinstance(prior, str): return np.asarray(prior)
-    return np.full(k, 1/k) if prior=='uniform' else None
-
 def _find_target(space, prior, search, run, threads=1):
     "Make candidates and choose one: what the kept head shall learn, `[n, k]`"
-    shares = _expected_shares(prior, space.k)
-    free = isinstance(prior, str) and prior=='learned'
+    if isinstance(prior, str): shares = np.full(space.k, 1/space.k) if prior=='uniform' else None
+    else: shares = prior
+    free = shares is None and prior=='learned'
     # heads expect clusters of one size
     if not free and space.k<=MANY_CLUSTERS and not few_per_cluster(space):
         sizes = None if shares is None else torch.from_numpy(np.sort(shares)[::-1].astype(np.float32))
@@ -164,16 +154,6 @@ def _sort_by_size(head, found):
         for p in (head.w, head.b): p.copy_(p[..., order.to(p.device)])
     return head.requires_grad_(False)
 
-# %% ../nbs/04_train.ipynb #a9c241ed
-def _check_features(features):
-    "`as_features`, where a memory map stays one and is searched for NaN block by block"
-    numbers = isinstance(features, np.memmap) and features.dtype.kind in 'fiub'
-    if numbers and features.ndim==2 and features.size:
-        features = Features(features)
-    if isinstance(features, Features) and isinstance(features.X, np.memmap):
-        features._finite = features._finite or all(np.isfinite(b).all() for _,b in blocks(features.X))
-    return as_features(features)
-
 # %% ../nbs/04_train.ipynb #9180fa6e
 def _rows_to_search(feats, sample, pairs, seed):
     "Numbers of the rows to search, and those rows, float32 `[m, d]`"
@@ -184,34 +164,21 @@ def _rows_to_search(feats, sample, pairs, seed):
     rows = np.sort(np.random.default_rng(seed).choice(n, sample, replace=False))
     return torch.from_numpy(rows),torch.from_numpy(take_rows(feats.X, rows))
 
-def _drop_rows(rows, X, drop):
-    "`rows` and their features `X`, without the rows whose numbers are in `drop`"
-    keep = ~np.isin(rows.numpy(), drop)
-    return (rows, X) if keep.all() else (rows[keep], X[keep])
-
-@dataclass
-class _PreparedRows:
-    "Features as the search needs them"
-    map:Prepare        # to principal directions, for the head
-    Z:torch.Tensor     # rows in these directions, float32 `[n, m]`
-    near:Neighbors     # of the rows, their wide directions narrowed
-
-    @classmethod
-    def of(cls, X, dev, near=None, kept=lambda name, find: find()):
-        "Prepare the rows `X`, and search neighbours unless they are given, or `kept` has them"
-        prepare,Z = principal_directions(X, dev)
-        def find():
-            found = nearest_rows(Z, dev)
-            return dict(indices=found.indices, similarity=found.similarity)
-        return cls(prepare, Z, Neighbors(**kept('neighbors', find)) if near is None else near)
+def _prepare_rows(X, dev, near=None, checkpoint=None):
+    "The map to principal directions, the rows `X` in these, and their neighbours unless they are given"
+    prepare,Z = principal_directions(X, dev)
+    def find():
+        found = nearest_rows(Z, dev)
+        return dict(indices=found.indices, similarity=found.similarity)
+    return prepare,Z,Neighbors(**kept(checkpoint, 'neighbors', find)) if near is None else near
 
 def _drop_repeats(rows, X, k, seed, dev):
     "Keep one row of each group of repeats; gives rows, features, these prepared if all stay, how many went"
     if len(X)<3: return rows,X,None,0
-    found = _PreparedRows.of(X, dev)
-    leader = from_first(torch.from_numpy(find_repeats(evened(found.Z), found.near, seed))).numpy()
+    prepared = _,Z,near = _prepare_rows(X, dev)
+    leader = from_first(torch.from_numpy(find_repeats(evened(Z), near, seed))).numpy()
     first = np.unique(leader)
-    if len(first)==len(X) or len(first)<k: return rows,X,found,0
+    if len(first)==len(X) or len(first)<k: return rows,X,prepared,0
     gone = len(X)-len(first)
     _log.log(logging.WARNING if gone>.1*len(X) else logging.INFO,
              '%s of %s rows nearly repeat others, as copies, bursts or frames do; '
@@ -259,13 +226,11 @@ class _Fit:
         "Find the map for the head and the neighbours"
         dev,P = self.s.device,centred(self.X)
         given = self.pairs if hasattr(self.pairs, 'graph') else None
-        near = given and given.neighbors
-        def from_checkpoint(name, find): return kept(self.checkpoint, name, find)
-        found = self.prepared or _PreparedRows.of(self.X, dev, near, from_checkpoint)
-        self.map,self.Z = found.map,found.Z
-        neighbor_pairs = given or NeighborPairs(P, neighbors=found.near)
+        found = self.prepared or _prepare_rows(self.X, dev, given and given.neighbors, self.checkpoint)
+        self.map,self.Z,near = found
+        neighbor_pairs = given or NeighborPairs(P, neighbors=near)
         self.pairs = self.pairs or neighbor_pairs
-        self.space = Space(P, self.Z, found.near, neighbor_pairs.graph, self.s.k, self.s.seed, dev)
+        self.space = Space(P, self.Z, near, neighbor_pairs.graph, self.s.k, self.s.seed, dev)
 
     def search_heads(self, space, sizes):
         "Train heads on the diffusion map; gives the consensus of those of the highest modularity"
@@ -366,7 +331,10 @@ def fit_head(
     resume:str|Path|None=None     # directory for progress: the same call goes on from there after a crash
 )->Clusters:                      # labels, probabilities, the head for new images; cluster 0 is the largest
     "Cluster frozen features: make candidates, choose one without labels, train an SCP head that learns it"
-    feats,dev = _check_features(features),default_device(device)
+    if isinstance(features, np.memmap):        # stays one, whatever its numbers are
+        check_rank(features)
+        features = Features(features)
+    feats,dev = as_features(features),default_device(device)
     n = len(feats)
     if n<2: check_rows(feats.X)
     stamp = file_stamp(feats.X)
@@ -375,7 +343,8 @@ def fit_head(
     rows,X = _rows_to_search(feats, sample and max(sample, 50*k), pairs, seed)
     check_rows(X)
     # zeros say nothing
-    rows,X = _drop_rows(rows, X, warn_zero_rows(feats, 'They take no part in the search', stacklevel=4))
+    some = ~np.isin(rows.numpy(), warn_zero_rows(feats, 'They take no part in the search', stacklevel=4))
+    if not some.all(): rows,X = rows[some],X[some]
     warn_dominant(feats, stacklevel=4)
     prepared,repeats = None,0
     if pairs is None: rows,X,prepared,repeats = _drop_repeats(rows, X, k, seed, dev)

@@ -56,6 +56,13 @@ def is_whole(v,                     # what was given
     "Tell whether `v` is a whole number from `least` to `most`"
     return isinstance(v, (int, np.integer)) and not isinstance(v, bool) and least<=v<=most
 
+def check_counts(**counts   # arguments by name; None passes
+                ):
+    "Refuse a count that is no whole number of 1 or more"
+    for name,v in counts.items():
+        if v is not None and not is_whole(v):
+            raise ValueError(f'{name} must be a whole number of 1 or more; got {v!r}.')
+
 def check_number(name:str,        # of the argument
                  v,               # what was given
                  least:float=0,   # smallest that passes

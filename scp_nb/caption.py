@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 import numpy as np, pandas as pd, torch
-from fastcore.basics import patch
 from PIL import Image
 from scipy.optimize import linear_sum_assignment
 from scipy.special import ndtri
@@ -87,20 +86,18 @@ def planted_names(
     T[g.choice(len(T), int(hubs*len(T)), replace=False)] += .15*image_cone
     labels = np.repeat(np.arange(k), per)
     labels = np.where((g.random(len(labels))<wrong) & (labels<k-1), g.integers(k, size=len(labels)), labels)
-    unit = [(A/np.linalg.norm(A, axis=1, keepdims=True)).astype(np.float32) for A in (X, T)]
-    return Planted(unit[0], labels, words, unit[1], accepts)
+    X,T = (unit_length(A).astype(np.float32) for A in (X, T))
+    return Planted(X, labels, words, T, accepts)
 
 # %% ../nbs/08_caption.ipynb #0466e693
 def _means(X, labels, k):
     "Mean of the unit rows of each cluster, float64 `[k, d]`; zeros for an empty one"
-    M = np.zeros((k, X.shape[1]))
+    M = torch.zeros(k, X.shape[1], dtype=torch.float64)
     for i,x in blocks(X, 16384):
-        l = labels[i:i+len(x)]
-        order = np.argsort(l, kind='stable')[(l<0).sum():]
-        if len(order):
-            starts = np.flatnonzero(np.diff(l[order], prepend=-1))
-            M[l[order][starts]] += np.add.reduceat(unit_length(x)[order], starts, axis=0, dtype=np.float64)
-    return M/np.maximum(np.bincount(labels[labels>=0], minlength=k), 1)[:,None]
+        rows = labels[i:i+len(x)]>=0
+        l,x = torch.from_numpy(labels[i:i+len(x)][rows]),torch.from_numpy(unit_length(x)[rows])
+        M += torch.zeros_like(M).index_add_(0, l, x.double())
+    return M.numpy()/np.maximum(np.bincount(labels[labels>=0], minlength=k), 1)[:,None]
 
 # %% ../nbs/08_caption.ipynb #5e4e1f6e
 def _nearness(C, T, near=10, room=2**24):
@@ -204,9 +201,8 @@ class Captions(list):
     def to_frame(self
                 )->pd.DataFrame:  # columns caption, score, needed, agree, size and runners_up, as text
         "One row per cluster"
-        rows = [dict(cluster=c.cluster, caption=str(c), score=c.score, needed=c.needed, agree=c.agree,
-                     size=c.size, runners_up=', '.join(f'{w} ({s:.1f})' for w,s in c.runners_up))
-                for c in self]
+        rows = [(c.cluster, str(c), c.score, c.needed, c.agree, c.size,
+                 ', '.join(f'{w} ({s:.1f})' for w,s in c.runners_up)) for c in self]
         columns = ['cluster', 'caption', 'score', 'needed', 'agree', 'size', 'runners_up']
         return pd.DataFrame(rows, columns=columns).set_index('cluster')
 
@@ -336,11 +332,6 @@ def _as_groups(groups, clusters, f, k):
                              'a number of its own.')
     return np.unique(group, return_inverse=True)[1]
 
-def _add_groups(found, over, group):
-    "Tell each caption the name of its group, if that holds several clusters"
-    several = np.bincount(group)>1
-    for c,g in zip(found, group): c.group = over[g].name if several[g] else None
-
 # %% ../nbs/08_caption.ipynb #3d84649d
 @dataclass
 class _Naming:
@@ -395,31 +386,29 @@ class _Naming:
         short,votes,voters = (np.take_along_axis(a, order, 1) for a in (short, votes, voters))
         return short, votes/size, np.full(self.k, np.quantile(chance, 1-self.alpha)), voters/size
 
-# %% ../nbs/08_caption.ipynb #db409758
-@patch
-def captions(self:_Naming,
-    short:np.ndarray,     # best words of each cluster, as numbers `[k, m]`
-    scores:np.ndarray,    # theirs `[k, m]`
-    needed:np.ndarray,    # a score has to pass this `[k]`
-    agree:np.ndarray,     # share of the images that agree `[k, m]`
-    distinct:bool         # give no name twice
-)->Captions:              # one per cluster
-    "Choose the names"
-    good = np.flatnonzero((scores[:,0]>needed) & (self.sizes>0))
-    if distinct: got = _one_to_one(short[:,:_CHOICES], scores[:,:_CHOICES], good)
-    else: got = np.where(np.isin(np.arange(self.k), good), 0, -1)
-    v,out = self.v,Captions()
-    for i,n in enumerate(self.sizes):
-        if not n:
-            out.append(Caption(i, 0, None, None, math.nan, math.nan, math.nan))
-            continue
-        at = max(got[i], 0)
-        best = v[short[i,at]]
-        others = [j for j in range(min(self.top+1, short.shape[1])) if j!=at][:self.top]
-        out.append(Caption(i, int(n), best if got[i]>=0 and scores[i,at]>needed[i] else None, best,
-                           float(scores[i,at]), float(needed[i]), float(agree[i,at]),
-                           [(v[short[i,j]], float(scores[i,j])) for j in others]))
-    return out
+    def captions(self,
+        short:np.ndarray,     # best words of each cluster, as numbers `[k, m]`
+        scores:np.ndarray,    # theirs `[k, m]`
+        needed:np.ndarray,    # a score has to pass this `[k]`
+        agree:np.ndarray,     # share of the images that agree `[k, m]`
+        distinct:bool         # give no name twice
+    )->Captions:              # one per cluster
+        "Choose the names"
+        good = np.flatnonzero((scores[:,0]>needed) & (self.sizes>0))
+        if distinct: got = _one_to_one(short[:,:_CHOICES], scores[:,:_CHOICES], good)
+        else: got = np.where(np.isin(np.arange(self.k), good), 0, -1)
+        v,out = self.v,Captions()
+        for i,n in enumerate(self.sizes):
+            if not n:
+                out.append(Caption(i, 0, None, None, math.nan, math.nan, math.nan))
+                continue
+            at = max(got[i], 0)
+            best = v[short[i,at]]
+            others = [j for j in range(min(self.top+1, short.shape[1])) if j!=at][:self.top]
+            out.append(Caption(i, int(n), best if got[i]>=0 and scores[i,at]>needed[i] else None, best,
+                               float(scores[i,at]), float(needed[i]), float(agree[i,at]),
+                               [(v[short[i,j]], float(scores[i,j])) for j in others]))
+        return out
 
 # %% ../nbs/08_caption.ipynb #08c9cf12
 def caption_clusters(
@@ -455,15 +444,17 @@ def caption_clusters(
     def names(w): return w.captions(*(w.by_contrast() if method=='contrast' else w.by_votes()), distinct)
     found = names(work)
     if group is not None:
-        over = _Naming(f.X, np.where(labels<0, -1, group[labels]), int(group.max())+1, v, T, top, alpha)
-        _add_groups(found, names(over), group)
+        of = np.where(labels<0, -1, group[labels])
+        over = names(_Naming(f.X, of, int(group.max())+1, v, T, top, alpha))
+        several = np.bincount(group)>1        # the name of a group of one cluster says nothing more
+        for c,g in zip(found, group): c.group = over[g].name if several[g] else None
     return found
 
 # %% ../nbs/08_caption.ipynb #b95beb57
 def _query(query, backbone, prompts):
     "Unit vector of a text, a picture or a file of one"
+    if isinstance(query, Path): query = ImageFiles(query)[0]
     if isinstance(query, Image.Image): x = backbone.encode(backbone.transform(to_rgb(query))[None]).numpy()
-    elif isinstance(query, Path): x = backbone.encode(backbone.transform(ImageFiles(query)[0])[None]).numpy()
     elif not isinstance(query, str) or not query.strip():
         raise ValueError(f'search for words, a picture or a Path of one; got {query!r}.')
     else:

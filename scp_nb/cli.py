@@ -8,12 +8,12 @@ Docs: https://scp-nb.github.io/scp_nb/cli.html.md"""
 __all__ = ['scp_demo', 'scp_features', 'scp_cluster']
 
 # %% ../nbs/13_cli.ipynb #cfbcea7d
-import csv, os, re, sys
+import os, re, sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
-import numpy as np
+import numpy as np, pandas as pd
 from fastcore.script import call_parse
 from tqdm import tqdm
 from .data import as_images, digits
@@ -119,11 +119,6 @@ class _Network:
             feats.labels,feats.classes = np.array([label[n] for n in feats.names]),labelled.classes
         return feats
 
-def _write_skipped(feats, path):
-    "List the files that could not be read"
-    with open(path, 'w', newline='', encoding='utf-8', errors='surrogateescape') as f:
-        csv.writer(f).writerows([('path', 'reason'), *feats.skipped.items()])
-
 _FILES = {'head', 'assignments.csv', 'skipped.csv', 'report.html', 'gallery.png', 'map.png'}
 _TO_LABEL = 100      # images that the report suggests to label next
 
@@ -216,7 +211,9 @@ def _cluster(images, job:_Job, feats:Features|None=None):
         _say('Training', f'one head learns the best of {len(tried)} partitions, "{chosen}": {seconds:.1f} s')
         if job.words is not None: _name_clusters(clusters, feats, images, job.words, job.network)
         scores = None if feats.labels is None else evaluate(feats.labels, clusters)
-        _write_skipped(feats, tmp/'skipped.csv')
+        # plain objects, as in `Clusters.to_frame`
+        skipped = pd.DataFrame(feats.skipped.items(), columns=['path', 'reason'], dtype=object)
+        write_table(skipped, tmp/'skipped.csv')
         if found: clusters.config['k_estimate'] = found.to_dict()
         if job.root: clusters.root = job.root
         clusters.save(tmp/'head')
@@ -300,10 +297,9 @@ def _embeddings(path, pictures, with_labels):
     feats = as_features(path)
     if not with_labels: feats.labels,feats.classes = None,None
     elif feats.labels is None: raise ValueError(f'--evaluate: "{path}" holds no labels. Leave it out.')
-    made_of,images = feats.meta.get('root'),None
-    if pictures: images = find_pictures(feats.names, pictures)
-    elif made_of and Path(made_of).is_dir(): images = find_pictures(feats.names, made_of)
-    else: images = find_pictures(feats.names, beside=Path(path).parent)
+    made_of = feats.meta.get('root')
+    there = made_of if made_of and Path(made_of).is_dir() else None
+    images = find_pictures(feats.names, pictures or there, beside=Path(path).parent)
     places = [Path(p).absolute() for p in (pictures, made_of, Path(path).parent, '.') if p]
     root = next((str(p) for p in places if all((p/n).is_file() for n in feats.names)), None)
     _say('Features', f'{len(feats):,} × {feats.shape[1]} from {path}')

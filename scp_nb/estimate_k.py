@@ -205,11 +205,6 @@ def _check_range(k_min, k_max, n):
                          f'of features. Give at most {n//2}.')
     return int(k_min),None if k_max is None else int(k_max)
 
-def _greatest(n, k_min, k_max):
-    "Greatest number to consider in n rows"
-    if k_max is not None: return min(k_max, n//2)
-    return max(k_min, 2, min(n//8, max(160, n//20)))
-
 # %% ../nbs/07_estimate_k.ipynb #dad17dd5
 def _draw_rows(feats, n_rows, seed):
     "Some rows, one of each group of repeats, float32 `[m, d]`; and what `Look` needs of them, if all stay"
@@ -224,15 +219,16 @@ def _draw_rows(feats, n_rows, seed):
 
 def _examine(X, prepared, k_min, k_max, seed):
     "`KEstimate` from rows that do not repeat"
-    high = _greatest(len(X), k_min, k_max)
-    whole = Look(X, np.arange(len(X)), seed, n_vectors=128, prepared=prepared)
-    evidence = _Evidence(whole, draw_looks(X, 2, len(X), seed), seed)
+    n = len(X)
+    high = max(k_min, 2, min(n//8, max(160, n//20))) if k_max is None else min(k_max, n//2)
+    whole = Look(X, np.arange(n), seed, n_vectors=128, prepared=prepared)
+    evidence = _Evidence(whole, draw_looks(X, 2, n, seed), seed)
     dense,gap = _count_dense_groups(whole),_largest_gap(whole.values)
     curve = evidence.measure(_numbers(max(2, min(k_min, high)), max(2, high)))
     first = _vote(curve, dense, gap)
     about = _median(first.values())
     if k_min==1 and (high==1 or not stands_out(whole, max(2000, 40*about), seed=seed)):
-        return _one_group(len(X), 'one group; no level below it is better than chance',
+        return _one_group(n, 'one group; no level below it is better than chance',
                           curve.assign(bits=np.nan).reset_index(), first)
     more = _numbers_around(about, list(curve.index))
     if more: curve = evidence.measure(more)
@@ -244,7 +240,7 @@ def _examine(X, prepared, k_min, k_max, seed):
     interval = _interval_of(numbers, k, k_min, high)
     levels = _levels_of(numbers, k, interval, curve, high)
     table = pd.DataFrame(dict(criterion=list(votes), k=numbers)).set_index('criterion')
-    return KEstimate(k, interval, levels, curve.reset_index(), table, len(X), _describe(k, numbers, levels))
+    return KEstimate(k, interval, levels, curve.reset_index(), table, n, _describe(k, numbers, levels))
 
 # %% ../nbs/07_estimate_k.ipynb #7cf6c0d1
 @plain_torch()

@@ -259,20 +259,6 @@ def warn_dominant(features,           # anything `as_features` takes
     warnings.warn(said, stacklevel=stacklevel)
     return c
 
-# %% ../nbs/01_features.ipynb #1aa02ac6
-def _write_rest(f:Features, folder:Path)->None:
-    "Everything of a features directory but the array"
-    labels = [None]*len(f) if f.labels is None else f.labels.tolist()
-    with open(folder/'index.jsonl', 'w', encoding='utf-8') as out:
-        for r,(n,l) in enumerate(zip(f.names, labels)):
-            out.write(json.dumps(dict(row=r, name=n, label=l)) + '\n')
-    meta = {**FORMAT, **f.meta, 'n': len(f), 'd': f.shape[1], 'dtype': str(f.X.dtype),
-            'classes': f.classes, 'skipped': f.skipped}
-    (folder/'meta.json').write_text(json.dumps(meta, indent=1), encoding='utf-8')
-    if f.projection:
-        tensors = {k: torch.as_tensor(v).contiguous() for k,v in f.projection.items()}
-        save_file(tensors, folder/'projection.safetensors')
-
 # %% ../nbs/01_features.ipynb #1d6f9027
 @patch
 def save(self:Features,
@@ -282,7 +268,16 @@ def save(self:Features,
     "Write the features as a directory"
     with out_dir(out, force, FEATURE_FILES) as tmp:
         np.save(tmp/'features.npy', np.asarray(self.X), allow_pickle=False)
-        _write_rest(self, tmp)
+        labels = [None]*len(self) if self.labels is None else self.labels.tolist()
+        with open(tmp/'index.jsonl', 'w', encoding='utf-8') as index:
+            for r,(n,l) in enumerate(zip(self.names, labels)):
+                index.write(json.dumps(dict(row=r, name=n, label=l)) + '\n')
+        meta = {**FORMAT, **self.meta, 'n': len(self), 'd': self.shape[1], 'dtype': str(self.X.dtype),
+                'classes': self.classes, 'skipped': self.skipped}
+        (tmp/'meta.json').write_text(json.dumps(meta, indent=1), encoding='utf-8')
+        if self.projection:
+            tensors = {k: torch.as_tensor(v).contiguous() for k,v in self.projection.items()}
+            save_file(tensors, tmp/'projection.safetensors')
     return Path(out)
 
 # %% ../nbs/01_features.ipynb #a98c9284

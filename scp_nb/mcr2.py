@@ -215,11 +215,6 @@ def _by_columns(Z, Pi, scale, eps, numbers, grads):
         gZ += p[:,None]*Y
     return rates,trace,gZ,q
 
-def _way(n, d, device):
-    "The fastest of the three ways"
-    if n<=d: return _by_points
-    return _by_columns if d>128 and device.type=='cpu' else _by_directions
-
 # %% ../nbs/05_mcr2.ipynb #f93f49a0
 class _ClusterRate(torch.autograd.Function):
     "R_c with its gradient, and the rate of each column, which carries no gradient"
@@ -227,7 +222,10 @@ class _ClusterRate(torch.autograd.Function):
     def forward(ctx, Z, Pi, eps, numbers):
         (n,d),size,grads = Z.shape,Pi.sum(0),any(ctx.needs_input_grad)
         scale = d/(eps**2*size.clamp_min(torch.finfo(Z.dtype).tiny**.5))
-        rates,trace,gZ,q = _way(n, d, Z.device)(Z, Pi, scale, eps, numbers, grads)
+        # the fastest of the three ways
+        way = _by_columns if d>128 and Z.device.type=='cpu' else _by_directions
+        if n<=d: way = _by_points
+        rates,trace,gZ,q = way(Z, Pi, scale, eps, numbers, grads)
         if grads: ctx.save_for_backward(gZ*(d/(n*eps**2)), (q*(d/eps**2)+2*rates-d+trace)/(2*n))
         ctx.mark_non_differentiable(rates)
         return (size*rates).sum()/n, rates

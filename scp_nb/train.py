@@ -139,14 +139,6 @@ def _find_target(space, prior, search, run, threads=1):
     return _fill_empty(_soften_target(chosen, [found[name] for name in table.index], space.k), space.rows)
 
 # %% ../nbs/04_train.ipynb #c9c3fbc3
-def _batch_function(Z, prepare, pairs, rows_of, g, dev):
-    "`batch` for `train_heads`: rows of `Z` with neighbours, or what `pairs` gives for the images `rows_of`"
-    Z = Z.to(dev)
-    def neighbors(rows, part): return Z[torch.cat([rows[part], pairs.sample(rows, g)[part]]).to(dev)]
-    def any_pairs(rows, part):
-        return prepare(torch.cat([x[part] for x in pairs.batch(rows_of[rows], g)]).to(dev))
-    return neighbors if type(pairs).batch is NeighborPairs.batch else any_pairs
-
 def _sort_by_size(head, found):
     "Make cluster 0 the largest"
     order = torch.bincount(found, minlength=head.n_clusters).argsort(descending=True, stable=True)
@@ -184,15 +176,6 @@ def _drop_repeats(rows, X, k, seed, dev):
              '%s of %s rows nearly repeat others, as copies, bursts or frames do; '
              'one of each group takes part in the search', f'{gone:,}', f'{len(X):,}')
     return rows[first],X[first],None,gone
-
-# %% ../nbs/04_train.ipynb #8f197dc2
-def _to_bytes(**values):
-    "Plain values as a tensor, for a checkpoint"
-    return torch.frombuffer(bytearray(json.dumps(values).encode()), dtype=torch.uint8)
-
-def _from_bytes(t):
-    "The values that `_to_bytes` was given"
-    return json.loads(bytes(t.tolist()))
 
 # %% ../nbs/04_train.ipynb #750bc155
 @dataclass
@@ -249,14 +232,20 @@ class _Fit:
     def search(self, threads):
         "Find what the kept head shall learn, with all that is known about it, as tensors for a checkpoint"
         target = from_first(_find_target(self.space, self.s.prior, self.search_heads, self.run, threads))
-        known = _to_bytes(**{w: getattr(self.run, w) for w in ('chosen', 'scores', 'modularity', 'support')})
+        known = {w: getattr(self.run, w) for w in ('chosen', 'scores', 'modularity', 'support')}
+        known = torch.frombuffer(bytearray(json.dumps(known).encode()), dtype=torch.uint8)
         return dict(target=target, random=self.g.get_state(), known=known)
 
     def learn(self, head, target, epochs, **kw):
         "Train the kept head; gives the cluster it puts each row into"
-        batch = _batch_function(self.Z, self.map, self.pairs, self.rows, self.g, self.s.device)
+        pairs,dev = self.pairs,self.s.device
+        Z = self.Z.to(dev)
+        def neighbors(rows, part): return Z[torch.cat([rows[part], pairs.sample(rows, self.g)[part]]).to(dev)]
+        def any_pairs(rows, part):
+            return self.map(torch.cat([x[part] for x in pairs.batch(self.rows[rows], self.g)]).to(dev))
+        batch = neighbors if type(pairs).batch is NeighborPairs.batch else any_pairs
         train_heads(head, batch, self.n, epochs, self.s.batch_size, 3e-3, self.g, self.run, self.callbacks,
-                    target.to(self.s.device), shared=True, checkpoint=self.checkpoint, **kw)
+                    target.to(dev), shared=True, checkpoint=self.checkpoint, **kw)
         return head_probs(head, self.Z)[0].argmax(1)
 
     def teach(self, target):
@@ -296,7 +285,8 @@ class _Fit:
         with one_thread(self.s.device):
             found = kept(self.checkpoint, 'target', lambda: self.search(threads))
             self.g.set_state(found['random'])
-            vars(self.run).update(_from_bytes(found['known']), stage='teach', epoch=self.search_epochs)
+            known = json.loads(bytes(found['known'].tolist()))
+            vars(self.run).update(known, stage='teach', epoch=self.search_epochs)
             head = self.teach(found['target'])
         self.run.pairs = type(self.pairs).__name__
         self.run.seconds = time.perf_counter()-self.start

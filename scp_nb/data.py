@@ -639,11 +639,6 @@ def _names_of(ds)->Sequence:
         if len(set(names))==len(names): return names
     return numbered_names('image', len(ds))
 
-def is_frame(x    # anything
-            )->bool:
-    "Tell a data frame of pandas or polars"
-    return hasattr(x, 'columns') and hasattr(x, 'to_dict') and not hasattr(x, 'column_names')
-
 def _shows_picture(x)->bool:
     "Is this cell of a frame a picture, or a path to one?"
     if isinstance(x, (str, os.PathLike)): return file_ending(str(x)) in ENDINGS
@@ -728,9 +723,9 @@ def as_images(x,            # folder, zip, tar, Parquet, list.txt, s3://..., pat
         if isinstance(labels, str): raise ValueError('labels="folder" is for folders: give it to ImageFiles.')
         new.labels,new.classes = as_labels(labels, None, len(x))
         return new
-    if is_frame(x): x = _column_of_pictures(x)
-    # a series is read by place, not by index; data sets of Hugging Face have this method too
-    if hasattr(x, 'to_list') and not hasattr(x, 'column_names'): x = x.to_list()
+    if not hasattr(x, 'column_names'):           # data sets of Hugging Face have these methods too
+        if hasattr(x, 'columns') and hasattr(x, 'to_dict'): x = _column_of_pictures(x)
+        if hasattr(x, 'to_list'): x = x.to_list()                 # a series, by place and not by index
     paths = [x] if isinstance(x, (str, os.PathLike)) else x
     if isinstance(paths, (list,tuple)):
         if not paths: raise ValueError('the list of images is empty. Give at least one.')

@@ -29,7 +29,7 @@ def _finite(Z):
     return Z,length
 
 def _points(Z, eps):
-    "`Z` as finite points in a precision that is enough for `eps`"
+    "`Z` as finite points in a precision that is enough for `eps`, and the precision of the answer"
     if not (isinstance(eps, (int, float)) and 0<eps<math.inf):
         raise ValueError(f"eps is the distortion allowed and must be a number above 0; got {eps!r}. CPP's "
                          "value is 0.1**0.5.")
@@ -38,7 +38,7 @@ def _points(Z, eps):
     if spread>1e10:
         raise ValueError(f"eps={eps} is too small for points as long as {length.max().item():.3g}: float64 "
                          "cannot tell the smallest eigenvalue from 0. Raise eps, or scale Z down by as much.")
-    return Z.double() if spread>2e4 else Z
+    return (Z.double() if spread>2e4 else Z),Z.dtype
 
 def _cholesky(M, eps):
     "Lower Cholesky factors of `M` `[..., m, m]`, which is I plus something that is never negative"
@@ -54,13 +54,13 @@ def coding_rate(
     eps:float=.1**.5   # distortion allowed ε; halving it adds up to log 2 nats per direction in use
 )->torch.Tensor:       # rate in nats per point, `[...]`, never negative
     "Measure what it costs to store the rows of `Z` up to `eps`"
-    dtype,Z = torch.as_tensor(Z).dtype,_points(Z, eps)
+    Z,dtype = _points(Z, eps)
     n,d = Z.shape[-2:]
     with torch.autocast(Z.device.type, enabled=False):
         A = (Z@Z.mT if n<d else Z.mT@Z)*(d/(n*eps**2))
         L = _cholesky(A+torch.eye(min(n, d), dtype=A.dtype, device=A.device), eps)
     rate = L.diagonal(dim1=-2, dim2=-1).log().sum(-1).clamp_min(0)
-    return rate.to(dtype if dtype==torch.float64 else torch.float32)
+    return rate.to(dtype)
 
 # %% ../nbs/05_mcr2.ipynb #5e3df9d0
 class _Half:
@@ -256,11 +256,11 @@ def cluster_rate(
     max_numbers:int=2**24   # numbers in one work array; lower saves memory and costs time
 )->torch.Tensor:            # R_c in nats per point, a scalar with gradients to `Z` and `Pi`
     "Measure what it costs to store the rows of `Z` when each cluster has a code of its own"
-    dtype,Z = torch.as_tensor(Z).dtype,_points(Z, eps)
+    Z,dtype = _points(Z, eps)
     Pi = _shares(Pi, Z)
     with torch.autocast(Z.device.type, enabled=False):
         rate = _ClusterRate.apply(Z, Pi, float(eps), max_numbers)[0]
-    return rate.to(dtype if dtype==torch.float64 else torch.float32)
+    return rate.to(dtype)
 
 # %% ../nbs/05_mcr2.ipynb #53a7a1f1
 def rate_reduction(
@@ -375,7 +375,7 @@ def sampled_cluster_rate(
     max_numbers:int=2**24                  # numbers in one work array
 )->SampledRate:                            # rate and standard error
     "Estimate `cluster_rate` from some of the columns"
-    dtype,Z = torch.as_tensor(Z).dtype,_points(Z, eps)
+    Z,dtype = _points(Z, eps)
     Pi = _shares(Pi, Z)
     n,k,m = len(Z),Pi.shape[1],min(n_columns, Pi.shape[1])
     if m<3:
@@ -387,5 +387,4 @@ def sampled_cluster_rate(
         size = Pi.detach().sum(0)
         y = _quadratic(Z, Pi, size)
         slope,error = _line(rates*size[drawn]/n, y[drawn], k)
-    dtype = dtype if dtype==torch.float64 else torch.float32
     return SampledRate((part*(k/m)+slope*(y.sum()-y[drawn].sum()*(k/m))).to(dtype), error.to(dtype))

@@ -511,10 +511,11 @@ def _find_files(paths:list, hidden:bool)->tuple:
         lost = 'no such folder or file:'
         if len(paths)>1: lost = f'none of the {len(paths):,} paths exists; the first is'
         raise FileNotFoundError(f'{lost} "{paths[0]}". Give a folder of images, or a list of image files.')
-    root = Path(os.path.commonpath([p.absolute() if p.is_dir() else p.absolute().parent for p in paths]))
+    whole = [p.absolute() for p in paths]
+    root = Path(os.path.commonpath([p if p.is_dir() else p.parent for p in whole]))
     files,skipped,passed = [],{},PassedOver()
-    for p in paths:
-        name = p.absolute().relative_to(root).as_posix()
+    for p,at in zip(paths, whole):
+        name = at.relative_to(root).as_posix()
         if not p.is_dir():
             files.append(name)
             continue

@@ -162,12 +162,14 @@ def _prepare_rows(X, dev, near=None, checkpoint=None):
     def find():
         found = nearest_rows(Z, dev)
         return dict(indices=found.indices, similarity=found.similarity)
-    return prepare,Z,Neighbors(**kept(checkpoint, 'neighbors', find)) if near is None else near
+    if near is None: near = Neighbors(**kept(checkpoint, 'neighbors', find))
+    return prepare,Z,near
 
 def _drop_repeats(rows, X, k, seed, dev):
     "Keep one row of each group of repeats; gives rows, features, these prepared if all stay, how many went"
     if len(X)<3: return rows,X,None,0
-    prepared = _,Z,near = _prepare_rows(X, dev)
+    prepared = _prepare_rows(X, dev)
+    _,Z,near = prepared
     leader = from_first(torch.from_numpy(find_repeats(evened(Z), near, seed))).numpy()
     first = np.unique(leader)
     if len(first)==len(X) or len(first)<k: return rows,X,prepared,0

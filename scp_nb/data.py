@@ -12,6 +12,7 @@ __all__ = ['LONGEST', 'SOURCE_OPENER', 'ImageError', 'deep_kind', 'to_rgb', 'eno
 import copy, io, json, logging, operator, os, pkgutil, re, stat, threading, warnings
 from collections import Counter, deque
 from collections.abc import Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from fastcore.basics import patch
@@ -171,15 +172,25 @@ def image_kind(head:bytes    # the first 32 bytes of a file, or more
     brands = {head[8:12], *(head[i:i+4] for i in range(16, min(len(head), head[3] or 32), 4))}
     return 'AVIF' if brands & {b'avif', b'avis'} else 'HEIF' if brands & _HEIF_BRANDS else None
 
+@contextmanager
+def open_regular(path    # of a file
+                ):       # gives it open for reading bytes
+    "Open an ordinary file with something in it; a pipe named cat.jpg is not waited for"
+    fd = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_BINARY', 0))
+    try:
+        info = os.fstat(fd)       # of what is open: the name may lead to something else by now
+        if not stat.S_ISREG(info.st_mode): raise ImageError('not an ordinary file')
+        if not info.st_size: raise ImageError('empty file')
+        with open(fd, 'rb', closefd=False) as f: yield f
+    finally: os.close(fd)
+
 def file_head(path,         # of a file
               n:int=32      # bytes, counted from the start
              )->bytes:      # empty if it cannot be read, or is no ordinary file
-    "Read the first bytes of a file; a pipe is not waited for"
-    try: fd = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_BINARY', 0))
+    "Read the first bytes of a file"
+    try:
+        with open_regular(path) as f: return f.read(n)
     except (OSError, ValueError): return b''
-    try: return os.read(fd, n) if stat.S_ISREG(os.fstat(fd).st_mode) else b''
-    except OSError: return b''
-    finally: os.close(fd)
 
 def file_ending(name:str   # of a file, with folders or without
                )->str:     # in small letters, without the dot; '' if there is none
@@ -228,11 +239,8 @@ def decode_image(file,          # path, encoded bytes, or a file open for readin
         raise
 
 def _open_file(path:Path, use=to_rgb):
-    "Decode one file; only ordinary files, for a pipe named cat.jpg would be waited on for ever"
-    info = os.stat(path)
-    if not stat.S_ISREG(info.st_mode): raise ImageError('not an ordinary file')
-    if not info.st_size: raise ImageError('empty file')
-    return decode_image(path, use)
+    "Decode one file"
+    with open_regular(path) as f: return decode_image(f, use)
 
 # %% ../nbs/00_data.ipynb #6f863d14
 _SEVERAL = {'hidden file': 'hidden files', 'hidden or system folder': 'hidden or system folders',

@@ -9,7 +9,7 @@ __all__ = ['is_remote', 'find_filesystem', 'Blob', 'refuse_climbing', 'Packed', 
            'ImageParquet', 'ImagePlace', 'read_list', 'expand_braces', 'find_places', 'source_kind', 'open_source']
 
 # %% ../../nbs/extract/07_sources.ipynb #3b557bfa
-import csv, hashlib, io, json, os, re, tarfile, threading, warnings, zipfile, zlib
+import csv, io, json, os, re, tarfile, threading, warnings, zipfile, zlib
 from contextlib import contextmanager
 from glob import glob
 from importlib.util import find_spec
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from ..data import ENDINGS, ImageError, ImageFiles, Images, PassedOver, check_labels, decode_image
 from ..data import file_ending, file_head, image_kind, is_hidden, numbered_names, takes_for_image
+from .reading import hash_facts, sample_bytes
 
 # %% ../../nbs/extract/07_sources.ipynb #e7c8566c
 def is_remote(place   # a path or an address
@@ -44,18 +45,13 @@ def find_filesystem(place   # an address with a protocol
     from fsspec.core import url_to_fs
     with _tell_remote(place): return url_to_fs(os.fspath(place))
 
-def _number(*facts)->int:
-    "63 bits of a hash of some facts"
-    data = b'|'.join(f if isinstance(f, bytes) else str(f).encode() for f in facts)
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), 'big') >> 1
-
 _VERSION = ('ETag', 'etag', 'checksum', 'md5Hash', 'content_md5', 'mtime', 'LastModified', 'last_modified',
             'updated', 'created')
 
 def _version(info:dict)->int|None:
     "A number that changes with what is stored, out of what a file system tells; None if it tells nothing"
     told = next((info[k] for k in _VERSION if info.get(k)), None)
-    return None if told is None else _number(told)
+    return None if told is None else hash_facts(told)
 
 class Blob:
     "The bytes of one file, on a disk or elsewhere, of which parts are read"
@@ -159,15 +155,14 @@ class Packed(_Encoded):
 
     def stamp_all(self)->np.ndarray|None:    # of all images of the source
         "Take size and fingerprint of each: of the first, middle and last 4,096 bytes"
-        blob,start,n = self._source.T
-        stamps = np.stack([n, n], 1)
-        for r in range(len(n)):
-            b = self.blobs[blob[r]]
-            if b.remote: facts = (b.version, start[r])     # not to fetch it twice
-            else: facts = [b.read(int(start[r]+at), min(4096, int(n[r]-at)))
-                           for at in sorted({0, max(0, n[r]//2-2048), max(0, n[r]-4096)})]
-            stamps[r,1] = _number(*facts)
-        return None if any(b.version is None for b in self.blobs) else stamps
+        if any(b.version is None for b in self.blobs): return None
+        stamps = self._source[:,[2,2]]
+        for stamp,run in zip(stamps, self._source):
+            at,start,n = run.tolist()
+            b = self.blobs[at]
+            # far away, nothing is fetched twice
+            stamp[1] = hash_facts(*((b.version, start) if b.remote else sample_bytes(_BlobFile(b), start, n)))
+        return stamps
 
     def stamps(self)->np.ndarray|None:    # int64 `[n, 2]`; None if there is nothing to go by
         "Give size and fingerprint of each image"
@@ -471,18 +466,13 @@ class ImageParquet(Packed):
 
     def stamp_all(self)->np.ndarray|None:
         "Take size and fingerprint of each, all bytes of which are read once"
-        stamps,row = np.zeros((len(self._source), 2), np.int64),0
-        for blob in self.blobs:
-            if blob.remote: continue
-            for batch in _open_parquet(blob).iter_batches(64, columns=[self.path]):
-                for data in _cells(batch, self.path):
-                    stamps[row] = len(data or b''),_number(data or b'')
-                    row += 1
-        if not any(b.remote for b in self.blobs): return stamps
         if any(b.version is None for b in self.blobs): return None
-        # far away, nothing is fetched twice
-        stamps[:] = [(0, _number(self.blobs[b].version, g, r)) for b,g,r in self._source.tolist()]
-        return stamps
+        if any(b.remote for b in self.blobs):      # far away, nothing is fetched twice
+            return np.array([(0, hash_facts(self.blobs[b].version, g, r)) for b,g,r in self._source.tolist()])
+        files = map(_open_parquet, self.blobs)
+        batches = (batch for f in files for batch in f.iter_batches(64, columns=[self.path]))
+        cells = (data or b'' for batch in batches for data in _cells(batch, self.path))
+        return np.array([(len(data), hash_facts(data)) for data in cells])
 
 # %% ../../nbs/extract/07_sources.ipynb #4906b289
 class ImagePlace(_Encoded):

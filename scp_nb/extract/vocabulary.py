@@ -11,7 +11,6 @@ __all__ = ['PROMPTS', 'Vocabulary', 'vocabulary', 'encode_texts', 'text_features
 import hashlib, json, os
 from pathlib import Path
 import numpy as np, torch
-from collections import deque
 from tqdm.auto import tqdm
 from .backbones import Backbone, default_backbone, fetching_weights, split_spec, weights_digest
 from .store import out_dir
@@ -80,13 +79,6 @@ def _synset(line:str)->tuple:
     pointers = [f[at+1+4*j:at+5+4*j] for j in range(int(f[at]))]
     return f[0], [w.replace('_', ' ') for w in f[4:at:2]], [p[1] for p in pointers if p[0] in ('@', '@i')]
 
-def _ancestors(place:str, parents:dict)->list:
-    "All synsets above one, nearest first"
-    seen,queue = {place: None},deque([place])
-    while queue:
-        for p in parents.get(queue.popleft(), ()):
-            if p not in seen: seen[p] = None; queue.append(p)
-    return [*seen][1:]
 
 # %% ../../nbs/extract/06_vocabulary.ipynb #d982183f
 def _wordnet_file(path=None)->Path:
@@ -119,10 +111,13 @@ class _Related:
     def __init__(self, senses:dict, words:dict, parents:dict):
         self.senses,self.words,self.parents = senses,words,parents
     def get(self, word:str, default=())->list:
-        places = self.senses.get(word)
-        if places is None: return default
-        above = [q for p in places for q in (p, *_ancestors(p, self.parents))]
-        return [*dict.fromkeys(w for q in above for w in self.words[q])]
+        if word not in self.senses: return default
+        found = []
+        for sense in self.senses[word]:
+            above = [sense]     # and all that it is a kind of, nearest first
+            for place in above: above += [p for p in self.parents.get(place, ()) if p not in above]
+            found += above
+        return [*dict.fromkeys(w for place in found for w in self.words[place])]
 
 # %% ../../nbs/extract/06_vocabulary.ipynb #c0c4745d
 def _imagenet(path=None):

@@ -77,7 +77,8 @@ def _read_safetensors(path:Path, column)->dict:
         return dict(X=f.get_tensor(_choose(flat, column, keys, path.name, 'tensors [n, d]')))
 
 # %% ../../nbs/extract/05_formats.ipynb #bf4f6546
-def _arrow(what:str):
+def load_arrow(what:str   # needs it, in words
+              ):
     "pyarrow, or an error that says what it is wanted for"
     if find_spec('pyarrow') is None: raise ImportError(f'{what} needs pyarrow: pip install pyarrow.')
     import pyarrow, pyarrow.parquet
@@ -100,7 +101,7 @@ def _vectors(column)->np.ndarray:
 # %% ../../nbs/extract/05_formats.ipynb #904bb86c
 def _from_table(table, column, said)->dict:
     "Vectors, names and labels of an Arrow table"
-    pa = _arrow('an Arrow table')
+    pa = load_arrow('an Arrow table')
     lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
     vectors = [f.name for f in table.schema if any(is_list(f.type) for is_list in lists)]
     chosen = _choose(vectors, column, table.column_names, said, 'columns of vectors')
@@ -118,11 +119,11 @@ def _from_table(table, column, said)->dict:
 # %% ../../nbs/extract/05_formats.ipynb #1e9d5921
 def _read_parquet(path:Path, column)->dict:
     "A Parquet file"
-    return _from_table(_arrow(f'reading "{path.name}"').parquet.read_table(path), column, path.name)
+    return _from_table(load_arrow(f'reading "{path.name}"').parquet.read_table(path), column, path.name)
 
 def _read_feather(path:Path, column)->dict:
     "An Arrow IPC file, also in the streaming form that Hugging Face data sets keep on disk"
-    ipc = _arrow(f'reading "{path.name}"').ipc
+    ipc = load_arrow(f'reading "{path.name}"').ipc
     with open(path, 'rb') as f:
         whole = f.read(6)==b'ARROW1'
         f.seek(0)
@@ -143,7 +144,7 @@ def _read_clip_retrieval(folder:Path, column)->dict:
         at += len(a)
         told = folder/'metadata'/p.name.replace('img_emb', 'metadata').replace('.npy', '.parquet')
         if not told.is_file(): continue
-        table = _arrow(f'reading "{told.name}"').parquet.read_table(told)
+        table = load_arrow(f'reading "{told.name}"').parquet.read_table(told)
         k = column or _first_of(('image_path', *_NAMES), table.column_names)
         if k: names += [str(n) for n in table[k].to_pylist()]
     if names and len(names)!=len(X):
@@ -164,7 +165,7 @@ def holds_embeddings(path    # file or folder
         return made and (path/'index.jsonl').is_file() or any((path/'img_emb').glob('*.npy'))
     if path.suffix.lower()!='.parquet': return path.suffix.lower() in _READERS and path.is_file()
     if not path.is_file(): return False
-    types = [str(t) for t in _arrow(f'reading "{path.name}"').parquet.read_schema(path).types]
+    types = [str(t) for t in load_arrow(f'reading "{path.name}"').parquet.read_schema(path).types]
     if any('binary' in t for t in types): return False        # pictures, perhaps with boxes and captions
     lists = [t for t in types if t.startswith(('list<', 'large_list<', 'fixed_size_list<'))]
     return any(': float' in t or ': double' in t or ': halffloat' in t for t in lists)
@@ -191,7 +192,7 @@ def write_parquet(path,                     # file to write; replaced if there
                   meta:dict                 # plain JSON values, kept in the schema
                  )->Path:                   # the file
     "Write a Parquet file, whole or not at all"
-    pa,path = _arrow('writing Parquet'),Path(path)
+    pa,path = load_arrow('writing Parquet'),Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f'no folder "{path.parent}" to write "{path.name}" into.')
     kind = pa.float16() if X.dtype==np.float16 else pa.float32()

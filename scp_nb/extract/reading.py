@@ -109,13 +109,13 @@ def find_copies(images:Images,              # any source
 
 # %% ../../nbs/extract/03_reading.ipynb #b89de921
 class _Pieces:
-    "What a reading process does for some images in a row, or a few threads of this process"
-    def __init__(self, read, pool): self.read,self.pool = read,pool
+    "What a reading process does for some images in a row"
+    def __init__(self, read): self.read = read
     def __getitems__(self, piece):
-        got = list(self.pool.map(self.read, piece) if self.pool else map(self.read, piece))
+        got = [*map(self.read, piece)]
         xs = [x for x,_ in got if x is not None]
-        # between processes in one block: a system has some thousand of them
-        if not self.pool and len({(x.shape, x.dtype) for x in xs})==1: xs = torch.stack(xs)
+        # in one block of shared memory: a system has some thousand of them
+        if len({(x.shape, x.dtype) for x in xs})==1: xs = torch.stack(xs)
         return xs, [why for _,why in got]
 
 def read_images(read,                     # function of a position, such as a `Reader`
@@ -128,15 +128,18 @@ def read_images(read,                     # function of a position, such as a `R
         raise ValueError(f'n_workers must be at least 1; got {n_workers}.')
     n_workers,most = n_workers or min(16 if processes else 8, n_cores()),32 if processes else 64
     pieces = [todo[i:i+most] for i in range(0, len(todo), most)]
-    pool = None if processes else ThreadPoolExecutor(n_workers, thread_name_prefix='scp-read')
+    if not processes or not pieces:
+        with ThreadPoolExecutor(n_workers, thread_name_prefix='scp-read') as pool:
+            # whole pieces: the network may want the same cores, and has them in between
+            for piece in pieces: yield from list(pool.map(read, piece))
+        return
     # a forked process needs no pickled transform
-    fork = 'fork' if processes and sys.platform.startswith('linux') else None
+    fork = 'fork' if sys.platform.startswith('linux') else None
+    # with a generator of its own, the user's random numbers stay as they were
+    loader = DataLoader(_Pieces(read), batch_sampler=pieces, collate_fn=list,
+                        num_workers=min(n_workers, len(pieces)), multiprocessing_context=fork,
+                        generator=torch.Generator())
     try:
-        if not pieces: return
-        # with a generator of its own, the user's random numbers stay as they were
-        loader = DataLoader(_Pieces(read, pool), batch_sampler=pieces, collate_fn=list,
-                            num_workers=min(n_workers, len(pieces)) if processes else 0,
-                            multiprocessing_context=fork, generator=torch.Generator())
         for xs,reasons in loader:
             xs = iter(xs)
             for why in reasons: yield (next(xs) if why is None else None), why
@@ -145,7 +148,6 @@ def read_images(read,                     # function of a position, such as a `R
         why = str(e).splitlines()[0][:100]
         raise RuntimeError(f'a process that reads images died ({why}). What is done is kept. Run again with '
                            'fewer workers if memory ran out, or with threads (processes=False).') from e
-    finally: pool and pool.shutdown(wait=True, cancel_futures=True)
 
 # %% ../../nbs/extract/03_reading.ipynb #babbb171
 def choose_precision(precision:str,          # "auto", "float32", "float16" or "bfloat16"

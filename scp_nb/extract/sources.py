@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from ..data import ENDINGS, ImageError, ImageFiles, Images, PassedOver, check_labels, decode_image
 from ..data import file_ending, file_head, image_kind, is_hidden, numbered_names, takes_for_image
+from .formats import load_arrow
 from .reading import hash_facts, sample_bytes
 
 # %% ../../nbs/extract/07_sources.ipynb #e7c8566c
@@ -136,14 +137,18 @@ class Packed(_Encoded):
     "Pictures that are runs of bytes in some files"
     def __init__(self,
         blobs:list,        # the files, each a `Blob`
-        names:list,        # one name per image
+        names:list,        # one name per image; with the file's name in front where two are alike
         runs:np.ndarray,   # int64 `[n, 3]`: which blob, first byte, bytes
-        labels=None,       # one whole number or word per image, for evaluation only
+        labels=None,       # "folder", or one whole number or word per image, for evaluation only
         classes=None,      # names of the labels 0, 1, ...
-        what='images'      # where they come from, in words
+        passed=()          # a `PassedOver`: what was not taken for an image
     ):
-        super().__init__(runs, names, labels, classes, what)
+        what = f'"{blobs[0].name}"' + (f' and {len(blobs)-1:,} more' if len(blobs)>1 else '')
+        if not names: _no_images(what, passed)
+        names = name_members(names, runs[:,0], blobs)
+        super().__init__(runs, names, check_labels(labels, names, what), classes, what)
         self.blobs,self._stamps = blobs,{}
+        self.passed_over.update(passed)
 
     def read_bytes(self, row:int    # of the source
                   )->bytes:
@@ -171,7 +176,7 @@ class Packed(_Encoded):
         return None if found is None else found[self._rows]
 
 def name_members(names:list,     # of pictures in one or several files
-                 blob:list,      # which file each lies in
+                 blob,           # which file each lies in
                  blobs:list      # the files
                 )->list:         # the same; with the file's name in front where two are alike
     "Make names different"
@@ -180,12 +185,9 @@ def name_members(names:list,     # of pictures in one or several files
     if len(set(stems))<len(stems): stems = [f'{i}-{s}' for i,s in enumerate(stems, 1)]
     return [f'{stems[b]}/{n}' for n,b in zip(names, blob)]
 
-def _what(blobs)->str: return f'"{blobs[0].name}"' + (f' and {len(blobs)-1:,} more' if len(blobs)>1 else '')
-
-def _no_images(blobs, passed):
+def _no_images(what:str, passed):
     held = f'; passed over: {passed}' if passed else ': nothing is in it'
-    raise ValueError(f'{_what(blobs)} holds no image{held}. Give one with files that end in '
-                     f'{", ".join(ENDINGS)}.')
+    raise ValueError(f'{what} holds no image{held}. Give one with files that end in {", ".join(ENDINGS)}.')
 
 def _passes(name:str, hidden:bool, head, passed:PassedOver)->bool:
     "Is this member of an archive to be read as an image? Counts it otherwise"
@@ -237,17 +239,15 @@ class ImageZip(Packed):
         labels=None,         # "folder": the first folder in the zip is the class; or one label per picture
         hidden:bool=False    # take in hidden files, such as those of macOS
     ):
-        blobs,passed,rows = [*map(Blob, _as_list(places))],PassedOver(),[]
+        blobs,passed,names,rows = [*map(Blob, _as_list(places))],PassedOver(),[],[]
         for b,blob in enumerate(blobs):
             for m,end in zip(*_zip_members(blob, hidden, passed)):
-                rows.append((m.filename, b, m.header_offset, end-m.header_offset, m.compress_size,
-                             m.file_size, m.CRC, m.compress_type))
-        if not rows: _no_images(blobs, passed)
-        names = name_members([r[0] for r in rows], [r[1] for r in rows], blobs)
-        table,what = np.array([r[1:] for r in rows]),_what(blobs)
-        super().__init__(blobs, names, table[:,:3], check_labels(labels, names, what), None, what)
+                names.append(m.filename)
+                rows.append((b, m.header_offset, end-m.header_offset, m.compress_size, m.file_size, m.CRC,
+                             m.compress_type))
+        table = np.array(rows, dtype=np.int64).reshape(-1, 7)
+        super().__init__(blobs, names, table[:,:3], labels, None, passed)
         self._zipped = table[:,3:]
-        self.passed_over.update(passed)
 
     def read_bytes(self, row:int    # of the source
                   )->bytes:
@@ -314,13 +314,10 @@ class ImageTars(Packed):
                 if file_ending(name)=='cls' and n<100: told[b,_key(name)] = blob.read(start, n)
                 elif _passes(name, hidden, lambda: blob.read(start, min(n, 32)), passed):
                     found[b,name] = b,start,n        # of two with one name the later is meant
-        if not found: _no_images(blobs, passed)
-        names = name_members([n for _,n in found], [b for b,_ in found], blobs)
         if labels is None and all((b, _key(n)) in told for b,n in found):
             labels = _numbers_or_words([told[b,_key(n)].decode('utf-8', 'replace').strip() for b,n in found])
-        super().__init__(blobs, names, np.array([*found.values()], dtype=np.int64),
-                         check_labels(labels, names, _what(blobs)), None, _what(blobs))
-        self.passed_over.update(passed)
+        super().__init__(blobs, [n for _,n in found], np.array([*found.values()], dtype=np.int64), labels,
+                         None, passed)
 
 def _numbers_or_words(words:list)->list:
     try: return [int(w) for w in words]
@@ -329,14 +326,9 @@ def _numbers_or_words(words:list)->list:
 def _as_list(places)->list: return [places] if isinstance(places, (str, os.PathLike)) else [*places]
 
 # %% ../../nbs/extract/07_sources.ipynb #f8bb1ad8
-def _parquet():
-    "pyarrow's part for Parquet, or an error that says what it is wanted for"
-    if find_spec('pyarrow') is None: raise ImportError('a Parquet file needs pyarrow: pip install pyarrow.')
-    import pyarrow.parquet as pq
-    return pq
-
 def _open_parquet(blob:Blob):
-    try: return _parquet().ParquetFile(_open_blob(blob) if blob.remote else blob.place)
+    parquet = load_arrow('a Parquet file').parquet
+    try: return parquet.ParquetFile(_open_blob(blob) if blob.remote else blob.place)
     except (OSError, ValueError) as e:
         raise ValueError(f'"{blob.name}" is no whole Parquet file ({str(e).splitlines()[0][:100]}). '
                          'If it was cut short, copy it again.') from e
@@ -375,12 +367,11 @@ class ImageParquet(Packed):
         groups = [(b,g,f.metadata.row_group(g).num_rows) for b,f in enumerate(files)
                   for g in range(f.metadata.num_row_groups)]
         runs = np.array([(b,g,r) for b,g,n in groups for r in range(n)], dtype=np.int64).reshape(-1, 3)
-        if not len(runs): raise ValueError(f'{_what(blobs)} has no rows. Give a file with pictures.')
+        if not len(runs): raise ValueError(f'"{blobs[0].name}" has no rows. Give a file with pictures.')
         self._groups,self._lock = {},threading.Lock()
         classes = None
         if labels is None: labels,classes = self._labels(files, told)
-        names = self._names(files, blobs, runs)
-        super().__init__(blobs, names, runs, check_labels(labels, names, _what(blobs)), classes, _what(blobs))
+        super().__init__(blobs, self._names(files, blobs, runs), runs, labels, classes)
         self._check_pictures(column)
 
     @staticmethod
@@ -507,9 +498,7 @@ class ImagePlace(_Encoded):
         for f,info in sorted(found.items()):
             name = f[len(root):] if f.startswith(root) else f.rpartition('/')[2]
             if _passes(name.split('?')[0], hidden, lambda: head(f), passed): named[name] = f,info
-        if not named:
-            raise ValueError(f'"{self.place}" holds no image; passed over: '
-                             f'{passed}. Give a place with files that end in {", ".join(ENDINGS)}.')
+        if not named: _no_images(f'"{self.place}"', passed)
         return dict(named.values()), [*named]
 
     def read_bytes(self, row:int    # of the source

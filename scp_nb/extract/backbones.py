@@ -308,18 +308,17 @@ def _open_clip_name(name:str, have_file:bool)->tuple:
     import open_clip
     models = open_clip.list_models()
     model,_,tag = name.rpartition('/')
-    if name.replace('/','-') in models: model,tag = name,''
-    elif not model: model,tag = name,''
+    if not model or name.replace('/','-') in models: model,tag = name,''
     model = model.replace('/','-')
     if model not in models:
         raise ValueError(f'open_clip has no model "{model}". Closest: {_closest(model, models)}. All '
                          'names: open_clip.list_models().')
     tags = open_clip.list_pretrained_tags_by_model(model)
-    if not tag and not tags and have_file: return model, None
-    if not tag or not open_clip.pretrained.is_pretrained_cfg(model, tag):
-        if not tags:
-            raise ValueError(f'open_clip publishes no weights for {model}. Give a file of them: '
-                             'checkpoint="...".')
+    if not tags:
+        if have_file and not tag: return model, None
+        raise ValueError(f'open_clip publishes no weights for {model}. Give a file of them: '
+                         'checkpoint="...".')
+    if not open_clip.pretrained.is_pretrained_cfg(model, tag):
         said = f'has no weights "{tag}" for {model}' if tag else f'must know which weights of {model} to take'
         raise ValueError(f'open_clip {said}. Write open_clip:{model}/TAG with one of the tags '
                          f'{", ".join(tags)}.')

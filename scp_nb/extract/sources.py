@@ -408,10 +408,9 @@ class ImageParquet(Packed):
             if any(f.name=='path' for f in inner): column = self.path.removesuffix('bytes')+'path'
         if column:
             names = [v for f in files for b in f.iter_batches(columns=[column]) for v in _cells(b, column)]
-            if all(v is not None for v in names) and len({*map(str, names)})==len(names):
-                return [*map(str, names)]
-        stem = Path(blobs[0].name).stem
-        return numbered_names(stem, len(runs))
+            words = [*map(str, names)]
+            if None not in names and len({*words})==len(words): return words
+        return numbered_names(Path(blobs[0].name).stem, len(runs))
 
     def sample_rows(self,
                     most:int=64     # rows at most
@@ -525,10 +524,9 @@ def _read_table(text:str, name:str)->tuple:
     rows = [r for r in csv.reader(io.StringIO(text), delimiter=delimiter) if r]
     if not rows: return [],None
     head = [w.strip().lower() for w in rows[0]]
-    def is_path(w): return file_ending(w) in ENDINGS
     at = next((head.index(p) for p in _PATHS if p in head), None)
     if at is None:     # no header: the column where the first row has a path
-        at = next((i for i,w in enumerate(rows[0]) if is_path(w.strip())), None)
+        at = next((i for i,w in enumerate(head) if file_ending(w) in ENDINGS), None)
         if at is None:
             raise ValueError(f'"{name}" has no column of paths; its first line is '
                              f'{", ".join(rows[0])[:100]}. Call '
@@ -584,11 +582,10 @@ def find_places(pattern:str   # a path or address, with {a..b}, {a,b}, * or ? fo
     "Find the files that a pattern stands for"
     found,missing,all_of = [],[],expand_braces(pattern)
     for p in all_of:
-        if is_remote(p):
-            if '*' not in p: found.append(p); continue
+        if is_remote(p) and '*' in p:
             fs,path = find_filesystem(p)
             with _tell_remote(p): here = [fs.unstrip_protocol(f) for f in sorted(fs.glob(path))]
-        else: here = [p] if os.path.exists(p) else sorted(glob(p, recursive=True))
+        else: here = [p] if is_remote(p) or os.path.exists(p) else sorted(glob(p, recursive=True))
         found += here
         if not here: missing.append(p)
     if not missing: return found

@@ -10,7 +10,7 @@ __all__ = ['extract_into']
 # %% ../../nbs/extract/04_store.ipynb #ab4b8f76
 import csv, errno, hashlib, json, os, shutil, socket, time, warnings, zlib
 import torch.distributed as dist
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property, lru_cache
@@ -77,10 +77,9 @@ def _move_in(tmp:Path, out:Path, files:set)->None:
         if out.exists(): os.replace(out, old)
         os.replace(tmp, out)
         return shutil.rmtree(old, ignore_errors=True)
-    new = list(tmp.iterdir())
     for p in [out/name for name in there & set(files)]:      # also those that the new run does not have
         shutil.rmtree(p) if p.is_dir() and not p.is_symlink() else p.unlink()
-    for p in new: os.replace(p, out/p.name)
+    for p in [*tmp.iterdir()]: os.replace(p, out/p.name)
     tmp.rmdir()
 
 @contextmanager
@@ -332,7 +331,7 @@ def take_lock(lock:Path    # file to make; its holder removes it
     flock = FileLock(lock)
     try: flock.acquire(timeout=0)
     except (NotImplementedError, OSError) as e:      # some network and cloud drives
-        if not isinstance(e, NotImplementedError) and e.errno not in _NO_LOCKS: raise
+        if getattr(e, 'errno', errno.ENOSYS) not in _NO_LOCKS: raise
         soft = lock.with_name(SOFT_LOCK)
         warnings.warn(f'the file system of "{lock.parent.name}" has no locks; the file "{SOFT_LOCK}" in it '
                       'is one instead. After a kill it may stay: remove it by hand then.', stacklevel=4)
@@ -392,9 +391,8 @@ def _remove_leftovers(out:Path)->None:
     "Remove what a kill in the very last step left in a finished directory"
     work = out/UNFINISHED
     if not (out/'.lock').exists() and (not work.is_dir() or (work/'list.jsonl').exists()): return
-    try:
-        with _hold_out(out): pass
-    except (RuntimeError, OSError): pass      # somebody is at work there, or it cannot be written
+    # somebody may be at work there, or it cannot be written
+    with suppress(RuntimeError, OSError), _hold_out(out): pass
 
 # %% ../../nbs/extract/04_store.ipynb #e6c0c1b7
 def _named(names:list, one:str, many:str)->str:
@@ -495,9 +493,9 @@ class _Run:
             version=FORMAT['format_version'], backbone=backbone.spec, precision=how.precision,
             transform=f'{backbone.provenance["transform"]}', probe=_transform_digest(backbone),
             weights=weights_digest(backbone) or 'learned from these images', images=len(images),
-            list=_list_digest(images, self.stamps), decoded_to=self.side,
-            content=_sample_digest(images) if self.stamps is None else None)
+            list=_list_digest(images, self.stamps), decoded_to=self.side)
 
+    def content(self)->str|None: return _sample_digest(self.images) if self.stamps is None else None
     def stamp_list(self)->list:
         return [None]*len(self.images) if self.stamps is None else self.stamps.tolist()
 
@@ -516,7 +514,8 @@ class _Run:
         head,new,found = _run_record(folder),self.identity,[]
         if head is None: return None
         old = head['identity']
-        if self.how.force and not new.items() <= old.items(): return None
+        same = new.items() <= old.items()
+        if self.how.force and not (same and old['content']==self.content()): return None
         if old.get('version')!=new['version']:
             raise FileExistsError(f'"{self.said}" {OLD_FORMAT}. Give another directory, or force=True '
                                   '(--force) to replace all.')
@@ -534,12 +533,14 @@ class _Run:
         if old['list']!=new['list']:
             files = {name: stamp for _,name,stamp,*_ in _earlier_images(folder)}
             found.append(_list_changes(files, dict(zip(self.images.names, self.stamp_list()))))
-        elif not found and old['content']!=new['content']: found = ['the pictures themselves differ']
+        elif not found and old['content']!=self.content(): found = ['the pictures themselves differ']
         if not found: return 'same'
         if can and self.how.update: return 'update'
         update = 'update=True (--update) computes only what is new and drops what is gone; ' if can else ''
         raise FileExistsError(f'"{self.said}" holds features of something else: {"; ".join(found)}. Give '
                               f'another directory. Or: {update}force=True (--force) replaces all.')
+
+    def is_done(self)->bool: return not self.how.force and self.compare(self.out)=='same'
 
     def begin(self)->None:
         "Write down what is to be done"
@@ -557,7 +558,7 @@ class _Run:
         entries = [*zip(images.names, labels, self.stamp_list(), [None]*len(images))]
         copies = find_copies(images, self.stamps, _Plan(self.out, entries).look(update))
         listed = set(images.names) if images.skipped else ()
-        identity = dict(self.identity, projection=weights_digest(backbone))
+        identity = dict(self.identity, projection=weights_digest(backbone), content=self.content())
         record = dict(features_record(images, backbone, how.precision, self.side), classes=images.classes)
         folders = sorted((n,r) for n,r in images.skipped.items() if n not in listed)    # could not be listed
         head = dict(identity=identity, size=how.size, update=update, record=record, folders=folders)
@@ -566,10 +567,9 @@ class _Run:
 
     def prepare(self)->None:
         "Look at what the directory holds, which must be locked, and begin if nothing there can go on"
-        earlier_version = (self.work/'head.json').is_file()
-        if (self.work/'meta.json').is_file() and not earlier_version:
+        if (self.work/'meta.json').is_file() and not (self.work/'head.json').is_file():
             _finish_run(self.out)                                       # of whatever: all is computed
-        if not self.how.force and self.compare(self.out)=='same': return
+        if self.is_done(): return
         state = self.compare(self.work)
         if state=='same': return
         if state is None and self.work.is_dir(): shutil.rmtree(self.work)
@@ -621,20 +621,19 @@ def extract_into(out,                   # directory to write or to go on in
         how = replace(how, progress=how.progress and not rank,
                       n_workers=how.n_workers or (share if world>1 else None))
         run = _Run(out, images, backbone, how)
-        if not how.force and run.compare(run.out)=='same':
-            _remove_leftovers(run.out); _restore(backbone, run.out)
-            return
-        wait()                                     # before that may change
-        with nullcontext() if rank else _hold_out(run.out):
-            if not rank: run.prepare()
-            wait()
-            if (run.work/'list.jsonl').is_file():
-                _restore(backbone, run.work)
-                if world>1:
-                    run.compute(rank, world, wait)
-                    wait()
-                if not rank:
-                    run.compute(0, 1, lambda: None)       # all that others have left
-                    _finish_run(run.out)
-            wait()
-            _restore(backbone, run.out)
+        if run.is_done(): _remove_leftovers(run.out)
+        else:
+            wait()                                     # before that may change
+            with nullcontext() if rank else _hold_out(run.out):
+                if not rank: run.prepare()
+                wait()
+                if (run.work/'list.jsonl').is_file():
+                    _restore(backbone, run.work)
+                    if world>1:
+                        run.compute(rank, world, wait)
+                        wait()
+                    if not rank:
+                        run.compute(0, 1, lambda: None)       # all that others have left
+                        _finish_run(run.out)
+                wait()
+        _restore(backbone, run.out)

@@ -28,11 +28,9 @@ def _tidy(words, source:str)->tuple:
         if len(w)>_LONGEST:
             raise ValueError(f'{source}: entry {i+1} has {len(w):,} characters ("{w[:30]}..."); '
                              f'a name may have {_LONGEST}. Give one name per line, not sentences or tables.')
-        if not w.isprintable() and not w.isspace():
-            w = w.replace('\t', ' ').strip()
-            if not w.isprintable():
-                raise ValueError(f'{source}: entry {i+1}, {w[:40]!r}, holds control characters. Remove them.')
         w = ' '.join(w.split())
+        if not w.isprintable():
+            raise ValueError(f'{source}: entry {i+1}, {w[:40]!r}, holds control characters. Remove them.')
         if w: first.setdefault(w, i)
     kept = sorted(first)
     if len(kept)<2:
@@ -83,11 +81,9 @@ def _synset(line:str)->tuple:
 # %% ../../nbs/extract/06_vocabulary.ipynb #d982183f
 def _wordnet_file(path=None)->Path:
     "WordNet's `data.noun`: the file or folder given, else where NLTK and Linux distributions put it"
-    home = [os.environ.get('NLTK_DATA'), Path.home()/'nltk_data', '/usr/share/nltk_data',
-            '/usr/local/share/nltk_data']
-    usual = [Path(h)/'corpora'/'wordnet' for h in home if h]+[Path('/usr/share/wordnet')]
-    places = [Path(path)] if path else usual
-    for p in places:
+    usual = [os.environ.get('NLTK_DATA'), Path.home()/'nltk_data', '/usr/share/nltk_data',
+             '/usr/local/share/nltk_data', '/usr/share/wordnet']
+    for p in map(Path, [path] if path else filter(None, usual)):
         for f in (p, p/'data.noun', p/'dict'/'data.noun', p/'corpora'/'wordnet'/'data.noun'):
             if f.is_file(): return f
     where = f'"{path}" is not, and does not hold,' if path else 'none of the usual folders holds'
@@ -213,12 +209,6 @@ def encode_texts(backbone:Backbone,      # with a text side
     return torch.cat(rows).numpy()
 
 # %% ../../nbs/extract/06_vocabulary.ipynb #e96321db
-def _cache_folder(cache)->Path|None:
-    "Folder for text vectors: the one given; for True, the user's"
-    if cache is None or cache is False: return None
-    if cache is not True: return Path(cache)
-    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache')/'scp_nb'/'texts'
-
 def _key(v:Vocabulary, backbone:Backbone, prompts:tuple)->str:
     "A name for (backbone, prompts, vocabulary): the weights count, not what they are called"
     said = json.dumps([1, weights_digest(backbone), prompts, v.words, type(_tokenizer(backbone)).__name__])
@@ -233,9 +223,10 @@ def text_features(words,                  # anything `vocabulary` takes
                   progress:bool=True      # show a progress bar where there is something to encode
                  )->np.ndarray:           # float32 `[len(vocabulary(words)), d]`, rows of length 1
     "Give every name a vector: the mean over prompts"
-    v,prompts,folder = vocabulary(words),as_prompts(prompts),_cache_folder(cache)
-    _tokenizer(backbone)
-    place = folder and folder/_key(v, backbone, prompts)
+    v,prompts = vocabulary(words),as_prompts(prompts)
+    _tokenizer(backbone)     # or the error that there is none
+    if cache is True: cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache')/'scp_nb'/'texts'
+    place = Path(cache)/_key(v, backbone, prompts) if cache else None
     if place and (place/'texts.npy').is_file(): return np.load(place/'texts.npy', allow_pickle=False)
     size = max(1, batch_size//len(prompts))*len(prompts)
     T = encode_texts(backbone, [p.replace('{}', w) for w in v for p in prompts], size, progress)

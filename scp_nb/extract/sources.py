@@ -163,10 +163,11 @@ class Packed(_Encoded):
         if any(b.version is None for b in self.blobs): return None
         stamps = self._source[:,[2,2]]
         for stamp,run in zip(stamps, self._source):
-            at,start,n = run.tolist()
-            b = self.blobs[at]
-            # far away, nothing is fetched twice
-            stamp[1] = hash_facts(*((b.version, start) if b.remote else sample_bytes(_BlobFile(b), start, n)))
+            blob,start,n = run.tolist()
+            b = self.blobs[blob]
+            if b.remote: facts = b.version,start        # far away, nothing is fetched twice
+            else: facts = sample_bytes(_BlobFile(b), start, n)
+            stamp[1] = hash_facts(*facts)
         return stamps
 
     def stamps(self)->np.ndarray|None:    # int64 `[n, 2]`; None if there is nothing to go by

@@ -342,5 +342,5 @@ def test_places_that_cannot_be_read(tmp_path, monkeypatch):
 
 def test_no_pyarrow(tmp_path, monkeypatch):
     (tmp_path/'a.parquet').write_bytes(b'PAR1')
-    monkeypatch.setattr(sources, 'find_spec', lambda n: None)
+    monkeypatch.setattr('scp_nb.extract.formats.find_spec', lambda n: None)
     one_line(tmp_path/'a.parquet', ImportError, 'pip install pyarrow')

@@ -43,21 +43,14 @@ def default_device(device=None      # "cuda", "cuda:1", "mps", "cpu" or a torch.
     return d
 
 # %% ../../nbs/extract/02_backbones.ipynb #145cbd99
-class _Scale:
-    "What `ToTensor` and `Normalize` do, for bytes that are a batch on their device already"
-    def __init__(self, norm):
-        numbers = (torch.as_tensor(v, dtype=torch.float32) for v in (norm.mean, norm.std))
-        self.mean,self.std = (v.view(-1,1,1) for v in numbers)
-    def __call__(self, x:torch.Tensor)->torch.Tensor:
-        return (x.float()/255-self.mean.to(x.device))/self.std.to(x.device)
-
 def _in_two(transform)->tuple:
     "`transform` as (picture -> bytes, bytes -> what the network takes); the second may be None"
     from torchvision import transforms as T   # these packages take as long to import as torch: only when used
     steps = getattr(transform, 'transforms', ())
-    usual = type(transform) is T.Compose and len(steps)>1
-    usual = usual and isinstance(steps[-2], T.ToTensor) and type(steps[-1]) is T.Normalize
-    return (T.Compose([*steps[:-2], T.PILToTensor()]), _Scale(steps[-1])) if usual else (transform, None)
+    usual = type(transform) is T.Compose and len(steps)>1 and isinstance(steps[-2], T.ToTensor)
+    if not usual or type(steps[-1]) is not T.Normalize: return transform,None
+    last = T.Compose([T.ConvertImageDtype(torch.float32), steps[-1]])
+    return T.Compose([*steps[:-2], T.PILToTensor()]), last
 
 # %% ../../nbs/extract/02_backbones.ipynb #80119198
 class Backbone:
@@ -79,7 +72,7 @@ class Backbone:
         # a function's address says nothing
         words = re.sub(r' at 0x[0-9a-f]+', '', ' '.join(str(transform).split()))
         self.provenance = dict(model=type(model).__name__, transform=words, **versions, **(provenance or {}))
-        self.d = None if isinstance(model, PixelProjection) else self._probe()
+        self.d = None if isinstance(model, PixelProjection) else self.probe()
 
     def __repr__(self)->str: return f'Backbone: {self.spec}, {self.d or "?"}-d, on {self.device}'
 
@@ -88,8 +81,8 @@ class Backbone:
         "What those who read images do with a picture; `encode` does the rest"
         return _in_two(self.transform)[0] if self.device.type=='cuda' else self.transform
 
-    def _probe(self)->int:
-        "Width of the features, found by encoding one plain picture"
+    def probe(self)->int:    # numbers per image
+        "Encode one plain picture, to see what comes"
         return self.encode(self.transform(Image.new('RGB', (64,64), 'grey'))[None]).shape[1]
 
 # %% ../../nbs/extract/02_backbones.ipynb #7c9da05e
@@ -142,7 +135,8 @@ class PixelProjection(nn.Module):
         d:int    # directions at most; images or pixels may allow fewer
     ):
         super().__init__()
-        self.d,self.mean,self.components = d,None,None
+        self.d = d
+        for name in ('mean', 'components'): self.register_buffer(name, None)
 
     def set(self,
         mean:torch.Tensor,         # of the pixels, `[n_pixels]`
@@ -314,18 +308,17 @@ def _open_clip_name(name:str, have_file:bool)->tuple:
     import open_clip
     models = open_clip.list_models()
     model,_,tag = name.rpartition('/')
-    if name.replace('/','-') in models: model,tag = name,''
-    elif not model: model,tag = name,''
+    if not model or name.replace('/','-') in models: model,tag = name,''
     model = model.replace('/','-')
     if model not in models:
         raise ValueError(f'open_clip has no model "{model}". Closest: {_closest(model, models)}. All '
                          'names: open_clip.list_models().')
     tags = open_clip.list_pretrained_tags_by_model(model)
-    if not tag and not tags and have_file: return model, None
-    if not tag or not open_clip.pretrained.is_pretrained_cfg(model, tag):
-        if not tags:
-            raise ValueError(f'open_clip publishes no weights for {model}. Give a file of them: '
-                             'checkpoint="...".')
+    if not tags:
+        if have_file and not tag: return model, None
+        raise ValueError(f'open_clip publishes no weights for {model}. Give a file of them: '
+                         'checkpoint="...".')
+    if not open_clip.pretrained.is_pretrained_cfg(model, tag):
         said = f'has no weights "{tag}" for {model}' if tag else f'must know which weights of {model} to take'
         raise ValueError(f'open_clip {said}. Write open_clip:{model}/TAG with one of the tags '
                          f'{", ".join(tags)}.')
@@ -449,8 +442,7 @@ def weights_digest(backbone:Backbone    # any backbone
     "Describe the weights of a network in one number"
     m = backbone.model
     if isinstance(m, PixelProjection) and m.mean is None: return None
-    tensors = dict(mean=m.mean, components=m.components) if isinstance(m, PixelProjection) else m.state_dict()
     h = hashlib.sha256()
-    for name,t in tensors.items():
+    for name,t in m.state_dict().items():
         h.update(f'{name} {t.dtype} {list(t.shape)} {_fingerprint(t) if t.numel() else ""}'.encode())
     return h.hexdigest()

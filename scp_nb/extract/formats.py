@@ -34,10 +34,6 @@ def _choose(candidates:list, column, held:list, said, what:str)->str:
 # %% ../../nbs/extract/05_formats.ipynb #9af20b9b
 def _first_of(wanted:tuple, held:list)->str|None: return next((w for w in wanted if w in held), None)
 
-def _texts(a)->list:
-    "Names out of an array of words, bytes or numbers"
-    found = np.asarray(a).tolist()
-    return [x.decode('utf-8', 'surrogateescape') if isinstance(x, bytes) else str(x) for x in found]
 
 # %% ../../nbs/extract/05_formats.ipynb #677cab84
 def _read_npy(path:Path, column)->dict:
@@ -65,7 +61,6 @@ def _read_npz(path:Path, column)->dict:
         for key,wanted,kinds in (('names', _NAMES, 'US'), ('labels', _LABELS, 'iuUS')):
             if (k := _first_of(wanted, [k for k,(s,_,t) in shapes.items() if s==(n,) and t.kind in kinds])):
                 found[key] = z[k]
-    if 'names' in found: found['names'] = _texts(found['names'])
     return found
 
 # %% ../../nbs/extract/05_formats.ipynb #0aa236a7
@@ -77,7 +72,8 @@ def _read_safetensors(path:Path, column)->dict:
         return dict(X=f.get_tensor(_choose(flat, column, keys, path.name, 'tensors [n, d]')))
 
 # %% ../../nbs/extract/05_formats.ipynb #bf4f6546
-def _arrow(what:str):
+def load_arrow(what:str   # needs it, in words
+              ):
     "pyarrow, or an error that says what it is wanted for"
     if find_spec('pyarrow') is None: raise ImportError(f'{what} needs pyarrow: pip install pyarrow.')
     import pyarrow, pyarrow.parquet
@@ -100,7 +96,7 @@ def _vectors(column)->np.ndarray:
 # %% ../../nbs/extract/05_formats.ipynb #904bb86c
 def _from_table(table, column, said)->dict:
     "Vectors, names and labels of an Arrow table"
-    pa = _arrow('an Arrow table')
+    pa = load_arrow('an Arrow table')
     lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
     vectors = [f.name for f in table.schema if any(is_list(f.type) for is_list in lists)]
     chosen = _choose(vectors, column, table.column_names, said, 'columns of vectors')
@@ -112,17 +108,16 @@ def _from_table(table, column, said)->dict:
     for key,wanted in (('names', _NAMES), ('labels', _LABELS)):
         k = _first_of(wanted, table.column_names)
         if k and not table[k].null_count: found[key] = table[k].to_pylist()
-    if 'names' in found: found['names'] = [str(n) for n in found['names']]
     return found
 
 # %% ../../nbs/extract/05_formats.ipynb #1e9d5921
 def _read_parquet(path:Path, column)->dict:
     "A Parquet file"
-    return _from_table(_arrow(f'reading "{path.name}"').parquet.read_table(path), column, path.name)
+    return _from_table(load_arrow(f'reading "{path.name}"').parquet.read_table(path), column, path.name)
 
 def _read_feather(path:Path, column)->dict:
     "An Arrow IPC file, also in the streaming form that Hugging Face data sets keep on disk"
-    ipc = _arrow(f'reading "{path.name}"').ipc
+    ipc = load_arrow(f'reading "{path.name}"').ipc
     with open(path, 'rb') as f:
         whole = f.read(6)==b'ARROW1'
         f.seek(0)
@@ -137,15 +132,13 @@ def _read_clip_retrieval(folder:Path, column)->dict:
     "Shards of image embeddings, with the paths out of their metadata"
     shards = sorted((folder/'img_emb').glob('*.npy'), key=_shard_number)
     arrays = [np.load(p, mmap_mode='r', allow_pickle=False) for p in shards]
-    X,at,names = np.empty((sum(map(len, arrays)), arrays[0].shape[1]), arrays[0].dtype),0,[]
-    for p,a in zip(shards, arrays):
-        X[at:at+len(a)] = a
-        at += len(a)
+    X,names = np.concatenate(arrays, dtype=arrays[0].dtype),[]
+    for p in shards:
         told = folder/'metadata'/p.name.replace('img_emb', 'metadata').replace('.npy', '.parquet')
         if not told.is_file(): continue
-        table = _arrow(f'reading "{told.name}"').parquet.read_table(told)
+        table = load_arrow(f'reading "{told.name}"').parquet.read_table(told)
         k = column or _first_of(('image_path', *_NAMES), table.column_names)
-        if k: names += [str(n) for n in table[k].to_pylist()]
+        if k: names += table[k].to_pylist()
     if names and len(names)!=len(X):
         raise ValueError(f'"{folder.name}" has {len(X):,} embeddings and {len(names):,} paths; some of its '
                          'files are missing.')
@@ -164,7 +157,7 @@ def holds_embeddings(path    # file or folder
         return made and (path/'index.jsonl').is_file() or any((path/'img_emb').glob('*.npy'))
     if path.suffix.lower()!='.parquet': return path.suffix.lower() in _READERS and path.is_file()
     if not path.is_file(): return False
-    types = [str(t) for t in _arrow(f'reading "{path.name}"').parquet.read_schema(path).types]
+    types = [str(t) for t in load_arrow(f'reading "{path.name}"').parquet.read_schema(path).types]
     if any('binary' in t for t in types): return False        # pictures, perhaps with boxes and captions
     lists = [t for t in types if t.startswith(('list<', 'large_list<', 'fixed_size_list<'))]
     return any(': float' in t or ': double' in t or ': halffloat' in t for t in lists)
@@ -174,14 +167,19 @@ def read_embeddings(path,                   # .npy, .npz, .safetensors, .parquet
                    )->dict:                  # X `[n, d]`, and names and labels where there are some
     "Read embeddings that another program has written"
     path = Path(path)
-    if path.is_dir() and any((path/'img_emb').glob('*.npy')): return _read_clip_retrieval(path, column)
     if not path.exists():
         raise FileNotFoundError(f'no such file or folder: "{path}". Give a file of embeddings, or a '
                                 'directory of features.')
-    if path.suffix.lower() not in _READERS or path.is_dir():
+    read = None if path.is_dir() else _READERS.get(path.suffix.lower())
+    if any((path/'img_emb').glob('*.npy')): read = _read_clip_retrieval
+    if read is None:
         raise ValueError(f'"{path.name}" is of no kind that is read here. Wanted {", ".join(_READERS)}, '
                          'a folder of clip-retrieval, or a directory of features.')
-    return _READERS[path.suffix.lower()](path, column)
+    found = read(path, column)
+    if 'names' in found:
+        found['names'] = [n.decode('utf-8', 'surrogateescape') if isinstance(n, bytes) else str(n)
+                          for n in found['names']]
+    return found
 
 # %% ../../nbs/extract/05_formats.ipynb #e621d182
 def write_parquet(path,                     # file to write; replaced if there
@@ -191,7 +189,7 @@ def write_parquet(path,                     # file to write; replaced if there
                   meta:dict                 # plain JSON values, kept in the schema
                  )->Path:                   # the file
     "Write a Parquet file, whole or not at all"
-    pa,path = _arrow('writing Parquet'),Path(path)
+    pa,path = load_arrow('writing Parquet'),Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f'no folder "{path.parent}" to write "{path.name}" into.')
     kind = pa.float16() if X.dtype==np.float16 else pa.float32()

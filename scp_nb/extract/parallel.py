@@ -38,8 +38,8 @@ def free_pages(X:np.ndarray    # a memory map, or any other array, with which no
               ):
     "Give back the pages of a memory map; they are read again when needed"
     m = getattr(X, '_mmap', None)
-    if getattr(X, 'mode', None)=='c': return        # what was changed in memory is in no file
-    if isinstance(m, mmap.mmap) and hasattr(m, 'madvise'): m.madvise(mmap.MADV_DONTNEED)
+    # mode "c": what was changed in memory is in no file
+    if hasattr(m, 'madvise') and X.mode!='c': m.madvise(mmap.MADV_DONTNEED)
 
 # %% ../../nbs/extract/00_parallel.ipynb #d38191ac
 def blocks(X:np.ndarray,        # array `[n, d]`, in memory or a memory map, of any number type
@@ -69,11 +69,6 @@ def n_cores(
     "Count the processor cores that this process may use"
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
-# %% ../../nbs/extract/00_parallel.ipynb #642e7df1
-def _leave():
-    "Part from the other processes, before Python takes down what their threads use"
-    if dist.is_initialized(): dist.destroy_process_group()
-
 # %% ../../nbs/extract/00_parallel.ipynb #096e00fb
 def ranks(
 )->tuple[int,int]:   # number of this process, from 0, and how many there are; (0, 1) without torchrun
@@ -85,19 +80,20 @@ def ranks(
         minutes = float(os.environ.get('SCP_TIMEOUT_MINUTES', 30))
         backend = 'cpu:gloo,cuda:nccl' if torch.cuda.is_available() else 'gloo'
         dist.init_process_group(backend, timeout=timedelta(minutes=minutes))
-        atexit.register(_leave)
+        # before Python takes down what their threads use
+        atexit.register(lambda: dist.is_initialized() and dist.destroy_process_group())
         dist.all_reduce(torch.zeros(1))        # all are here before one may leave
     return dist.get_rank(),dist.get_world_size()
 
 # %% ../../nbs/extract/00_parallel.ipynb #501bcca5
 @contextmanager
-def _together():
+def together():
     "Tell what it means when another process does not answer"
     try: yield
     except RuntimeError as e:
-        raise RuntimeError('another process of this torchrun stopped or does not answer, so this one '
-                           'cannot go on. Its own message says '
-                           'why; start torchrun again (fit_head(..., resume=DIR) goes on where it was). '
+        raise RuntimeError('another process of this torchrun stopped or does not answer, so this one cannot '
+                           'go on. Its own message says why; start torchrun again: extraction goes on where '
+                           'it was, and so does fit_head(..., resume=DIR). '
                            f'[{str(e).splitlines()[0]}]') from e
 
 # %% ../../nbs/extract/00_parallel.ipynb #3dbc9479
@@ -111,7 +107,7 @@ def sum_over(*tensors:torch.Tensor     # the same shapes in every process
             ):                         # nothing; the tensors are changed in place
     "Add up tensors over all processes"
     if ranks()[1]==1: return
-    with _together():
+    with together():
         for t in tensors: dist.all_reduce(t)
 
 # %% ../../nbs/extract/00_parallel.ipynb #5aef36b7
@@ -125,7 +121,7 @@ def gather(part:torch.Tensor,          # this process's rows, `[m, ...]`, the pa
     mine = torch.zeros(longest, *part.shape[1:], dtype=part.dtype, device=part.device)
     mine[:len(part)] = part
     parts = [torch.empty_like(mine) for _ in range(size)]
-    with _together(): dist.all_gather(parts, mine)
+    with together(): dist.all_gather(parts, mine)
     return torch.cat([p[:n*(r+1)//size-n*r//size] for r,p in enumerate(parts)])
 
 def from_first(t:torch.Tensor          # the same shape in every process
@@ -133,7 +129,7 @@ def from_first(t:torch.Tensor          # the same shape in every process
     "Give all processes what the first one holds"
     if ranks()[1]>1:
         t = t.contiguous()
-        with _together(): dist.broadcast(t, 0)
+        with together(): dist.broadcast(t, 0)
     return t
 
 # %% ../../nbs/extract/00_parallel.ipynb #d23ce82d

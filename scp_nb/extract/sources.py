@@ -9,7 +9,7 @@ __all__ = ['is_remote', 'find_filesystem', 'Blob', 'refuse_climbing', 'Packed', 
            'ImageParquet', 'ImagePlace', 'read_list', 'expand_braces', 'find_places', 'source_kind', 'open_source']
 
 # %% ../../nbs/extract/07_sources.ipynb #3b557bfa
-import csv, hashlib, io, json, os, re, tarfile, threading, warnings, zipfile, zlib
+import csv, io, json, os, re, tarfile, threading, warnings, zipfile, zlib
 from contextlib import contextmanager
 from glob import glob
 from importlib.util import find_spec
@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 from ..data import ENDINGS, ImageError, ImageFiles, Images, PassedOver, check_labels, decode_image
 from ..data import file_ending, file_head, image_kind, is_hidden, numbered_names, takes_for_image
+from .formats import load_arrow
+from .reading import hash_facts, sample_bytes
 
 # %% ../../nbs/extract/07_sources.ipynb #e7c8566c
 def is_remote(place   # a path or an address
@@ -44,18 +46,13 @@ def find_filesystem(place   # an address with a protocol
     from fsspec.core import url_to_fs
     with _tell_remote(place): return url_to_fs(os.fspath(place))
 
-def _number(*facts)->int:
-    "63 bits of a hash of some facts"
-    data = b'|'.join(f if isinstance(f, bytes) else str(f).encode() for f in facts)
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), 'big') >> 1
-
 _VERSION = ('ETag', 'etag', 'checksum', 'md5Hash', 'content_md5', 'mtime', 'LastModified', 'last_modified',
             'updated', 'created')
 
 def _version(info:dict)->int|None:
     "A number that changes with what is stored, out of what a file system tells; None if it tells nothing"
     told = next((info[k] for k in _VERSION if info.get(k)), None)
-    return None if told is None else _number(told)
+    return None if told is None else hash_facts(told)
 
 class Blob:
     "The bytes of one file, on a disk or elsewhere, of which parts are read"
@@ -140,14 +137,18 @@ class Packed(_Encoded):
     "Pictures that are runs of bytes in some files"
     def __init__(self,
         blobs:list,        # the files, each a `Blob`
-        names:list,        # one name per image
+        names:list,        # one name per image; with the file's name in front where two are alike
         runs:np.ndarray,   # int64 `[n, 3]`: which blob, first byte, bytes
-        labels=None,       # one whole number or word per image, for evaluation only
+        labels=None,       # "folder", or one whole number or word per image, for evaluation only
         classes=None,      # names of the labels 0, 1, ...
-        what='images'      # where they come from, in words
+        passed=()          # a `PassedOver`: what was not taken for an image
     ):
-        super().__init__(runs, names, labels, classes, what)
+        what = f'"{blobs[0].name}"' + (f' and {len(blobs)-1:,} more' if len(blobs)>1 else '')
+        if not names: _no_images(what, passed)
+        names = name_members(names, runs[:,0], blobs)
+        super().__init__(runs, names, check_labels(labels, names, what), classes, what)
         self.blobs,self._stamps = blobs,{}
+        self.passed_over.update(passed)
 
     def read_bytes(self, row:int    # of the source
                   )->bytes:
@@ -159,15 +160,15 @@ class Packed(_Encoded):
 
     def stamp_all(self)->np.ndarray|None:    # of all images of the source
         "Take size and fingerprint of each: of the first, middle and last 4,096 bytes"
-        blob,start,n = self._source.T
-        stamps = np.stack([n, n], 1)
-        for r in range(len(n)):
-            b = self.blobs[blob[r]]
-            if b.remote: facts = (b.version, start[r])     # not to fetch it twice
-            else: facts = [b.read(int(start[r]+at), min(4096, int(n[r]-at)))
-                           for at in sorted({0, max(0, n[r]//2-2048), max(0, n[r]-4096)})]
-            stamps[r,1] = _number(*facts)
-        return None if any(b.version is None for b in self.blobs) else stamps
+        if any(b.version is None for b in self.blobs): return None
+        stamps = self._source[:,[2,2]]
+        for stamp,run in zip(stamps, self._source):
+            blob,start,n = run.tolist()
+            b = self.blobs[blob]
+            if b.remote: facts = b.version,start        # far away, nothing is fetched twice
+            else: facts = sample_bytes(_BlobFile(b), start, n)
+            stamp[1] = hash_facts(*facts)
+        return stamps
 
     def stamps(self)->np.ndarray|None:    # int64 `[n, 2]`; None if there is nothing to go by
         "Give size and fingerprint of each image"
@@ -176,7 +177,7 @@ class Packed(_Encoded):
         return None if found is None else found[self._rows]
 
 def name_members(names:list,     # of pictures in one or several files
-                 blob:list,      # which file each lies in
+                 blob,           # which file each lies in
                  blobs:list      # the files
                 )->list:         # the same; with the file's name in front where two are alike
     "Make names different"
@@ -185,12 +186,9 @@ def name_members(names:list,     # of pictures in one or several files
     if len(set(stems))<len(stems): stems = [f'{i}-{s}' for i,s in enumerate(stems, 1)]
     return [f'{stems[b]}/{n}' for n,b in zip(names, blob)]
 
-def _what(blobs)->str: return f'"{blobs[0].name}"' + (f' and {len(blobs)-1:,} more' if len(blobs)>1 else '')
-
-def _no_images(blobs, passed):
+def _no_images(what:str, passed):
     held = f'; passed over: {passed}' if passed else ': nothing is in it'
-    raise ValueError(f'{_what(blobs)} holds no image{held}. Give one with files that end in '
-                     f'{", ".join(ENDINGS)}.')
+    raise ValueError(f'{what} holds no image{held}. Give one with files that end in {", ".join(ENDINGS)}.')
 
 def _passes(name:str, hidden:bool, head, passed:PassedOver)->bool:
     "Is this member of an archive to be read as an image? Counts it otherwise"
@@ -242,17 +240,15 @@ class ImageZip(Packed):
         labels=None,         # "folder": the first folder in the zip is the class; or one label per picture
         hidden:bool=False    # take in hidden files, such as those of macOS
     ):
-        blobs,passed,rows = [*map(Blob, _as_list(places))],PassedOver(),[]
+        blobs,passed,names,rows = [*map(Blob, _as_list(places))],PassedOver(),[],[]
         for b,blob in enumerate(blobs):
             for m,end in zip(*_zip_members(blob, hidden, passed)):
-                rows.append((m.filename, b, m.header_offset, end-m.header_offset, m.compress_size,
-                             m.file_size, m.CRC, m.compress_type))
-        if not rows: _no_images(blobs, passed)
-        names = name_members([r[0] for r in rows], [r[1] for r in rows], blobs)
-        table,what = np.array([r[1:] for r in rows]),_what(blobs)
-        super().__init__(blobs, names, table[:,:3], check_labels(labels, names, what), None, what)
+                names.append(m.filename)
+                rows.append((b, m.header_offset, end-m.header_offset, m.compress_size, m.file_size, m.CRC,
+                             m.compress_type))
+        table = np.array(rows, dtype=np.int64).reshape(-1, 7)
+        super().__init__(blobs, names, table[:,:3], labels, None, passed)
         self._zipped = table[:,3:]
-        self.passed_over.update(passed)
 
     def read_bytes(self, row:int    # of the source
                   )->bytes:
@@ -319,13 +315,10 @@ class ImageTars(Packed):
                 if file_ending(name)=='cls' and n<100: told[b,_key(name)] = blob.read(start, n)
                 elif _passes(name, hidden, lambda: blob.read(start, min(n, 32)), passed):
                     found[b,name] = b,start,n        # of two with one name the later is meant
-        if not found: _no_images(blobs, passed)
-        names = name_members([n for _,n in found], [b for b,_ in found], blobs)
         if labels is None and all((b, _key(n)) in told for b,n in found):
             labels = _numbers_or_words([told[b,_key(n)].decode('utf-8', 'replace').strip() for b,n in found])
-        super().__init__(blobs, names, np.array([*found.values()], dtype=np.int64),
-                         check_labels(labels, names, _what(blobs)), None, _what(blobs))
-        self.passed_over.update(passed)
+        super().__init__(blobs, [n for _,n in found], np.array([*found.values()], dtype=np.int64), labels,
+                         None, passed)
 
 def _numbers_or_words(words:list)->list:
     try: return [int(w) for w in words]
@@ -334,14 +327,9 @@ def _numbers_or_words(words:list)->list:
 def _as_list(places)->list: return [places] if isinstance(places, (str, os.PathLike)) else [*places]
 
 # %% ../../nbs/extract/07_sources.ipynb #f8bb1ad8
-def _parquet():
-    "pyarrow's part for Parquet, or an error that says what it is wanted for"
-    if find_spec('pyarrow') is None: raise ImportError('a Parquet file needs pyarrow: pip install pyarrow.')
-    import pyarrow.parquet as pq
-    return pq
-
 def _open_parquet(blob:Blob):
-    try: return _parquet().ParquetFile(_open_blob(blob) if blob.remote else blob.place)
+    parquet = load_arrow('a Parquet file').parquet
+    try: return parquet.ParquetFile(_open_blob(blob) if blob.remote else blob.place)
     except (OSError, ValueError) as e:
         raise ValueError(f'"{blob.name}" is no whole Parquet file ({str(e).splitlines()[0][:100]}). '
                          'If it was cut short, copy it again.') from e
@@ -380,12 +368,11 @@ class ImageParquet(Packed):
         groups = [(b,g,f.metadata.row_group(g).num_rows) for b,f in enumerate(files)
                   for g in range(f.metadata.num_row_groups)]
         runs = np.array([(b,g,r) for b,g,n in groups for r in range(n)], dtype=np.int64).reshape(-1, 3)
-        if not len(runs): raise ValueError(f'{_what(blobs)} has no rows. Give a file with pictures.')
+        if not len(runs): raise ValueError(f'"{blobs[0].name}" has no rows. Give a file with pictures.')
         self._groups,self._lock = {},threading.Lock()
         classes = None
         if labels is None: labels,classes = self._labels(files, told)
-        names = self._names(files, blobs, runs)
-        super().__init__(blobs, names, runs, check_labels(labels, names, _what(blobs)), classes, _what(blobs))
+        super().__init__(blobs, self._names(files, blobs, runs), runs, labels, classes)
         self._check_pictures(column)
 
     @staticmethod
@@ -422,10 +409,9 @@ class ImageParquet(Packed):
             if any(f.name=='path' for f in inner): column = self.path.removesuffix('bytes')+'path'
         if column:
             names = [v for f in files for b in f.iter_batches(columns=[column]) for v in _cells(b, column)]
-            if all(v is not None for v in names) and len({*map(str, names)})==len(names):
-                return [*map(str, names)]
-        stem = Path(blobs[0].name).stem
-        return numbered_names(stem, len(runs))
+            words = [*map(str, names)]
+            if None not in names and len({*words})==len(words): return words
+        return numbered_names(Path(blobs[0].name).stem, len(runs))
 
     def sample_rows(self,
                     most:int=64     # rows at most
@@ -471,18 +457,13 @@ class ImageParquet(Packed):
 
     def stamp_all(self)->np.ndarray|None:
         "Take size and fingerprint of each, all bytes of which are read once"
-        stamps,row = np.zeros((len(self._source), 2), np.int64),0
-        for blob in self.blobs:
-            if blob.remote: continue
-            for batch in _open_parquet(blob).iter_batches(64, columns=[self.path]):
-                for data in _cells(batch, self.path):
-                    stamps[row] = len(data or b''),_number(data or b'')
-                    row += 1
-        if not any(b.remote for b in self.blobs): return stamps
         if any(b.version is None for b in self.blobs): return None
-        # far away, nothing is fetched twice
-        stamps[:] = [(0, _number(self.blobs[b].version, g, r)) for b,g,r in self._source.tolist()]
-        return stamps
+        if any(b.remote for b in self.blobs):      # far away, nothing is fetched twice
+            return np.array([(0, hash_facts(self.blobs[b].version, g, r)) for b,g,r in self._source.tolist()])
+        files = map(_open_parquet, self.blobs)
+        batches = (batch for f in files for batch in f.iter_batches(64, columns=[self.path]))
+        cells = (data or b'' for batch in batches for data in _cells(batch, self.path))
+        return np.array([(len(data), hash_facts(data)) for data in cells])
 
 # %% ../../nbs/extract/07_sources.ipynb #4906b289
 class ImagePlace(_Encoded):
@@ -517,9 +498,7 @@ class ImagePlace(_Encoded):
         for f,info in sorted(found.items()):
             name = f[len(root):] if f.startswith(root) else f.rpartition('/')[2]
             if _passes(name.split('?')[0], hidden, lambda: head(f), passed): named[name] = f,info
-        if not named:
-            raise ValueError(f'"{self.place}" holds no image; passed over: '
-                             f'{passed}. Give a place with files that end in {", ".join(ENDINGS)}.')
+        if not named: _no_images(f'"{self.place}"', passed)
         return dict(named.values()), [*named]
 
     def read_bytes(self, row:int    # of the source
@@ -546,10 +525,9 @@ def _read_table(text:str, name:str)->tuple:
     rows = [r for r in csv.reader(io.StringIO(text), delimiter=delimiter) if r]
     if not rows: return [],None
     head = [w.strip().lower() for w in rows[0]]
-    def is_path(w): return file_ending(w) in ENDINGS
     at = next((head.index(p) for p in _PATHS if p in head), None)
     if at is None:     # no header: the column where the first row has a path
-        at = next((i for i,w in enumerate(rows[0]) if is_path(w.strip())), None)
+        at = next((i for i,w in enumerate(head) if file_ending(w) in ENDINGS), None)
         if at is None:
             raise ValueError(f'"{name}" has no column of paths; its first line is '
                              f'{", ".join(rows[0])[:100]}. Call '
@@ -605,11 +583,10 @@ def find_places(pattern:str   # a path or address, with {a..b}, {a,b}, * or ? fo
     "Find the files that a pattern stands for"
     found,missing,all_of = [],[],expand_braces(pattern)
     for p in all_of:
-        if is_remote(p):
-            if '*' not in p: found.append(p); continue
+        if is_remote(p) and '*' in p:
             fs,path = find_filesystem(p)
             with _tell_remote(p): here = [fs.unstrip_protocol(f) for f in sorted(fs.glob(path))]
-        else: here = [p] if os.path.exists(p) else sorted(glob(p, recursive=True))
+        else: here = [p] if is_remote(p) or os.path.exists(p) else sorted(glob(p, recursive=True))
         found += here
         if not here: missing.append(p)
     if not missing: return found

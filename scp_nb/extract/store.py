@@ -8,9 +8,9 @@ Docs: https://scp-nb.github.io/scp_nb/extract/store.html.md"""
 __all__ = ['extract_into']
 
 # %% ../../nbs/extract/04_store.ipynb #ab4b8f76
-import csv, errno, hashlib, json, os, shutil, socket, struct, time, warnings, zlib
+import csv, errno, hashlib, json, os, shutil, socket, time, warnings, zlib
 import torch.distributed as dist
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property, lru_cache
@@ -20,12 +20,13 @@ from uuid import uuid4
 import numpy as np, torch
 from fastcore.basics import patch
 from filelock import FileLock, SoftFileLock, Timeout
+from numpy.lib.format import write_array_header_1_0
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from sklearn.decomposition import PCA
 from ..data import Images, reading_error
 from .backbones import Backbone, PixelProjection, weights_digest
-from .parallel import n_cores, ranks, whole_file
+from .parallel import n_cores, ranks, together, whole_file
 from .reading import Encoder, Reader, RunSettings, encode_images, file_stamps, find_copies
 from .reading import fingerprint, read_images
 
@@ -36,7 +37,7 @@ UNFINISHED,FORMAT = 'unfinished',dict(format='scp_nb.features', format_version=2
 OLD_FORMAT = 'was written by an earlier version of scp_nb, whose directories are not read any more'
 _REFUSED = {errno.EROFS: 'it is on a read-only file system', errno.EACCES: 'permission denied',
             errno.EPERM: 'permission denied'}
-_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, 'EDQUOT', errno.ENOSPC)}
+_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 
 @contextmanager
 def _tell_disk_errors(out, kept=''):
@@ -76,10 +77,9 @@ def _move_in(tmp:Path, out:Path, files:set)->None:
         if out.exists(): os.replace(out, old)
         os.replace(tmp, out)
         return shutil.rmtree(old, ignore_errors=True)
-    new = list(tmp.iterdir())
     for p in [out/name for name in there & set(files)]:      # also those that the new run does not have
         shutil.rmtree(p) if p.is_dir() and not p.is_symlink() else p.unlink()
-    for p in new: os.replace(p, out/p.name)
+    for p in [*tmp.iterdir()]: os.replace(p, out/p.name)
     tmp.rmdir()
 
 @contextmanager
@@ -91,9 +91,9 @@ def out_dir(out,                       # directory to write; may be missing
     said,out = out,check_out(out, force)
     made = [p for p in out.parents if not p.exists()]
     tmp = out.parent/f'.{out.name}.{uuid4().hex[:8]}.tmp'
-    with _tell_disk_errors(said): tmp.mkdir(parents=True)
     try:
         with _tell_disk_errors(said):
+            tmp.mkdir(parents=True)
             yield tmp
             if not force: check_out(said)        # another run may have been quicker
             _move_in(tmp, out, files)
@@ -236,26 +236,25 @@ def _write_tables(plan:_Plan, head:dict)->None:
         table = csv.writer(bad)
         table.writerow(('path', 'reason'))
         for p,(name,label,stamp) in enumerate(zip(plan.names, plan.labels, plan.stamps)):
+            told = [*(stamp or ()), *([] if (mark := plan.mark(p)) is None else [mark])]
             if why := plan.reason(p):
-                skipped[name],mark = why,plan.mark(p)
-                stamps[name] = stamp and [*stamp, *([] if mark is None else [mark])]
+                skipped[name] = why
+                if told: stamps[name] = told
                 table.writerow((name, why))
                 continue
-            row[p],facts = len(row),dict(zip(('bytes', 'mtime_ns'), stamp or ()))
-            if (mark := plan.mark(p)) is not None: facts['fingerprint'] = mark
+            row[p],facts = len(row),dict(zip(('bytes', 'mtime_ns', 'fingerprint'), told))
             if p in plan.copies: facts['copy_of'] = row[plan.copies[p]]
             index.write(json.dumps(dict(row=row[p], name=name, label=label, **facts))+'\n')
         table.writerows(head['folders'])
     _write_json(work/'timing.json', run_timing(plan.seconds, len(plan.names)))
     _write_json(work/'meta.json', dict(
         FORMAT, **head['record'], n=len(row), d=plan.d, dtype='float32', batch_size=head['size'],
-        skipped={**skipped, **dict(head['folders'])}, skipped_files={n: s for n,s in stamps.items() if s},
-        identity=head['identity']))
+        skipped={**skipped, **dict(head['folders'])}, skipped_files=stamps, identity=head['identity']))
+
+_HEADER = 128      # bytes before the first row of an .npy file
 
 def _append_rows(plan:_Plan, n:int, d:int)->None:
     "Write features.npy behind the rows that are in it, and remove the parts that are used up"
-    text = repr(dict(descr='<f4', fortran_order=False, shape=(n, d)))
-    header = b'\x93NUMPY\x01\x00' + struct.pack('<H', 118) + text.ljust(117).encode() + b'\n'
     kept = [p for p in range(len(plan.names)) if plan.reason(p) is None]
     row = {p: r for r,p in enumerate(kept)}
     last = {plan.part[p]: r for p,r in row.items() if p not in plan.copies}     # row of each file
@@ -264,16 +263,18 @@ def _append_rows(plan:_Plan, n:int, d:int)->None:
     @lru_cache(32)
     def rows_of(path): return _read_part(path)[1] if path.suffix=='.part' else np.load(path, mmap_mode='r')
     with open(plan.work/'features.npy', 'ab+', buffering=0) as f:
-        had = max(0, f.seek(0, os.SEEK_END)-len(header))//(4*d)
-        f.truncate(len(header)+had*4*d if had else 0)
-        if not had: f.write(header)
+        had = max(0, f.seek(0, os.SEEK_END)-_HEADER)//(4*d)
+        f.truncate(_HEADER+had*4*d if had else 0)
+        if not had: write_array_header_1_0(f, dict(descr='<f4', fortran_order=False, shape=(n, d)))
         for start in range(had, n, most):
             X = np.empty((min(most, n-start), d), '<f4')
             for i,p in enumerate(kept[start:start+most]):
                 first = row[plan.copies[p]] if p in plan.copies else n
                 if first==n: X[i] = rows_of(plan.files[plan.part[p]])[plan.row[p]]
                 elif first>=start: X[i] = X[first-start]
-                else: X[i] = np.frombuffer(os.pread(f.fileno(), 4*d, len(header)+first*4*d), '<f4')
+                else:
+                    f.seek(_HEADER+first*4*d)
+                    X[i] = np.frombuffer(f.read(4*d), '<f4')
             view = memoryview(X).cast('B')
             while len(view): view = view[f.write(view):]     # on a full disk a write takes less
             os.fsync(f.fileno())                             # first: a power cut must not take both
@@ -304,31 +305,24 @@ def _run_record(folder:Path)->dict|None:
     "What the run in `folder` is of; None if there is none"
     earlier_version = folder/'head.json'
     try:
-        if (folder/'list.jsonl').is_file() and not earlier_version.is_file(): return _read_list(folder)[0]
-        found = _read_json(earlier_version if earlier_version.is_file() else folder/'meta.json')
-    except (OSError, ValueError): return None
-    return found if isinstance(found, dict) and isinstance(found.get('identity'), dict) else None
-
-def _earlier_depth(folder:Path)->dict:
-    "The scale of deep pictures in an earlier run, if there is one"
-    found = _run_record(folder) or {}
-    return found.get('record', found).get('depth') or {}
+        if (folder/'list.jsonl').is_file() and not earlier_version.is_file(): found = _read_list(folder)[0]
+        else: found = _read_json(earlier_version if earlier_version.is_file() else folder/'meta.json')
+        return {**found, **found.get('record', {})} if isinstance(found['identity'], dict) else None
+    except (OSError, ValueError, TypeError, KeyError): return None
 
 def check_place(out,            # directory to write or to go on in; may be missing
                 force:bool      # allow one that holds other things
                )->Path:         # `out` as an absolute path
     "Refuse `out` if it holds things that we have not written"
     path = Path(out).absolute()
-    def just_begun():
-        return path.is_dir() and {p.name for p in path.iterdir()} <= {UNFINISHED, '.lock', SOFT_LOCK}
-    if path.is_dir() and (_run_record(path) or _run_record(path/UNFINISHED)) or just_begun(): return path
+    if _run_record(path) or _run_record(path/UNFINISHED): return path
     try: return check_out(out, force)
     except FileExistsError:
-        if just_begun(): return path         # another process of this run made it since
+        # begun and no more, perhaps by another process of this run, just now
+        if path.is_dir() and {p.name for p in path.iterdir()} <= {UNFINISHED, '.lock', SOFT_LOCK}: return path
         raise
 
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, getattr(errno, 'EOPNOTSUPP', errno.ENOSYS),
-             getattr(errno, 'ENOTSUP', errno.ENOSYS)}
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 SOFT_LOCK = '.lock.soft'
 
 def take_lock(lock:Path    # file to make; its holder removes it
@@ -337,7 +331,7 @@ def take_lock(lock:Path    # file to make; its holder removes it
     flock = FileLock(lock)
     try: flock.acquire(timeout=0)
     except (NotImplementedError, OSError) as e:      # some network and cloud drives
-        if not isinstance(e, NotImplementedError) and e.errno not in _NO_LOCKS: raise
+        if getattr(e, 'errno', errno.ENOSYS) not in _NO_LOCKS: raise
         soft = lock.with_name(SOFT_LOCK)
         warnings.warn(f'the file system of "{lock.parent.name}" has no locks; the file "{SOFT_LOCK}" in it '
                       'is one instead. After a kill it may stay: remove it by hand then.', stacklevel=4)
@@ -358,9 +352,9 @@ def same_run(folder:Path,         # perhaps a directory of features, finished or
     if head is None:
         try: return bool(check_place(folder, False))
         except FileExistsError: return False
-    old,new = head.get('record', head),features_record(images, backbone, '', backbone.side_for(images, exact))
-    def differ(key): return old.get(key) is not None and new[key] is not None and old[key]!=new[key]
-    decoded = 'decoded_to' in old and old['decoded_to']!=new['decoded_to']
+    new = features_record(images, backbone, '', backbone.side_for(images, exact))
+    def differ(key): return head.get(key) is not None and new[key] is not None and head[key]!=new[key]
+    decoded = 'decoded_to' in head and head['decoded_to']!=new['decoded_to']
     return not decoded and not any(differ(key) for key in ('spec', 'root', 'what', 'place', 'weights'))
 
 def free_place(stem:str,                # name of a directory
@@ -397,9 +391,8 @@ def _remove_leftovers(out:Path)->None:
     "Remove what a kill in the very last step left in a finished directory"
     work = out/UNFINISHED
     if not (out/'.lock').exists() and (not work.is_dir() or (work/'list.jsonl').exists()): return
-    try:
-        with _hold_out(out): pass
-    except (RuntimeError, OSError): pass      # somebody is at work there, or it cannot be written
+    # somebody may be at work there, or it cannot be written
+    with suppress(RuntimeError, OSError), _hold_out(out): pass
 
 # %% ../../nbs/extract/04_store.ipynb #e6c0c1b7
 def _named(names:list, one:str, many:str)->str:
@@ -495,13 +488,12 @@ class _Run:
     def __init__(self, out, images:Images, backbone:Backbone, how:RunSettings):
         self.said,self.out,self.stamps = out,check_place(out, how.force),file_stamps(images)
         self.images,self.backbone,self.how,self.work = images,backbone,how,self.out/UNFINISHED
+        self.side = backbone.side_for(images, how.exact)
         self.identity = dict(
             version=FORMAT['format_version'], backbone=backbone.spec, precision=how.precision,
             transform=f'{backbone.provenance["transform"]}', probe=_transform_digest(backbone),
             weights=weights_digest(backbone) or 'learned from these images', images=len(images),
-            list=_list_digest(images, self.stamps))
-        self.side = backbone.side_for(images, how.exact)
-        self.identity['decoded_to'] = self.side
+            list=_list_digest(images, self.stamps), decoded_to=self.side)
 
     def content(self)->str|None: return _sample_digest(self.images) if self.stamps is None else None
     def stamp_list(self)->list:
@@ -509,19 +501,21 @@ class _Run:
 
     def keep_times(self, folder:Path)->None:
         "Give files their former times if size and fingerprint are as before: a copied folder is the same"
-        at,moved = {name: p for p,name in enumerate(self.images.names)},False
+        at = {name: p for p,name in enumerate(self.images.names)}
         for _,name,stamp,_,mark in _earlier_images(folder):
             if (p := at.get(name)) is None or stamp is None or mark is None: continue
             size,then = self.stamps[p].tolist()
             if size!=stamp[0] or then==stamp[1] or fingerprint(self.images, p)!=mark: continue
-            self.stamps[p],moved = stamp,True
-        if moved: self.identity['list'] = _list_digest(self.images, self.stamps)
+            self.stamps[p] = stamp
+        self.identity['list'] = _list_digest(self.images, self.stamps)
 
     def compare(self, folder:Path)->str|None:
         "Is the run in `folder` the \"same\", of use for an \"update\", or none? Error if of something else"
         head,new,found = _run_record(folder),self.identity,[]
         if head is None: return None
         old = head['identity']
+        same = new.items() <= old.items()
+        if self.how.force and not (same and old['content']==self.content()): return None
         if old.get('version')!=new['version']:
             raise FileExistsError(f'"{self.said}" {OLD_FORMAT}. Give another directory, or force=True '
                                   '(--force) to replace all.')
@@ -546,17 +540,19 @@ class _Run:
         raise FileExistsError(f'"{self.said}" holds features of something else: {"; ".join(found)}. Give '
                               f'another directory. Or: {update}force=True (--force) replaces all.')
 
+    def is_done(self)->bool: return not self.how.force and self.compare(self.out)=='same'
+
     def begin(self)->None:
         "Write down what is to be done"
         images,backbone,how,work = self.images,self.backbone,self.how,self.work
         update = how.update and not how.force
         work.mkdir(exist_ok=True)
-        if update and (depth := _earlier_depth(work) or _earlier_depth(self.out)): images.keep_depth(depth)
+        for folder in (self.out, work) if update else ():      # the last one counts
+            if depth := (_run_record(folder) or {}).get('depth'): images.keep_depth(depth)
         if not update or not any(_restore(backbone, p) for p in (work, self.out)):
             backbone.fit(images, how.n_workers, self.side)
         if isinstance(backbone.model, PixelProjection):
-            kept = {k: getattr(backbone.model, k).contiguous() for k in ('mean', 'components')}
-            save_file(kept, work/'projection.safetensors')
+            save_file(backbone.model.state_dict(), work/'projection.safetensors')
         _check_room(self.out, len(images), backbone.d)
         labels = [None]*len(images) if images.labels is None else images.labels.tolist()
         entries = [*zip(images.names, labels, self.stamp_list(), [None]*len(images))]
@@ -571,13 +567,10 @@ class _Run:
 
     def prepare(self)->None:
         "Look at what the directory holds, which must be locked, and begin if nothing there can go on"
-        earlier_version = (self.work/'head.json').is_file()
-        if (self.work/'meta.json').is_file() and not earlier_version:
+        if (self.work/'meta.json').is_file() and not (self.work/'head.json').is_file():
             _finish_run(self.out)                                       # of whatever: all is computed
-        if not self.how.force and self.compare(self.out)=='same': return
-        old = (_run_record(self.work) or {}).get('identity', {})
-        same = all(old.get(k)==v for k,v in self.identity.items())
-        state = ('same' if same else None) if self.how.force else self.compare(self.work)
+        if self.is_done(): return
+        state = self.compare(self.work)
         if state=='same': return
         if state is None and self.work.is_dir(): shutil.rmtree(self.work)
         self.begin()
@@ -611,10 +604,7 @@ def _process_group():
     if world==1: yield 0,1,lambda: None; return
     group = dist.new_group(backend='gloo', timeout=timedelta(days=14))     # the slowest may take days longer
     def wait():
-        try: dist.barrier(group=group)
-        except RuntimeError as e:
-            raise RuntimeError(f'process {rank} of {world} waited for another one that has stopped; its '
-                               'message says why. What is done is kept: run the same command again.') from e
+        with together(): dist.barrier(group=group)
     try:
         wait()
         yield rank,world,wait
@@ -631,20 +621,19 @@ def extract_into(out,                   # directory to write or to go on in
         how = replace(how, progress=how.progress and not rank,
                       n_workers=how.n_workers or (share if world>1 else None))
         run = _Run(out, images, backbone, how)
-        if not how.force and (run.out/'meta.json').is_file() and run.compare(run.out)=='same':
-            _remove_leftovers(run.out); _restore(backbone, run.out)
-            return
-        wait()                                     # before that may change
-        with nullcontext() if rank else _hold_out(run.out):
-            if not rank: run.prepare()
-            wait()
-            if (run.work/'list.jsonl').is_file():
-                _restore(backbone, run.work)
-                if world>1:
-                    run.compute(rank, world, wait)
-                    wait()
-                if not rank:
-                    run.compute(0, 1, lambda: None)       # all that others have left
-                    _finish_run(run.out)
-            wait()
-            _restore(backbone, run.out)
+        if run.is_done(): _remove_leftovers(run.out)
+        else:
+            wait()                                     # before that may change
+            with nullcontext() if rank else _hold_out(run.out):
+                if not rank: run.prepare()
+                wait()
+                if (run.work/'list.jsonl').is_file():
+                    _restore(backbone, run.work)
+                    if world>1:
+                        run.compute(rank, world, wait)
+                        wait()
+                    if not rank:
+                        run.compute(0, 1, lambda: None)       # all that others have left
+                        _finish_run(run.out)
+                wait()
+        _restore(backbone, run.out)

@@ -11,7 +11,6 @@ __all__ = ['PROMPTS', 'Vocabulary', 'vocabulary', 'encode_texts', 'text_features
 import hashlib, json, os
 from pathlib import Path
 import numpy as np, torch
-from collections import deque
 from tqdm.auto import tqdm
 from .backbones import Backbone, default_backbone, fetching_weights, split_spec, weights_digest
 from .store import out_dir
@@ -29,11 +28,9 @@ def _tidy(words, source:str)->tuple:
         if len(w)>_LONGEST:
             raise ValueError(f'{source}: entry {i+1} has {len(w):,} characters ("{w[:30]}..."); '
                              f'a name may have {_LONGEST}. Give one name per line, not sentences or tables.')
-        if not w.isprintable() and not w.isspace():
-            w = w.replace('\t', ' ').strip()
-            if not w.isprintable():
-                raise ValueError(f'{source}: entry {i+1}, {w[:40]!r}, holds control characters. Remove them.')
         w = ' '.join(w.split())
+        if not w.isprintable():
+            raise ValueError(f'{source}: entry {i+1}, {w[:40]!r}, holds control characters. Remove them.')
         if w: first.setdefault(w, i)
     kept = sorted(first)
     if len(kept)<2:
@@ -80,22 +77,13 @@ def _synset(line:str)->tuple:
     pointers = [f[at+1+4*j:at+5+4*j] for j in range(int(f[at]))]
     return f[0], [w.replace('_', ' ') for w in f[4:at:2]], [p[1] for p in pointers if p[0] in ('@', '@i')]
 
-def _ancestors(place:str, parents:dict)->list:
-    "All synsets above one, nearest first"
-    seen,queue = {place: None},deque([place])
-    while queue:
-        for p in parents.get(queue.popleft(), ()):
-            if p not in seen: seen[p] = None; queue.append(p)
-    return [*seen][1:]
 
 # %% ../../nbs/extract/06_vocabulary.ipynb #d982183f
 def _wordnet_file(path=None)->Path:
     "WordNet's `data.noun`: the file or folder given, else where NLTK and Linux distributions put it"
-    home = [os.environ.get('NLTK_DATA'), Path.home()/'nltk_data', '/usr/share/nltk_data',
-            '/usr/local/share/nltk_data']
-    usual = [Path(h)/'corpora'/'wordnet' for h in home if h]+[Path('/usr/share/wordnet')]
-    places = [Path(path)] if path else usual
-    for p in places:
+    usual = [os.environ.get('NLTK_DATA'), Path.home()/'nltk_data', '/usr/share/nltk_data',
+             '/usr/local/share/nltk_data', '/usr/share/wordnet']
+    for p in map(Path, [path] if path else filter(None, usual)):
         for f in (p, p/'data.noun', p/'dict'/'data.noun', p/'corpora'/'wordnet'/'data.noun'):
             if f.is_file(): return f
     where = f'"{path}" is not, and does not hold,' if path else 'none of the usual folders holds'
@@ -119,10 +107,13 @@ class _Related:
     def __init__(self, senses:dict, words:dict, parents:dict):
         self.senses,self.words,self.parents = senses,words,parents
     def get(self, word:str, default=())->list:
-        places = self.senses.get(word)
-        if places is None: return default
-        above = [q for p in places for q in (p, *_ancestors(p, self.parents))]
-        return [*dict.fromkeys(w for q in above for w in self.words[q])]
+        if word not in self.senses: return default
+        found = []
+        for sense in self.senses[word]:
+            above = [sense]     # and all that it is a kind of, nearest first
+            for place in above: above += [p for p in self.parents.get(place, ()) if p not in above]
+            found += above
+        return [*dict.fromkeys(w for place in found for w in self.words[place])]
 
 # %% ../../nbs/extract/06_vocabulary.ipynb #c0c4745d
 def _imagenet(path=None):
@@ -218,12 +209,6 @@ def encode_texts(backbone:Backbone,      # with a text side
     return torch.cat(rows).numpy()
 
 # %% ../../nbs/extract/06_vocabulary.ipynb #e96321db
-def _cache_folder(cache)->Path|None:
-    "Folder for text vectors: the one given; for True, the user's"
-    if cache is None or cache is False: return None
-    if cache is not True: return Path(cache)
-    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache')/'scp_nb'/'texts'
-
 def _key(v:Vocabulary, backbone:Backbone, prompts:tuple)->str:
     "A name for (backbone, prompts, vocabulary): the weights count, not what they are called"
     said = json.dumps([1, weights_digest(backbone), prompts, v.words, type(_tokenizer(backbone)).__name__])
@@ -238,9 +223,10 @@ def text_features(words,                  # anything `vocabulary` takes
                   progress:bool=True      # show a progress bar where there is something to encode
                  )->np.ndarray:           # float32 `[len(vocabulary(words)), d]`, rows of length 1
     "Give every name a vector: the mean over prompts"
-    v,prompts,folder = vocabulary(words),as_prompts(prompts),_cache_folder(cache)
-    _tokenizer(backbone)
-    place = folder and folder/_key(v, backbone, prompts)
+    v,prompts = vocabulary(words),as_prompts(prompts)
+    _tokenizer(backbone)     # or the error that there is none
+    if cache is True: cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache')/'scp_nb'/'texts'
+    place = Path(cache)/_key(v, backbone, prompts) if cache else None
     if place and (place/'texts.npy').is_file(): return np.load(place/'texts.npy', allow_pickle=False)
     size = max(1, batch_size//len(prompts))*len(prompts)
     T = encode_texts(backbone, [p.replace('{}', w) for w in v for p in prompts], size, progress)

@@ -12,12 +12,13 @@ import json, logging, math, signal, threading
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from dataclasses import dataclass
+from types import SimpleNamespace
 import torch
 from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
 from threadpoolctl import threadpool_limits
 from ..head import ClusterHead
-from ..extract.parallel import my_part, ranks, sum_over, whole_file
+from ..extract.parallel import gather, my_part, ranks, sum_over, whole_file
 from .step import loss_and_grad
 
 # %% ../../nbs/cluster/10_loop.ipynb #069d975b
@@ -110,14 +111,10 @@ def tell_callbacks(callbacks:list,       # each a `Callback`, called in this ord
             raise RuntimeError(f'{type(c).__name__}.{event} failed: {type(e).__name__}: {e}') from e
 
 # %% ../../nbs/cluster/10_loop.ipynb #5ad9ca78
-class _StopRequest:
-    "Whether somebody asked to stop"
-    asked = False
-
 @contextmanager
 def note_ctrl_c():
     "Note the first Ctrl-C in `.asked` and go on; only the main thread can do so"
-    note = _StopRequest()
+    note = SimpleNamespace(asked=False)
     if threading.current_thread() is not threading.main_thread():
         yield note
         return
@@ -222,12 +219,8 @@ def _restore_round(state, head, opt, g):
 def _last_kept_epoch(checkpoint, name, epochs):
     "The last epoch of round `name` that all processes have kept, 0 if there is none"
     kept_epochs = [e for e in range(1, epochs+1) if checkpoint and checkpoint._file(f'{name}{e}').is_file()]
-    have = max(kept_epochs, default=0)
-    rank,size = ranks()
-    all_have = torch.zeros(size, dtype=torch.int64)
-    all_have[rank] = have
-    sum_over(all_have)
-    return int(all_have.min())
+    of_all = gather(torch.tensor([max(kept_epochs, default=0)]), ranks()[1])
+    return int(of_all.min())
 
 # %% ../../nbs/cluster/10_loop.ipynb #50e30d7e
 def epochs_for(n:int,               # rows
@@ -241,19 +234,14 @@ def epochs_for(n:int,               # rows
     return max(1, math.ceil(steps*batch_size/n))
 
 # %% ../../nbs/cluster/10_loop.ipynb #07627857
-def _check_loss(loss, run):
-    if not loss.isfinite().all():
-        bad = int((~loss.isfinite()).sum())
-        raise FloatingPointError(f'the loss of {bad} of {len(loss)} heads is not finite '
-                                 f'in epoch {run.epoch}, in the round "{run.stage}". '
-                                 'Look for extreme values in the features.')
-
 def _end_epoch(terms, run, callbacks, note):
     "Tell the callbacks how it went; whether any process was asked to stop"
-    _check_loss(terms.total, run)
-    run.loss = terms.total.mean().item()
-    run.confidence = terms.confidence.mean().item()
-    run.balance = terms.balance.mean().item()
+    if bad := int((~terms.total.isfinite()).sum()):
+        raise FloatingPointError(f'the loss of {bad} of {len(terms.total)} heads is not finite in epoch '
+                                 f'{run.epoch}, in the round "{run.stage}". Look for extreme values in the '
+                                 'features.')
+    run.loss,run.confidence,run.balance = (t.mean().item() for t in
+                                           (terms.total, terms.confidence, terms.balance))
     asked = note.asked
     try: tell_callbacks(callbacks, 'on_epoch_end', run)
     except StopFit: asked = True

@@ -115,7 +115,6 @@ def _cut_shares(look, ks):
     cut = [g.data[look.cut(k)[g.row]!=look.cut(k)[g.col]].sum()/g.data.sum() for k in ks]
     return np.array([modularity(look.graph, look.cut(k)) for k in ks]),np.array(cut)
 
-
 # %% ../../nbs/cluster/11_resample.ipynb #a0e415cf
 _GAIN = .1       # in modularity, above what any cloud has
 _CLEAN = .25     # of the weight that the same number of clusters cuts in a cloud
@@ -138,7 +137,6 @@ def stands_out(look:Look,         # at all rows
     few = np.array(ks)<=_FEW
     # a few edges are nothing, and the fewer rows the more of all they are
     return bool((cut[few]+.3/len(look)<=_CLEAN*(np.min([c for _,c in clouds], 0)[few]+.3/len(look))).any())
-
 
 # %% ../../nbs/cluster/11_resample.ipynb #fc80098c
 def _coding_rates(parts, eps, most=20_000_000):

@@ -34,6 +34,8 @@ class _Pictures:
     "The images of clusters: files in a folder, pictures in memory, or addresses"
     def __init__(self, clusters:Clusters, images=None):
         self.names,self.root,self.images,self.address = list(clusters.names),None,None,None
+        digits = len(str(len(self.names)-1))
+        self.numbers = [f'{i:0{digits}d}' for i in range(len(self.names))]
         self.files = {}      # name -> path, where a name need not be the path in the folder
         if images is None: images = images_root(clusters) if clusters.images is None else clusters.images
         if isinstance(images, str) and '://' in images: self.address = images.rstrip('/')
@@ -72,10 +74,8 @@ class _Pictures:
     def write(self, folder:Path)->list:
         "Write PNG files into `folder`; gives their names"
         folder.mkdir()
-        digits = len(str(len(self.names)-1))
-        names = [f'{i:0{digits}d}.png' for i in range(len(self.names))]
-        for i,name in enumerate(names): (folder/name).write_bytes(self.encoded(i))
-        return names
+        for i,number in enumerate(self.numbers): (folder/f'{number}.png').write_bytes(self.encoded(i))
+        return [f'{number}.png' for number in self.numbers]
 
 def _write_json(path:Path, found):
     "Write JSON; half characters in names of files, which no tool takes, become `?`"
@@ -115,14 +115,13 @@ def _quoted(path:str)->str: return quote(os.fsencode(path), safe='/')
 def _fiftyone(clusters, out:Path, pictures:_Pictures, final:Path):
     "Write labels, and where the images are"
     pictures.check('FiftyOne')
-    names,digits = label_names(clusters),len(str(len(clusters)-1))
     # numbers as keys: names of files may differ in their endings alone, which FiftyOne leaves out
-    keys = [f'{i:0{digits}d}' for i in range(len(clusters))]
+    keys = pictures.numbers
     if pictures.root is None: pictures.write(out/'data')
     else: _write_json(out/'data.json', {k: str(pictures.path(n)) for k,n in zip(keys, pictures.names)})
     labels = {k: None if c<0 else dict(label=c, confidence=round(p, 6)) for k,c,p in
               zip(keys, clusters.labels.tolist(), clusters.confidence.tolist())}
-    _write_json(out/'labels.json', dict(classes=names, labels=labels))
+    _write_json(out/'labels.json', dict(classes=label_names(clusters), labels=labels))
 
 # %% ../../nbs/cluster/17_export.ipynb #f58e80b5
 def fiftyone_dataset(path,            # directory that `export(..., to="fiftyone")` wrote

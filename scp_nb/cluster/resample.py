@@ -10,6 +10,7 @@ __all__ = ['Look', 'draw_looks', 'shared_information', 'cloud_like', 'stands_out
 # %% ../../nbs/cluster/11_resample.ipynb #b7be1091
 import numpy as np, torch
 from fastcore.basics import patch
+from scipy.special import entr
 from sklearn.metrics.cluster import contingency_matrix, expected_mutual_information
 from ..features import Features, as_features, unit_rows
 from ..extract.parallel import take_rows
@@ -88,17 +89,14 @@ def draw_looks(
     return [look(i) for i in range(n_looks)]
 
 # %% ../../nbs/cluster/11_resample.ipynb #768455a1
-def _entropy(p):
-    p = p[p>0]
-    return float(-(p*np.log(p)).sum())
-
 def shared_information(a:np.ndarray|torch.Tensor,     # cluster of each image, `[n]`
                        b:np.ndarray|torch.Tensor      # cluster of each image by another partition, `[n]`
                       )->tuple:                       # mutual information and variation of information, nats
     "Measure what two partitions tell of each other beyond chance, and what they do not"
     counts = contingency_matrix(np.asarray(a), np.asarray(b), sparse=True)
-    one,two = (_entropy(np.asarray(counts.sum(i)).ravel()/len(a)) for i in (0,1))
-    shared = one+two-_entropy(counts.data/len(a))
+    def entropy(sizes): return float(entr(sizes/len(a)).sum())
+    one,two = (entropy(np.asarray(counts.sum(i))) for i in (0,1))
+    shared = one+two-entropy(counts.data)
     return shared-expected_mutual_information(counts, len(a)),one+two-2*shared
 
 # %% ../../nbs/cluster/11_resample.ipynb #5dcd8315

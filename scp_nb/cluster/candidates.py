@@ -187,18 +187,17 @@ def find_candidates(space:Space,       # what to make them from
                     threads:int=1      # with 2 or more, what needs the embedding is made beside all else
                    )->dict:            # name -> cluster of each row, int64 `[n]`
     "Make a partition of every kind"
-    found = {}
     if few_per_cluster(space):          # without a graph, k-means and Ward need directions that are more even
         E = evened(space.directions, .5).numpy()
-        found['k-means'] = _average_kmeans(space, E, 3)
+        found = {'k-means': _average_kmeans(space, E, 3)}
         if len(space)<=5_000: found['Ward'] = AgglomerativeClustering(space.k).fit_predict(E).astype(np.int64)
-        families = []
-    if families is None: families = FAMILIES
-    names = [f for f,(_,most_k) in FAMILIES.items() if space.k<=most_k and f in families]
+        return found
+    families = FAMILIES if families is None else families
+    names,found = [f for f,(_,most_k) in FAMILIES.items() if space.k<=most_k and f in families],{}
     for name,partitions in _make_families(space, names, threads).items():
         for i,p in enumerate(partitions, 1):
             found[name if len(partitions)==1 else f'{name} {i}'] = np.asarray(p, dtype=np.int64)
-    if not refine or few_per_cluster(space): return found
+    if not refine: return found
     space.fit                                  # computed here, or several threads would compute it
     at_a_time = threads if space.k<=MANY_CLUSTERS else 1                     # votes take n·k numbers
     with ThreadPoolExecutor(at_a_time) as pool:

@@ -87,16 +87,14 @@ def one_thread(device:str|torch.device    # of the work; elsewhere than on the C
 @contextmanager
 def plain_torch():
     "Compute in float32, with gradients and without autocast, and restore what the caller had set afterwards"
-    before = torch.get_default_dtype()
-    mixed = [d for d in ('cpu', 'cuda') if torch.is_autocast_enabled(d)]
-    torch.set_default_dtype(torch.float32)
-    try:
-        with ExitStack() as stack:
-            stack.enter_context(torch.inference_mode(False))
-            stack.enter_context(torch.enable_grad())
-            for d in mixed: stack.enter_context(torch.autocast(d, enabled=False))
-            yield
-    finally: torch.set_default_dtype(before)
+    with ExitStack() as stack:
+        stack.callback(torch.set_default_dtype, torch.get_default_dtype())
+        torch.set_default_dtype(torch.float32)
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for d in ('cpu', 'cuda'):
+            if torch.is_autocast_enabled(d): stack.enter_context(torch.autocast(d, enabled=False))
+        yield
 
 # %% ../../nbs/cluster/10_loop.ipynb #fc972a0c
 def tell_callbacks(callbacks:list,       # each a `Callback`, called in this order
@@ -301,16 +299,6 @@ def _batches(batch, n, batch_size, g, target, shared):
         wanted = None if target is None else target[rows[part].to(target.device)]
         yield batch(rows, part),wanted,len(rows) if shared else None
 
-def _train_epoch(take, batches, rate, step, steps, note):
-    "Train for one epoch; gives the last step's losses and the step reached"
-    for x,wanted,n_pairs in batches:
-        t = step/steps
-        now = rate*min(1, 10*t+.1)*(1+math.cos(math.pi*t))/2
-        terms = take(now, x, wanted, n_pairs)
-        step += 1
-        if note.asked and ranks()[1]==1: break
-    return terms,step
-
 # %% ../../nbs/cluster/10_loop.ipynb #f82b2533
 @torch.no_grad()
 def _sizes_of_first_head(head, batch, n, g, most=512):
@@ -353,8 +341,11 @@ def train_heads(
     take = _TrainingSteps(head, opt, prior, weights, min(n, batch_size), record)
     with note_ctrl_c() as note:
         while left>0:
-            batches = _batches(batch, n, batch_size, g, target, shared)
-            terms,step = _train_epoch(take, batches, rate, step, epochs*per_epoch, note)
+            for x,wanted,n_pairs in _batches(batch, n, batch_size, g, target, shared):
+                t = step/(epochs*per_epoch)
+                terms = take(rate*min(1, 10*t+.1)*(1+math.cos(math.pi*t))/2, x, wanted, n_pairs)
+                step += 1
+                if note.asked and ranks()[1]==1: break
             run.epoch += 1
             run.seen += n
             done,left = done+1,left-1

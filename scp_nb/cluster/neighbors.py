@@ -224,8 +224,7 @@ def knn(
         found = _search_exactly(X.to(dev), k, metric, mine, block, _low_precision(dev.type))
         return Neighbors(*(gather(t, n) for t in found))
     found = _search_cells(X, k, metric, probes)
-    similarity = torch.cat([_similarity(X, r, found[r], metric) for r in torch.arange(n).split(2**16)])
-    similarity,i = similarity.sort(dim=1, descending=True)
+    similarity,i = _similarity(X, torch.arange(n), found, metric).sort(dim=1, descending=True)
     found = found.gather(1, i)
     return Neighbors(found, similarity, _measure_recall(X, found, metric))
 

@@ -83,17 +83,15 @@ class Clusters:
     confidence = property(lambda self: self.probs.max(1),
                           doc='Probability of the most probable cluster of each image, float32 `[n]`')
 
-# %% ../../nbs/cluster/06_clusters.ipynb #d50d3fd3
-@patch
-def __repr__(self:Clusters):
-    c,sizes,out = self.config,self.sizes,self.n_outliers
-    outliers = f', {out:,} outlier{"s" if out>1 else ""}' if out else ''
-    text = (f'Clusters: {len(self):,} images in {self.n_clusters} clusters '
-            f'(sizes {sizes.min():,}–{sizes.max():,}){outliers}, '
-            f'mean confidence {self.confidence.mean():.2f}')
-    if 'method' not in c: return text
-    features = f'{len(self.prepare.mean)}-d {c["backbone"] or "given"} features'
-    return f'{text}, {c["method"]} head on {features}, seed {c["seed"]}'
+    def __repr__(self):
+        c,sizes,out = self.config,self.sizes,self.n_outliers
+        outliers = f', {out:,} outlier{"s" if out>1 else ""}' if out else ''
+        text = (f'Clusters: {len(self):,} images in {self.n_clusters} clusters '
+                f'(sizes {sizes.min():,}–{sizes.max():,}){outliers}, '
+                f'mean confidence {self.confidence.mean():.2f}')
+        if 'method' not in c: return text
+        features = f'{len(self.prepare.mean)}-d {c["backbone"] or "given"} features'
+        return f'{text}, {c["method"]} head on {features}, seed {c["seed"]}'
 
 # %% ../../nbs/cluster/06_clusters.ipynb #71863c21
 def features_for_head(clusters,     # `Clusters` with a head

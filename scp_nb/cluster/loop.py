@@ -275,16 +275,15 @@ class _TrainingSteps:
         self.graph.replay()
         return self.terms
 
-# %% ../../nbs/cluster/10_loop.ipynb #46d7044f
-@patch
-def _record(self:_TrainingSteps, x, wanted):
-    "Record a step on copies of `x` and `wanted`"
-    self.x,self.wanted = x.clone(),None if wanted is None else wanted.clone()
-    torch.cuda.synchronize()
-    self.graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(self.graph, capture_error_mode='thread_local'):
-        self.terms = self._step(self.x, self.wanted)
+    def _record(self, x, wanted):
+        "Record a step on copies of `x` and `wanted`"
+        self.x,self.wanted = x.clone(),None if wanted is None else wanted.clone()
+        torch.cuda.synchronize()
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph, capture_error_mode='thread_local'):
+            self.terms = self._step(self.x, self.wanted)
 
+# %% ../../nbs/cluster/10_loop.ipynb #46d7044f
 def _optimizer(head, rate, record):
     "AdamW, with a rate that lies on the card where steps are recorded"
     dev = head.w.device

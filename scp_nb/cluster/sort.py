@@ -76,6 +76,12 @@ class _Row:
     confidence:float    # 0 to 1
     caption:str=''      # name of the cluster
 
+def _is_inside(path:str)->bool:
+    "Is this a path within a folder, on every system? A table or a journal may come from anyone"
+    parts = PurePosixPath(path).parts
+    absolute = path.startswith('/') or re.match('[A-Za-z]:[/\\\\]', path)
+    return bool(parts) and '..' not in parts and '\0' not in path and not absolute
+
 def _check_row(raw:dict, where:str)->_Row:
     "A row of a table, or an error that says where it is"
     name = raw.get('path') or raw.get('name') or ''
@@ -83,9 +89,7 @@ def _check_row(raw:dict, where:str)->_Row:
     except (KeyError, TypeError, ValueError):
         raise ValueError(f'{where} is not a path, a whole number of a cluster and a confidence. Give a '
                          'directory that scp_cluster wrote.') from None
-    parts = PurePosixPath(name).parts
-    absolute = name.startswith('/') or re.match('[A-Za-z]:[/\\\\]', name)
-    if not parts or '..' in parts or '\0' in name or absolute:
+    if not _is_inside(name):
         raise ValueError(f'{where} names {name!r}, which is no path within a folder of images.')
     return row
 
@@ -213,7 +217,8 @@ class _Journal:
             try:
                 found = json.loads(line)
                 if i==1: self.head = {k: found[k] for k in ('scp_sort', 'how', 'root', 'digest')}
-                else: self.steps[_inside(found['from'])] = found | dict(to=_inside(found['to']))
+                elif _is_inside(found['from']) and _is_inside(found['to']): self.steps[found['from']] = found
+                else: self.bad.append(i)
             except (ValueError, KeyError, TypeError): self.bad.append(i)
 
     def begin(self, head:dict):
@@ -233,12 +238,6 @@ class _Journal:
 
     def close(self):
         if self.f: self.f.close()
-
-def _inside(path:str)->str:
-    "A path within a folder, or an error: a journal may come from anyone"
-    p = PurePosixPath(path)
-    if not p.parts or p.is_absolute() or '..' in p.parts: raise ValueError(path)
-    return path
 
 def sync_folder(folder:Path   # of the file that was made, moved or removed
                ):

@@ -58,7 +58,7 @@ class Space:
     @cached_property
     def eigenvectors(self):
         "Of the graph: as many as the diffusion map and the embedding need"
-        return graph_eigenvectors(self.graph, min(len(self), max(self.n_map, 20)), self.seed, self.device)
+        return graph_eigenvectors(self.graph, max(self.n_map, 20), self.seed, self.device)
     @property
     def n_map(self):
         "Dimensions of the diffusion map: three for each cluster, fewer where there are many"

@@ -316,8 +316,7 @@ class _Sorter:
 
     def step(self, name:str, to:str)->dict|None:
         "What is to be done for an image: an entry of the journal, or None if it is done or not there"
-        before = self.journal.steps.get(name)
-        src,there = self.plan.root/name,False
+        src,before = self.plan.root/name,self.journal.steps.get(name)
         if before:
             dst = self.plan.into/before['to']
             there,is_src = os.path.lexists(dst),os.path.lexists(src)

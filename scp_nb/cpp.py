@@ -24,7 +24,7 @@ from .pairs import MixedPairs, NeighborPairs, ViewPairs
 from .cluster.neighbors import Neighbors, centred, nearest_rows, neighbor_graph
 from .cluster.neighbors import principal_directions
 from .cluster.consensus import diffusion_map, modularity
-from .cluster.clusters import (Clusters, features_for_head, fit_temperature, head_probs,
+from .cluster.clusters import (Clusters, calibrate_head, features_for_head, head_probs,
                                      neighbor_support)
 from .cluster.candidates import Space, few_per_cluster, find_candidates
 from .cluster.choice import choose_partition, evenness, score_partitions
@@ -317,9 +317,7 @@ def _finish(head, prepare, X, space, s:_Settings, run):
     run.parts = cluster_rate(z[some], membership(c[some], s.eta, signed=True), s.eps).item()
     probs = head_probs(head, X, prepare)[0]
     run.support = neighbor_support(space.graph, probs, probs.argmax(1))
-    run.temperature = fit_temperature(probs.log(), run.support)
-    head.w /= run.temperature
-    head.b /= run.temperature
+    run.temperature = calibrate_head(head, probs.log(), run.support)
     return head_probs(head, X, prepare)[0].numpy(),everywhere(head.embed).numpy()
 
 @torch.no_grad()

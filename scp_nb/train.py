@@ -25,7 +25,7 @@ from .cluster.neighbors import principal_directions
 from .pairs import MixedPairs, NeighborPairs, ViewPairs
 from .head import ClusterHead, Prepare
 from .cluster.consensus import align, aligned_votes, consensus, modularity
-from .cluster.clusters import Clusters, fit_temperature, head_probs, neighbor_support, place_rows
+from .cluster.clusters import Clusters, calibrate_head, head_probs, neighbor_support, place_rows
 from .cluster.density import kmeans_labels
 from .cluster.repeats import find_repeats
 from .cluster.candidates import MANY_CLUSTERS, Space, few_per_cluster, find_candidates
@@ -274,9 +274,7 @@ class _Fit:
         if self.run.support is None:
             self.run.support = neighbor_support(self.space.graph, align(target, probs), probs.argmax(1))
         self.run.support = float(from_first(torch.tensor(self.run.support, dtype=torch.float64)))
-        self.run.temperature = fit_temperature(probs.clamp_min(1e-30).log(), self.run.support)
-        with torch.no_grad():
-            for p in (head.w, head.b): p /= self.run.temperature
+        self.run.temperature = calibrate_head(head, probs.clamp_min(1e-30).log(), self.run.support)
         return head
 
     def __call__(self):

@@ -58,7 +58,7 @@ class Space:
     @cached_property
     def eigenvectors(self):
         "Of the graph: as many as the diffusion map and the embedding need"
-        return graph_eigenvectors(self.graph, min(len(self), max(self.n_map, 20)), self.seed, self.device)
+        return graph_eigenvectors(self.graph, max(self.n_map, 20), self.seed, self.device)
     @property
     def n_map(self):
         "Dimensions of the diffusion map: three for each cluster, fewer where there are many"
@@ -84,16 +84,6 @@ class Space:
         A = Z/(variance+.01*variance.mean())
         return Z,A,(A*Z).sum(1)+1/len(Z)
 
-# %% ../../nbs/cluster/07_candidates.ipynb #bda76ca1
-def _graph_votes(graph, labels, k):
-    "Share of the neighbours of each row in each cluster, float32 `[n, k]`"
-    votes = np.asarray(graph@np.eye(k, dtype=np.float32)[labels])
-    return torch.from_numpy(votes/np.maximum(np.asarray(graph.sum(1)), 1e-9))
-
-def _cluster_sums(Z, labels, k):
-    "Sum of the rows of each cluster, `[k, m]`"
-    return torch.zeros(k, Z.shape[1]).index_add_(0, labels, Z)
-
 # %% ../../nbs/cluster/07_candidates.ipynb #33ca8701
 def linear_votes(space:Space,           # what the partition was made from
                  labels:torch.Tensor    # cluster of each row, int64 `[n]`
@@ -101,7 +91,8 @@ def linear_votes(space:Space,           # what the partition was made from
     "Predict the cluster of each row by a ridge regression that has not seen this row"
     (Z,A,leverage),k = space.fit,space.k
     share = torch.bincount(labels, minlength=k)/len(labels)
-    Y = A@_cluster_sums(Z, labels, k).T+share
+    sums = torch.zeros(k, Z.shape[1]).index_add_(0, labels, Z)
+    Y = A@sums.T+share
     rest = (1-leverage).clamp_min(1e-3)
     Y[torch.arange(len(labels)),labels] -= leverage          # t is 1 for the own cluster and 0 for all others
     return Y/rest[:,None]
@@ -120,9 +111,10 @@ def refine_partition(space:Space,          # what the partition was made from
     labels = torch.from_numpy(np.asarray(labels, dtype=np.int64))
     if few_per_cluster(space): return labels.numpy()
     before = torch.bincount(labels, minlength=space.k)
+    weight = np.maximum(np.asarray(space.graph.sum(1)), 1e-9)
     for _ in range(rounds):
-        votes = linear_votes(space, labels)+_graph_votes(space.graph, labels.numpy(), space.k)
-        new = votes.argmax(1)
+        of_graph = np.asarray(space.graph@np.eye(space.k, dtype=np.float32)[labels.numpy()])/weight
+        new = (linear_votes(space, labels)+torch.from_numpy(of_graph)).argmax(1)
         # votes favour large clusters; without this, small ones end as one or two images
         shrunk = 2*torch.bincount(new, minlength=space.k)<before
         new = torch.where(shrunk[labels], labels, new)
@@ -195,18 +187,17 @@ def find_candidates(space:Space,       # what to make them from
                     threads:int=1      # with 2 or more, what needs the embedding is made beside all else
                    )->dict:            # name -> cluster of each row, int64 `[n]`
     "Make a partition of every kind"
-    found = {}
     if few_per_cluster(space):          # without a graph, k-means and Ward need directions that are more even
         E = evened(space.directions, .5).numpy()
-        found['k-means'] = _average_kmeans(space, E, 3)
+        found = {'k-means': _average_kmeans(space, E, 3)}
         if len(space)<=5_000: found['Ward'] = AgglomerativeClustering(space.k).fit_predict(E).astype(np.int64)
-        families = []
-    if families is None: families = FAMILIES
-    names = [f for f,(_,most_k) in FAMILIES.items() if space.k<=most_k and f in families]
+        return found
+    families = FAMILIES if families is None else families
+    names,found = [f for f,(_,most_k) in FAMILIES.items() if space.k<=most_k and f in families],{}
     for name,partitions in _make_families(space, names, threads).items():
         for i,p in enumerate(partitions, 1):
             found[name if len(partitions)==1 else f'{name} {i}'] = np.asarray(p, dtype=np.int64)
-    if not refine or few_per_cluster(space): return found
+    if not refine: return found
     space.fit                                  # computed here, or several threads would compute it
     at_a_time = threads if space.k<=MANY_CLUSTERS else 1                     # votes take n·k numbers
     with ThreadPoolExecutor(at_a_time) as pool:

@@ -20,7 +20,6 @@ from ..data import Images, NumberedNames
 from ..features import Features, as_features
 from ..extract.store import out_dir
 from ..extract.parallel import blocks, gather, my_part
-from .consensus import align
 _all_ = ['Prepare']      # people look for it here
 
 # %% ../../nbs/cluster/06_clusters.ipynb #0f36c426
@@ -84,42 +83,31 @@ class Clusters:
     confidence = property(lambda self: self.probs.max(1),
                           doc='Probability of the most probable cluster of each image, float32 `[n]`')
 
-# %% ../../nbs/cluster/06_clusters.ipynb #d50d3fd3
-@patch
-def __repr__(self:Clusters):
-    c,sizes,out = self.config,self.sizes,self.n_outliers
-    outliers = f', {out:,} outlier{"s" if out>1 else ""}' if out else ''
-    text = (f'Clusters: {len(self):,} images in {self.n_clusters} clusters '
-            f'(sizes {sizes.min():,}–{sizes.max():,}){outliers}, '
-            f'mean confidence {self.confidence.mean():.2f}')
-    if 'method' not in c: return text
-    features = f'{len(self.prepare.mean)}-d {c["backbone"] or "given"} features'
-    return f'{text}, {c["method"]} head on {features}, seed {c["seed"]}'
+    def __repr__(self):
+        c,sizes,out = self.config,self.sizes,self.n_outliers
+        outliers = f', {out:,} outlier{"s" if out>1 else ""}' if out else ''
+        text = (f'Clusters: {len(self):,} images in {self.n_clusters} clusters '
+                f'(sizes {sizes.min():,}–{sizes.max():,}){outliers}, '
+                f'mean confidence {self.confidence.mean():.2f}')
+        if 'method' not in c: return text
+        features = f'{len(self.prepare.mean)}-d {c["backbone"] or "given"} features'
+        return f'{text}, {c["method"]} head on {features}, seed {c["seed"]}'
 
 # %% ../../nbs/cluster/06_clusters.ipynb #71863c21
-def check_weights(clusters,      # `Clusters`
-                  X:Features     # of the same backbone, as far as its name tells
-                 ):
-    "Refuse features of a network of the same name with other weights, or of pixels projected otherwise"
-    ours,theirs = clusters.config.get('weights'),X.meta.get('weights')
-    if ours and theirs and ours!=theirs:
-        raise ValueError(f'These clusters were made from features of "{clusters.config["backbone"]}" with '
-                         'other weights or another projection than those given. Encode new images with '
-                         'features.backbone(), or with the same checkpoint.')
-
 def features_for_head(clusters,     # `Clusters` with a head
                       X             # features `[n, d]`: anything `as_features` takes
                      )->Features:   # of the right width, and of the same backbone where both are known
     "Read `X` as features that the head of `clusters` can take, or refuse it"
     X,d = as_features(X),len(clusters.prepare.mean)
-    mend = 'Use the same backbone for new images.'
-    if X.shape[1]!=d:
-        raise ValueError(f"These clusters were made from features of width {d}; got {X.shape[1]}. {mend}")
-    ours,theirs = clusters.config.get('backbone'),X.meta.get('spec')
-    if ours and theirs and ours!=theirs:
-        raise ValueError(f'These clusters were made from features of "{ours}"; '
-                         f'got features of "{theirs}". {mend}')
-    check_weights(clusters, X)
+    made,mend = 'These clusters were made from features of','Use the same backbone for new images.'
+    if X.shape[1]!=d: raise ValueError(f'{made} width {d}; got {X.shape[1]}. {mend}')
+    def differ(ours, theirs): return ours and theirs and ours!=theirs
+    backbone,spec = clusters.config.get('backbone'),X.meta.get('spec')
+    if differ(backbone, spec): raise ValueError(f'{made} "{backbone}"; got features of "{spec}". {mend}')
+    # a network of the same name, or pixels
+    if differ(clusters.config.get('weights'), X.meta.get('weights')):
+        raise ValueError(f'{made} "{backbone}" with other weights or another projection than those given. '
+                         'Encode new images with features.backbone(), or with the same checkpoint.')
     return X
 
 # %% ../../nbs/cluster/06_clusters.ipynb #b7d2c9a1
@@ -191,10 +179,11 @@ def images_root(clusters         # `Clusters`, fitted or loaded
 _KINDS_OF_HEADS = dict(ClusterHead='scp_nb.head', CPPHead='scp_nb.cpp', EditedHead='scp_nb.cluster.edit')
 
 def head_settings(head:nn.Module   # of one of the kinds that can be saved
-                 )->dict:          # plain JSON values, arguments of `make_head` beside the kind
+                 )->dict:          # plain JSON values, arguments of `make_head`
     "Tell what it takes to make an untrained head of the same kind"
-    if hasattr(head, 'settings'): return head.settings
-    return dict(d=head.d, n_clusters=head.n_clusters, hidden=head.hidden)
+    plain = isinstance(head, ClusterHead)
+    known = dict(d=head.d, n_clusters=head.n_clusters, hidden=head.hidden) if plain else head.settings
+    return dict(kind=type(head).__name__, **known)
 
 def make_head(kind:str='ClusterHead',   # name of its class
               **settings                # from `head_settings`
@@ -217,11 +206,10 @@ def save(self:Clusters,
     tensors |= dict(mean=self.prepare.mean, basis=self.prepare.basis.contiguous())
     tensors |= dict(probs=torch.from_numpy(self.probs), labels=torch.from_numpy(self.labels))
     if self.embedding is not None: tensors['embedding'] = torch.from_numpy(self.embedding)
-    shape = dict(kind=type(self.head).__name__, **head_settings(self.head))
     with out_dir(path, force, {'head.safetensors', 'config.json', 'assignments.csv'}) as tmp:
         save_file(tensors, tmp/'head.safetensors')
-        config = dict(format=1, head=shape, fit=self.config, names=list(self.names), captions=self.captions,
-                      root=images_root(self))
+        config = dict(format=1, head=head_settings(self.head), fit=self.config, names=list(self.names),
+                      captions=self.captions, root=images_root(self))
         (tmp/'config.json').write_text(json.dumps(config, indent=1), encoding='utf-8')
         write_table(self.to_frame(), tmp/'assignments.csv')
     return Path(path)
@@ -304,18 +292,15 @@ def fit_temperature(
     return math.exp((low+high)/2)
 
 # %% ../../nbs/cluster/06_clusters.ipynb #af2ba6cc
-def calibrate_head(head:nn.Module,        # changed in place
-                   Z:torch.Tensor,        # prepared features `[n, d]`
-                   target:torch.Tensor,   # probabilities that the head was trained towards, `[n, k]`
-                   judge:sp.csr_matrix    # graph of neighbours `[n, n]`; best one that training has not used
-                  )->tuple:               # support by neighbours, 0 to 1, and temperature
+def calibrate_head(head:nn.Module,       # changed in place
+                   logs:torch.Tensor,    # its logits or log-probabilities, `[n, k]`
+                   support:float         # mean confidence wanted, from `neighbor_support`
+                  )->float:              # the temperature
     "Divide the logits of `head` by a temperature found without labels"
-    probs = head_probs(head, Z)[0]
-    support = neighbor_support(judge, align(target, probs), probs.argmax(1))
-    temperature = fit_temperature(probs.log(), support)
+    temperature = fit_temperature(logs, support)
     with torch.no_grad():
         for p in (head.w, head.b): p /= temperature
-    return support,temperature
+    return temperature
 
 # %% ../../nbs/cluster/06_clusters.ipynb #09cfc047
 def expected_calibration_error(

@@ -8,10 +8,9 @@ Docs: https://scp-nb.github.io/scp_nb/cluster/duplicates.html.md"""
 __all__ = ['near_pairs', 'find_duplicates']
 
 # %% ../../nbs/cluster/01_duplicates.ipynb #b7b3d541
-import numpy as np
-import pandas as pd
-import torch
+import numpy as np, pandas as pd, torch
 from ..features import as_features, unit_rows
+from ..extract.arrays import unit_length
 from ..extract.backbones import default_device
 
 # %% ../../nbs/cluster/01_duplicates.ipynb #95bcc7f4
@@ -63,16 +62,14 @@ def find_duplicates(
 )->pd.DataFrame:           # group, name, row, cosine to the group's first, and "exact": same features as it
     "Group images that are nearly the same; images without a double are left out"
     f = as_features(features)
-    pairs,_ = near_pairs(f, threshold, device)
-    leader = _find_leaders(len(f), pairs)
+    leader = _find_leaders(len(f), near_pairs(f, threshold, device)[0])
     own = leader==np.arange(len(f))
     groups = [[r, *np.flatnonzero((leader==r) & ~own)] for r in np.unique(leader[~own])]
     found = []
-    for g,rows in enumerate(sorted(groups, key=lambda rows: (-len(rows), rows[0]))):
+    for g,rows in enumerate(sorted(groups, key=len, reverse=True)):
         X = np.asarray(f.X[rows], dtype=np.float64)
-        cos = X@X[0] / np.maximum(np.linalg.norm(X, axis=1)*np.linalg.norm(X[0]), 1e-12)
-        exact = (X==X[0]).all(1)
-        exact[0] = False                        # the first is what the others are compared with
-        for i,c,e in zip(rows, cos.clip(-1, 1), exact):
-            found.append(dict(group=g, name=f.names[i], row=int(i), cosine=round(float(c), 4), exact=bool(e)))
+        Z = unit_length(X)
+        for i,x,c in zip(rows, X, (Z@Z[0]).clip(-1, 1).tolist()):
+            exact = bool(i!=rows[0] and (x==X[0]).all())
+            found.append(dict(group=g, name=f.names[i], row=int(i), cosine=round(c, 4), exact=exact))
     return pd.DataFrame(found, columns=['group', 'name', 'row', 'cosine', 'exact'])

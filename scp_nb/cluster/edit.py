@@ -104,12 +104,9 @@ def edited_copy(
 
 def _head_with_edit(head, edit, gate):
     "A head that does what `head` does, and then `edit`"
-    if isinstance(head, EditedHead):         # edits pile up on one head
-        new = EditedHead(head.settings['base'], [*head.edits, edit])
-        base,gates = head.base,list(head.gates)
-    else:
-        new = EditedHead(dict(kind=type(head).__name__, **head_settings(head)), [edit])
-        base,gates = head,[]
+    # edits pile up on one head
+    base,edits,gates = (head.base,head.edits,[*head.gates]) if isinstance(head, EditedHead) else (head,[],[])
+    new = EditedHead(head_settings(base), [*edits, edit])
     new.base.load_state_dict(base.state_dict())
     if gate is not None: gates.append(gate)
     if gates: new.gates.data = torch.stack([t.detach().float().cpu() for t in gates])

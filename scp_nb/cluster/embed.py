@@ -51,7 +51,7 @@ def embed_graph(
     "Place the nodes of a graph so that neighbours come close"
     n,parts = graph.shape[0],4  # an epoch moves edges in four parts; all at a time they would overshoot
     n_epochs = n_epochs or (300 if n<=10_000 else 100)
-    if eigenvectors is None: eigenvectors = graph_eigenvectors(graph, min(n, n_dims+10), seed, device)[1]
+    if eigenvectors is None: eigenvectors = graph_eigenvectors(graph, n_dims+10, seed, device)[1]
     g = torch.Generator().manual_seed(seed)
     edges = graph.tocoo()
     w = torch.from_numpy(edges.data.astype(np.float32))

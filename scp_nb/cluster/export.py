@@ -32,8 +32,10 @@ def label_names(clusters        # `Clusters`
 # %% ../../nbs/cluster/17_export.ipynb #adfab408
 class _Pictures:
     "The images of clusters: files in a folder, pictures in memory, or addresses"
-    def __init__(self, clusters:Clusters, images=None):
+    def __init__(self, clusters:Clusters, images, to:str):
         self.names,self.root,self.images,self.address = list(clusters.names),None,None,None
+        digits = len(str(len(self.names)-1))
+        self.numbers = [f'{i:0{digits}d}' for i in range(len(self.names))]
         self.files = {}      # name -> path, where a name need not be the path in the folder
         if images is None: images = images_root(clusters) if clusters.images is None else clusters.images
         if isinstance(images, str) and '://' in images: self.address = images.rstrip('/')
@@ -47,16 +49,14 @@ class _Pictures:
         elif images is not None:
             self.images = as_images(images)
             self.rows = image_rows(self.names, self.images)
+        elsewhere = self.address and to=='label_studio'
+        if self.root is None and self.images is None and not elsewhere:
+            raise ValueError(f'"{to}" needs the images, and these clusters do not know them. Give images=: a '
+                             'folder, an array, or Images.')
 
     def path(self, name:str)->Path:
         "File of an image in a folder"
         return self.files.get(name, self.root/name)
-
-    def check(self, what:str):
-        "Error where there are no pictures"
-        if self.root is None and self.images is None:
-            raise ValueError(f'{what} needs the images, and these clusters do not know them. Give images=: a '
-                             'folder, an array, or Images.')
 
     def encoded(self, i:int)->bytes:
         "The file of row `i`, or PNG"
@@ -72,10 +72,8 @@ class _Pictures:
     def write(self, folder:Path)->list:
         "Write PNG files into `folder`; gives their names"
         folder.mkdir()
-        digits = len(str(len(self.names)-1))
-        names = [f'{i:0{digits}d}.png' for i in range(len(self.names))]
-        for i,name in enumerate(names): (folder/name).write_bytes(self.encoded(i))
-        return names
+        for i,number in enumerate(self.numbers): (folder/f'{number}.png').write_bytes(self.encoded(i))
+        return [f'{number}.png' for number in self.numbers]
 
 def _write_json(path:Path, found):
     "Write JSON; half characters in names of files, which no tool takes, become `?`"
@@ -96,9 +94,7 @@ def _label_studio(clusters, out:Path, pictures:_Pictures, final:Path):
     elif pictures.root is not None:
         below = [pictures.path(n).relative_to(pictures.root.parent).as_posix() for n in pictures.names]
         urls = [f'{local}{_quoted(p)}' for p in below]
-    else:
-        pictures.check('Label Studio')
-        urls = [f'{local}{_quoted(f"{final.name}/images/{n}")}' for n in pictures.write(out/'images')]
+    else: urls = [f'{local}{_quoted(f"{final.name}/images/{n}")}' for n in pictures.write(out/'images')]
     version = f'scp_nb {clusters.config.get("method") or ""}'.strip()
     tasks = []
     for url,name,c,p in zip(urls, pictures.names, clusters.labels.tolist(), clusters.confidence.tolist()):
@@ -114,15 +110,13 @@ def _quoted(path:str)->str: return quote(os.fsencode(path), safe='/')
 # %% ../../nbs/cluster/17_export.ipynb #928341b8
 def _fiftyone(clusters, out:Path, pictures:_Pictures, final:Path):
     "Write labels, and where the images are"
-    pictures.check('FiftyOne')
-    names,digits = label_names(clusters),len(str(len(clusters)-1))
     # numbers as keys: names of files may differ in their endings alone, which FiftyOne leaves out
-    keys = [f'{i:0{digits}d}' for i in range(len(clusters))]
+    keys = pictures.numbers
     if pictures.root is None: pictures.write(out/'data')
     else: _write_json(out/'data.json', {k: str(pictures.path(n)) for k,n in zip(keys, pictures.names)})
     labels = {k: None if c<0 else dict(label=c, confidence=round(p, 6)) for k,c,p in
               zip(keys, clusters.labels.tolist(), clusters.confidence.tolist())}
-    _write_json(out/'labels.json', dict(classes=names, labels=labels))
+    _write_json(out/'labels.json', dict(classes=label_names(clusters), labels=labels))
 
 # %% ../../nbs/cluster/17_export.ipynb #f58e80b5
 def fiftyone_dataset(path,            # directory that `export(..., to="fiftyone")` wrote
@@ -143,7 +137,6 @@ def _huggingface(clusters, out:Path, pictures:_Pictures, final:Path):
     "Write Parquet files with the images in them"
     try: import pyarrow as pa, pyarrow.parquet as pq
     except ImportError as e: raise ImportError('this needs pyarrow: pip install "scp_nb[data]"') from e
-    pictures.check('Hugging Face')
     features = dict(image=dict(_type='Image'), label=dict(names=label_names(clusters), _type='ClassLabel'),
                     confidence=dict(dtype='float32', _type='Value'))
     image = pa.struct([('bytes', pa.binary()), ('path', pa.string())])
@@ -151,23 +144,20 @@ def _huggingface(clusters, out:Path, pictures:_Pictures, final:Path):
                        metadata={'huggingface': json.dumps(dict(info=dict(features=features)))})
     (out/'data').mkdir()
     writer,size,n_files,rows = None,0,0,[]
-    def flush():
-        if rows: writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-        rows.clear()
     labels,confidence = clusters.labels.tolist(),clusters.confidence.tolist()
     for i,(name,c,p) in enumerate(zip(pictures.names, labels, confidence)):
-        if writer is None or size>_SHARD:
-            flush()
-            if writer: writer.close()
-            writer,size = pq.ParquetWriter(out/'data'/f'train-{n_files:05d}.parquet', schema),0
-            n_files += 1
         data = pictures.encoded(i)
         size += len(data)
         shown = name.encode('utf-8', 'replace').decode()
         rows.append(dict(image=dict(bytes=data, path=shown), label=c, confidence=p))
-        if len(rows)==100: flush()              # so many images in memory, and in a row group
-    flush()
-    writer.close()
+        last = size>_SHARD or i==len(clusters)-1                   # of its file
+        if last or len(rows)==100:              # so many images in memory, and in a row group
+            if writer is None: writer = pq.ParquetWriter(out/'data'/f'train-{n_files:05d}.parquet', schema)
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+            rows.clear()
+        if last:
+            writer.close()
+            writer,size,n_files = None,0,n_files+1
 
 # %% ../../nbs/cluster/17_export.ipynb #4a229ebd
 def _csv_rows(clusters):
@@ -209,7 +199,7 @@ def export(self:Clusters,
         return path
     if path.is_dir() and any(path.iterdir()) and not (path/_MARK).is_file():
         raise FileExistsError(f'"{path}" holds other things than an export. Give another directory.')
-    pictures = _Pictures(self, images)
+    pictures = _Pictures(self, images, to)
     with out_dir(path, force, _FILES) as tmp:
         _WRITERS[to](self, tmp, pictures, path.absolute())
         (tmp/_MARK).touch()

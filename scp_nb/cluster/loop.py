@@ -12,12 +12,13 @@ import json, logging, math, signal, threading
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from dataclasses import dataclass
+from types import SimpleNamespace
 import torch
 from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
 from threadpoolctl import threadpool_limits
 from ..head import ClusterHead
-from ..extract.parallel import my_part, ranks, sum_over, whole_file
+from ..extract.parallel import gather, my_part, ranks, sum_over, whole_file
 from .step import loss_and_grad
 
 # %% ../../nbs/cluster/10_loop.ipynb #069d975b
@@ -86,16 +87,14 @@ def one_thread(device:str|torch.device    # of the work; elsewhere than on the C
 @contextmanager
 def plain_torch():
     "Compute in float32, with gradients and without autocast, and restore what the caller had set afterwards"
-    before = torch.get_default_dtype()
-    mixed = [d for d in ('cpu', 'cuda') if torch.is_autocast_enabled(d)]
-    torch.set_default_dtype(torch.float32)
-    try:
-        with ExitStack() as stack:
-            stack.enter_context(torch.inference_mode(False))
-            stack.enter_context(torch.enable_grad())
-            for d in mixed: stack.enter_context(torch.autocast(d, enabled=False))
-            yield
-    finally: torch.set_default_dtype(before)
+    with ExitStack() as stack:
+        stack.callback(torch.set_default_dtype, torch.get_default_dtype())
+        torch.set_default_dtype(torch.float32)
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for d in ('cpu', 'cuda'):
+            if torch.is_autocast_enabled(d): stack.enter_context(torch.autocast(d, enabled=False))
+        yield
 
 # %% ../../nbs/cluster/10_loop.ipynb #fc972a0c
 def tell_callbacks(callbacks:list,       # each a `Callback`, called in this order
@@ -110,14 +109,10 @@ def tell_callbacks(callbacks:list,       # each a `Callback`, called in this ord
             raise RuntimeError(f'{type(c).__name__}.{event} failed: {type(e).__name__}: {e}') from e
 
 # %% ../../nbs/cluster/10_loop.ipynb #5ad9ca78
-class _StopRequest:
-    "Whether somebody asked to stop"
-    asked = False
-
 @contextmanager
 def note_ctrl_c():
     "Note the first Ctrl-C in `.asked` and go on; only the main thread can do so"
-    note = _StopRequest()
+    note = SimpleNamespace(asked=False)
     if threading.current_thread() is not threading.main_thread():
         yield note
         return
@@ -222,12 +217,8 @@ def _restore_round(state, head, opt, g):
 def _last_kept_epoch(checkpoint, name, epochs):
     "The last epoch of round `name` that all processes have kept, 0 if there is none"
     kept_epochs = [e for e in range(1, epochs+1) if checkpoint and checkpoint._file(f'{name}{e}').is_file()]
-    have = max(kept_epochs, default=0)
-    rank,size = ranks()
-    all_have = torch.zeros(size, dtype=torch.int64)
-    all_have[rank] = have
-    sum_over(all_have)
-    return int(all_have.min())
+    of_all = gather(torch.tensor([max(kept_epochs, default=0)]), ranks()[1])
+    return int(of_all.min())
 
 # %% ../../nbs/cluster/10_loop.ipynb #50e30d7e
 def epochs_for(n:int,               # rows
@@ -241,19 +232,14 @@ def epochs_for(n:int,               # rows
     return max(1, math.ceil(steps*batch_size/n))
 
 # %% ../../nbs/cluster/10_loop.ipynb #07627857
-def _check_loss(loss, run):
-    if not loss.isfinite().all():
-        bad = int((~loss.isfinite()).sum())
-        raise FloatingPointError(f'the loss of {bad} of {len(loss)} heads is not finite '
-                                 f'in epoch {run.epoch}, in the round "{run.stage}". '
-                                 'Look for extreme values in the features.')
-
 def _end_epoch(terms, run, callbacks, note):
     "Tell the callbacks how it went; whether any process was asked to stop"
-    _check_loss(terms.total, run)
-    run.loss = terms.total.mean().item()
-    run.confidence = terms.confidence.mean().item()
-    run.balance = terms.balance.mean().item()
+    if bad := int((~terms.total.isfinite()).sum()):
+        raise FloatingPointError(f'the loss of {bad} of {len(terms.total)} heads is not finite in epoch '
+                                 f'{run.epoch}, in the round "{run.stage}". Look for extreme values in the '
+                                 'features.')
+    run.loss,run.confidence,run.balance = (t.mean().item() for t in
+                                           (terms.total, terms.confidence, terms.balance))
     asked = note.asked
     try: tell_callbacks(callbacks, 'on_epoch_end', run)
     except StopFit: asked = True
@@ -289,16 +275,15 @@ class _TrainingSteps:
         self.graph.replay()
         return self.terms
 
-# %% ../../nbs/cluster/10_loop.ipynb #46d7044f
-@patch
-def _record(self:_TrainingSteps, x, wanted):
-    "Record a step on copies of `x` and `wanted`"
-    self.x,self.wanted = x.clone(),None if wanted is None else wanted.clone()
-    torch.cuda.synchronize()
-    self.graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(self.graph, capture_error_mode='thread_local'):
-        self.terms = self._step(self.x, self.wanted)
+    def _record(self, x, wanted):
+        "Record a step on copies of `x` and `wanted`"
+        self.x,self.wanted = x.clone(),None if wanted is None else wanted.clone()
+        torch.cuda.synchronize()
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph, capture_error_mode='thread_local'):
+            self.terms = self._step(self.x, self.wanted)
 
+# %% ../../nbs/cluster/10_loop.ipynb #46d7044f
 def _optimizer(head, rate, record):
     "AdamW, with a rate that lies on the card where steps are recorded"
     dev = head.w.device
@@ -312,16 +297,6 @@ def _batches(batch, n, batch_size, g, target, shared):
         part = slice(*my_part(len(rows))) if shared else slice(None)
         wanted = None if target is None else target[rows[part].to(target.device)]
         yield batch(rows, part),wanted,len(rows) if shared else None
-
-def _train_epoch(take, batches, rate, step, steps, note):
-    "Train for one epoch; gives the last step's losses and the step reached"
-    for x,wanted,n_pairs in batches:
-        t = step/steps
-        now = rate*min(1, 10*t+.1)*(1+math.cos(math.pi*t))/2
-        terms = take(now, x, wanted, n_pairs)
-        step += 1
-        if note.asked and ranks()[1]==1: break
-    return terms,step
 
 # %% ../../nbs/cluster/10_loop.ipynb #f82b2533
 @torch.no_grad()
@@ -365,8 +340,11 @@ def train_heads(
     take = _TrainingSteps(head, opt, prior, weights, min(n, batch_size), record)
     with note_ctrl_c() as note:
         while left>0:
-            batches = _batches(batch, n, batch_size, g, target, shared)
-            terms,step = _train_epoch(take, batches, rate, step, epochs*per_epoch, note)
+            for x,wanted,n_pairs in _batches(batch, n, batch_size, g, target, shared):
+                t = step/(epochs*per_epoch)
+                terms = take(rate*min(1, 10*t+.1)*(1+math.cos(math.pi*t))/2, x, wanted, n_pairs)
+                step += 1
+                if note.asked and ranks()[1]==1: break
             run.epoch += 1
             run.seen += n
             done,left = done+1,left-1

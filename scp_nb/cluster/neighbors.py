@@ -8,7 +8,7 @@ Docs: https://scp-nb.github.io/scp_nb/cluster/neighbors.html.md"""
 __all__ = ['Neighbors', 'knn', 'neighbor_graph', 'EdgeSampler', 'centred', 'principal_directions', 'evened', 'nearest_rows']
 
 # %% ../../nbs/cluster/00_neighbors.ipynb #0fcb557c
-import math, time
+import math, timeit
 from functools import lru_cache
 from typing import NamedTuple
 import numpy as np, scipy.sparse as sp, torch
@@ -122,21 +122,13 @@ def _least_score(t, error, dtype):
     return least-half*least.abs()
 
 # %% ../../nbs/cluster/00_neighbors.ipynb #6b685d8b
-def _shortest_time(f, repeats=5):
-    "Shortest of some runs"
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        f()
-        times.append(time.perf_counter()-start)
-    return min(times)
-
 @lru_cache
 def _low_precision(device):
     "bfloat16 on a CPU that multiplies it at least 1.5 times as fast as float32, else float32"
     if device!='cpu': return torch.float32
     A,B = torch.ones(256, 512),torch.ones(2048, 512)
-    full,half = (_shortest_time(lambda a=A.to(t), b=B.to(t): a@b.T) for t in (torch.float32, torch.bfloat16))
+    def shortest(a, b): return min(timeit.repeat(lambda: a@b.T, number=1, repeat=5))
+    full,half = (shortest(A.to(t), B.to(t)) for t in (torch.float32, torch.bfloat16))
     return torch.bfloat16 if full>1.5*half else torch.float32
 
 # %% ../../nbs/cluster/00_neighbors.ipynb #0303ccde
@@ -164,7 +156,7 @@ def _search_exactly(X, k, metric, rows, block, dtype):
             similarity[lost] = _similarity(X, some[lost], found[lost], metric)
         if len(lost)>.1*len(some): m = min(2*m, most)          # these rows crowd; look at more candidates
         out.append((found.cpu(), similarity.cpu()))
-    return torch.cat([f for f,_ in out]),torch.cat([s for _,s in out])
+    return tuple(torch.cat(parts) for parts in zip(*out))
 
 # %% ../../nbs/cluster/00_neighbors.ipynb #82371927
 def check_n_neighbors(n_neighbors:int,   # neighbours per row that were asked for
@@ -176,10 +168,6 @@ def check_n_neighbors(n_neighbors:int,   # neighbours per row that were asked fo
     if n_neighbors>=n:
         raise ValueError(f"n_neighbors={n_neighbors} needs at least {n_neighbors+1} rows, got {n}. "
                          f"Give {max(n-1,0)} or less.")
-
-def _check_choice(name, value, known):
-    if value in known: return
-    raise ValueError(f'{name} must be {" or ".join(map(repr, known))}; got {value!r}.'.replace("'", '"'))
 
 # %% ../../nbs/cluster/00_neighbors.ipynb #e3fb1387
 def _search_cells(X, k, metric, probes):
@@ -222,8 +210,10 @@ def knn(
     probes:int=32           # cells that faiss searches; more find more and take longer
 )->Neighbors:               # indices and similarities `[n, n_neighbors]` on the CPU, nearest first; recall
     "Find the nearest neighbours of every row"
-    _check_choice('metric', metric, ('cosine', 'euclidean'))
-    _check_choice('method', method, ('exact', 'faiss'))
+    if metric not in ('cosine', 'euclidean'):
+        raise ValueError(f'metric must be "cosine" or "euclidean"; got "{metric}".')
+    if method not in ('exact', 'faiss'):
+        raise ValueError(f'method must be "exact" or "faiss"; got "{method}".')
     X = torch.as_tensor(as_features(features).numpy())
     n,k,dev = len(X),n_neighbors,default_device(device)
     check_n_neighbors(k, n)
@@ -234,8 +224,7 @@ def knn(
         found = _search_exactly(X.to(dev), k, metric, mine, block, _low_precision(dev.type))
         return Neighbors(*(gather(t, n) for t in found))
     found = _search_cells(X, k, metric, probes)
-    similarity = torch.cat([_similarity(X, r, found[r], metric) for r in torch.arange(n).split(2**16)])
-    similarity,i = similarity.sort(dim=1, descending=True)
+    similarity,i = _similarity(X, torch.arange(n), found, metric).sort(dim=1, descending=True)
     found = found.gather(1, i)
     return Neighbors(found, similarity, _measure_recall(X, found, metric))
 

@@ -10,6 +10,7 @@ __all__ = ['Look', 'draw_looks', 'shared_information', 'cloud_like', 'stands_out
 # %% ../../nbs/cluster/11_resample.ipynb #b7be1091
 import numpy as np, torch
 from fastcore.basics import patch
+from scipy.special import entr
 from sklearn.metrics.cluster import contingency_matrix, expected_mutual_information
 from ..features import Features, as_features, unit_rows
 from ..extract.parallel import take_rows
@@ -35,7 +36,7 @@ class Look:
             prepared = Z,nearest_rows(Z)
         self.directions,near = prepared
         self.graph,self.rank = neighbor_graph(near),density_rank(near)
-        self.values,self.vectors = graph_eigenvectors(self.graph, min(len(X), max(20, n_vectors)), seed)
+        self.values,self.vectors = graph_eigenvectors(self.graph, max(20, n_vectors), seed)
         # half the passes that a fit takes: these clusters are counted, not kept
         self.places = embed_graph(self.graph, 10, n_epochs=100, seed=seed, eigenvectors=self.vectors)
         self._cuts,self._merged = {},{}                       # number of clusters -> cluster of each row
@@ -88,17 +89,14 @@ def draw_looks(
     return [look(i) for i in range(n_looks)]
 
 # %% ../../nbs/cluster/11_resample.ipynb #768455a1
-def _entropy(p):
-    p = p[p>0]
-    return float(-(p*np.log(p)).sum())
-
 def shared_information(a:np.ndarray|torch.Tensor,     # cluster of each image, `[n]`
                        b:np.ndarray|torch.Tensor      # cluster of each image by another partition, `[n]`
                       )->tuple:                       # mutual information and variation of information, nats
     "Measure what two partitions tell of each other beyond chance, and what they do not"
     counts = contingency_matrix(np.asarray(a), np.asarray(b), sparse=True)
-    one,two = (_entropy(np.asarray(counts.sum(i)).ravel()/len(a)) for i in (0,1))
-    shared = one+two-_entropy(counts.data/len(a))
+    def entropy(sizes): return float(entr(sizes/len(a)).sum())
+    one,two = (entropy(np.asarray(counts.sum(i))) for i in (0,1))
+    shared = one+two-entropy(counts.data)
     return shared-expected_mutual_information(counts, len(a)),one+two-2*shared
 
 # %% ../../nbs/cluster/11_resample.ipynb #5dcd8315
@@ -114,7 +112,6 @@ def _cut_shares(look, ks):
     g = look.graph.tocoo()
     cut = [g.data[look.cut(k)[g.row]!=look.cut(k)[g.col]].sum()/g.data.sum() for k in ks]
     return np.array([modularity(look.graph, look.cut(k)) for k in ks]),np.array(cut)
-
 
 # %% ../../nbs/cluster/11_resample.ipynb #a0e415cf
 _GAIN = .1       # in modularity, above what any cloud has
@@ -138,7 +135,6 @@ def stands_out(look:Look,         # at all rows
     few = np.array(ks)<=_FEW
     # a few edges are nothing, and the fewer rows the more of all they are
     return bool((cut[few]+.3/len(look)<=_CLEAN*(np.min([c for _,c in clouds], 0)[few]+.3/len(look))).any())
-
 
 # %% ../../nbs/cluster/11_resample.ipynb #fc80098c
 def _coding_rates(parts, eps, most=20_000_000):

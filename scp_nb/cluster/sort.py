@@ -10,7 +10,7 @@ __all__ = ['HOW', 'OUTLIERS', 'DOUBTFUL', 'JOURNAL', 'clean_name', 'sort_images'
 # %% ../../nbs/cluster/16_sort.ipynb #ca624c33
 import csv, errno, filecmp, hashlib, json, os, re, shlex, shutil, unicodedata
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from fastcore.script import call_parse
@@ -44,12 +44,13 @@ def _key(name:str)->str:
     return unicodedata.normalize('NFC', name).casefold()
 
 def _numbered(name:str, i:int, ending:bool=True)->str:
-    "`name` with a number, before its ending if it has one, within 255 bytes"
+    "`name`, in a folder or not, with a number, before its ending if it has one, within 255 bytes"
+    folder,slash,name = name.rpartition('/')
     stem,end = os.path.splitext(name) if ending else (name, '')
     end = f'-{i}{end}'
     room = max(1, 255-len(os.fsencode(end)))
     while len(os.fsencode(stem))>room: stem = stem[:-1]
-    return stem+end
+    return folder+slash+stem+end
 
 def distinct_names(names:list,             # in order
                    taken:set=frozenset(),  # names that are in use already, in lower case
@@ -75,6 +76,12 @@ class _Row:
     confidence:float    # 0 to 1
     caption:str=''      # name of the cluster
 
+def _is_inside(path:str)->bool:
+    "Is this a path within a folder, on every system? A table or a journal may come from anyone"
+    parts = PurePosixPath(path).parts
+    absolute = path.startswith('/') or re.match('[A-Za-z]:[/\\\\]', path)
+    return bool(parts) and '..' not in parts and '\0' not in path and not absolute
+
 def _check_row(raw:dict, where:str)->_Row:
     "A row of a table, or an error that says where it is"
     name = raw.get('path') or raw.get('name') or ''
@@ -82,9 +89,7 @@ def _check_row(raw:dict, where:str)->_Row:
     except (KeyError, TypeError, ValueError):
         raise ValueError(f'{where} is not a path, a whole number of a cluster and a confidence. Give a '
                          'directory that scp_cluster wrote.') from None
-    parts = PurePosixPath(name).parts
-    absolute = name.startswith('/') or re.match('[A-Za-z]:[/\\\\]', name)
-    if not parts or '..' in parts or '\0' in name or absolute:
+    if not _is_inside(name):
         raise ValueError(f'{where} names {name!r}, which is no path within a folder of images.')
     return row
 
@@ -136,16 +141,12 @@ def _folders(rows:list)->dict:
 
 def _targets(rows:list, min_confidence:float)->list:
     "For each row its place, as folder/name"
-    folders,of = _folders(rows),{}
-    for i,r in enumerate(rows):
+    folders,wanted = _folders(rows),[]
+    for r in rows:
         f = OUTLIERS if r.cluster<0 else folders[r.cluster]
         if r.cluster>=0 and r.confidence<min_confidence: f = f'{DOUBTFUL}/{f}'
-        of.setdefault(f, []).append(i)
-    out = [None]*len(rows)
-    for f,where in of.items():
-        for i,name in zip(where, distinct_names([PurePosixPath(rows[i].name).name for i in where])):
-            out[i] = f'{f}/{name}'
-    return out
+        wanted.append(f'{f}/{PurePosixPath(r.name).name}')
+    return distinct_names(wanted)
 
 @dataclass
 class SortPlan:
@@ -209,24 +210,21 @@ class _Journal:
     "What a sort does, each step written down before it is done"
     def __init__(self, file:Path):
         self.file,self.head,self.steps,self.bad,self.f = file,None,{},[],None
-        if file.is_file(): self._read()
-
-    def _read(self):
+        text = file.read_bytes() if file.is_file() else b''
         # what follows the last line end was cut off by a kill: the step was not done yet
-        lines = self.file.read_bytes().split(b'\n')[:-1]
-        for i,line in enumerate(lines, 1):
+        self.whole = text.rfind(b'\n')+1
+        for i,line in enumerate(text.split(b'\n')[:-1], 1):
             try:
                 found = json.loads(line)
                 if i==1: self.head = {k: found[k] for k in ('scp_sort', 'how', 'root', 'digest')}
-                else: self.steps[_inside(found['from'])] = found | dict(to=_inside(found['to']))
+                elif _is_inside(found['from']) and _is_inside(found['to']): self.steps[found['from']] = found
+                else: self.bad.append(i)
             except (ValueError, KeyError, TypeError): self.bad.append(i)
 
     def begin(self, head:dict):
         "Open for writing; a line that was cut off is removed"
-        if self.file.is_file():
-            text = self.file.read_bytes()
-            if not text.endswith(b'\n'): os.truncate(self.file, text.rfind(b'\n')+1)
         self.f = open(self.file, 'ab', buffering=0)
+        self.f.truncate(self.whole)
         if self.head is None: self.add([head])
         sync_folder(self.file.parent)
 
@@ -241,21 +239,13 @@ class _Journal:
     def close(self):
         if self.f: self.f.close()
 
-def _inside(path:str)->str:
-    "A path within a folder, or an error: a journal may come from anyone"
-    p = PurePosixPath(path)
-    if not p.parts or p.is_absolute() or '..' in p.parts: raise ValueError(path)
-    return path
-
 def sync_folder(folder:Path   # of the file that was made, moved or removed
                ):
     "Wait until the disk knows which files a folder holds; does nothing where the system cannot"
-    if os.name=='nt': return
-    try: at = os.open(folder, os.O_RDONLY)
-    except OSError: return
-    try: os.fsync(at)
-    except OSError: pass
-    finally: os.close(at)
+    with suppress(OSError):
+        at = os.open(folder, os.O_RDONLY)
+        try: os.fsync(at)
+        finally: os.close(at)
 
 @contextmanager
 def _held(into:Path):
@@ -291,9 +281,7 @@ def _copy(a:Path, b:Path, part:Path, sync:bool):
         if sync:
             with open(part, 'rb+') as f: os.fsync(f.fileno())
         _rename(part, b)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    finally: part.unlink(missing_ok=True)
     if sync: sync_folder(b.parent)
 
 def _move(a:Path, b:Path, part:Path, link:str|None=None):
@@ -319,20 +307,16 @@ class _Sorter:
     "Carries out a plan, or goes on with it"
     def __init__(self, plan:SortPlan, journal:_Journal):
         self.plan,self.journal,self.part = plan,journal,plan.into/_PART
-        self.made = set()
 
     def free_place(self, to:str)->str:
         "`to`, with a number if something is there"
-        folder,_,name = to.rpartition('/')
-        i,new = 2,name
-        while os.path.lexists(self.plan.into/folder/new) or f'{folder}/{new}' in self.taken:
-            new,i = _numbered(name, i),i+1
-        return f'{folder}/{new}'
+        i,new = 2,to
+        while os.path.lexists(self.plan.into/new) or new in self.taken: new,i = _numbered(to, i),i+1
+        return new
 
     def step(self, name:str, to:str)->dict|None:
         "What is to be done for an image: an entry of the journal, or None if it is done or not there"
-        before = self.journal.steps.get(name)
-        src,there = self.plan.root/name,False
+        src,before = self.plan.root/name,self.journal.steps.get(name)
         if before:
             dst = self.plan.into/before['to']
             there,is_src = os.path.lexists(dst),os.path.lexists(src)
@@ -352,9 +336,7 @@ class _Sorter:
     def carry_out(self, entry:dict):
         "Copy, link or move an image"
         src,dst = self.plan.root/entry['from'],self.plan.into/entry['to']
-        if dst.parent not in self.made:
-            dst.parent.mkdir(parents=True, exist_ok=True)
-            self.made.add(dst.parent)
+        dst.parent.mkdir(parents=True, exist_ok=True)
         if self.plan.how=='link': os.symlink(src, dst)
         elif self.plan.how=='copy': _copy(src, dst, self.part, False)
         else: _move(src, dst, self.part, os.path.realpath(src) if 'link' in entry else None)
@@ -372,10 +354,10 @@ class _Sorter:
             for e in entries: self.carry_out(e)
 
 # %% ../../nbs/cluster/16_sort.ipynb #feec82d3
-def _digest(plan:SortPlan)->str:
-    "One number for all of a plan"
-    text = json.dumps([plan.how, plan.files])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def _head(plan:SortPlan)->dict:
+    "The first line of a journal: which plan it is of"
+    digest = hashlib.sha256(json.dumps([plan.how, plan.files]).encode()).hexdigest()[:16]
+    return dict(scp_sort=1, how=plan.how, root=str(plan.root), digest=digest)
 
 def _own_journal(plan:SortPlan)->_Journal:
     "The journal of the directory of a plan; an error if that holds other things"
@@ -386,7 +368,7 @@ def _own_journal(plan:SortPlan)->_Journal:
         ours = {JOURNAL, _PART, '.scp_sort.lock', SOFT_LOCK}
         if into.is_dir() and not {p.name for p in into.iterdir()}<=ours:
             raise FileExistsError(f'{shown} holds other things. Give a directory that is new or empty.')
-    elif journal.head['digest']!=_digest(plan) or journal.head['root']!=str(plan.root):
+    elif journal.head!=_head(plan):
         raise FileExistsError(f'{shown} holds another sort ({journal.head["how"]} of images of '
                               f'{Path(journal.head["root"]).name}). Give another directory, or the same '
                               'arguments as then.')
@@ -424,15 +406,14 @@ def sort_images(
     with _held(plan.into):
         journal = _own_journal(plan)
         try:
-            journal.begin(dict(scp_sort=1, how=how, root=str(plan.root), digest=_digest(plan)))
+            journal.begin(_head(plan))
             _Sorter(plan, journal).run()
         except OSError as e:
             way = f' Or: {_way_back(plan)}.' if how=='move' and journal.steps else ''
             raise OSError(f'stopped: {e}. Nothing is lost. Mend that, and the same command goes on.'
                           f'{way}') from e
         finally: journal.close()
-    plan.files = {n: journal.steps[n]['to'] for n in plan.files if n in journal.steps} | {
-        n: to for n,to in plan.files.items() if n not in journal.steps}
+    plan.files = {n: journal.steps[n]['to'] if n in journal.steps else to for n,to in plan.files.items()}
     return plan
 
 # %% ../../nbs/cluster/16_sort.ipynb #f2b2c9e8
@@ -462,8 +443,7 @@ def _remove_empty_folders(into:Path, journal:_Journal):
     "Remove the folders that a sort has made, where nothing is left in them"
     folders = {p for s in journal.steps.values() for p in Path(s['to']).parents}
     for p in sorted(folders, key=lambda p: -len(p.parts)):
-        try: (into/p).rmdir()
-        except OSError: pass                             # not empty, or gone
+        with suppress(OSError): (into/p).rmdir()         # not empty, or gone
 
 def undo_sort(
     file,           # undo file, `scp_sort.jsonl`, or the directory that it lies in

@@ -48,8 +48,6 @@ def _balance_gradient(mean, prior):
     return (mean*over).sum(-1)/2,(over+1)/2
 
 # %% ../../nbs/cluster/09_step.ipynb #87f1d810
-def _add_nothing(*tensors): "Nothing to add up: this process holds the whole batch"
-
 def _loss_gradient(P, n_pairs, prior, temperature, weights, add_up):
     "Loss of each head and its gradient by the probabilities `P` `[h, k, 2b]` of both sides of b pairs"
     h,k,m = P.shape
@@ -102,7 +100,7 @@ def loss_and_grad(
     weights:tuple|None=(1.,1.,5.)    # of consistency, confidence and balance; None leaves SCP's loss out
 )->Loss:                             # losses of all heads as in `scp_loss`; `total` has the cross-entropy too
     "Compute the loss of every head and its gradient, without automatic differentiation"
-    add_up = _add_nothing if n_pairs is None else sum_over
+    add_up = sum_over if n_pairs else lambda *tensors: None
     n_pairs = n_pairs or len(x)//2
     if weights is None: x = x[:len(x)//2]                 # nothing depends on second sides
     H,L = _logits(head, x)

@@ -25,12 +25,6 @@ from ..features import Features
 from ..mcr2 import coding_rate
 from .resample import draw_looks
 
-# %% ../../nbs/cluster/14_tree.ipynb #c946f6c5
-def _coding_length(Z, N, book=1/3, eps=.1**.5):
-    "Nats for the points of one cluster, of N in all"
-    n,d = Z.shape
-    return (n+book*2*N/d)*float(coding_rate(Z, eps)) - n*math.log(n/N)
-
 # %% ../../nbs/cluster/14_tree.ipynb #2e83bdc9
 def merge_order(
     Z:torch.Tensor,      # points in which clusters are directions, rows of length 1, float32 `[N, d]`
@@ -38,9 +32,11 @@ def merge_order(
     k:int                # number of clusters
 )->list:                 # k-1 triples: a, b (joins a; numbers above b move down by one), nats that this adds
     "List the merges of the closest two clusters, until one is left"
-    N,labels = len(Z),torch.as_tensor(labels)
+    (N,d),labels = Z.shape,torch.as_tensor(labels)
     parts = [Z[labels==c] for c in range(k)]
-    def length(part): return _coding_length(part, N) if len(part) else 0.
+    def length(part):
+        n,book = len(part),1/3
+        return (n+book*2*N/d)*float(coding_rate(part)) - n*math.log(n/N) if n else 0.
     own = [length(p) for p in parts]
     def added(a, b):
         if not len(parts[a]) or not len(parts[b]): return -math.inf
@@ -106,12 +102,6 @@ def _list_joins(order, k):
         node.pop(b)
     return leaves[node[0]],joins
 
-# %% ../../nbs/cluster/14_tree.ipynb #38c9d828
-def _most_central_row(clusters, c):
-    "The row that is most surely in cluster c; None if it is empty"
-    rows = np.flatnonzero(clusters.labels==c)
-    return int(rows[clusters.probs[rows, c].argmax()]) if len(rows) else None
-
 # %% ../../nbs/cluster/14_tree.ipynb #11824d87
 def plot_tree(clusters:Clusters,    # with a tree
               k:int|None=None,      # leaves to show; None: all of the finest level, 40 at most
@@ -129,8 +119,9 @@ def plot_tree(clusters:Clusters,    # with a tree
         ax.plot([x0, x0, x1, x1], [y0, left, left, y1], color='0.4', lw=1)
         place[k+i] = (x0+x1)/2,left
     for x,c in enumerate(order):
-        row = _most_central_row(leaves, c)
-        if leaves.images is not None and row is not None:
+        rows = np.flatnonzero(leaves.labels==c)
+        if leaves.images is not None and len(rows):
+            row = int(rows[leaves.probs[rows,c].argmax()])
             picture = leaves.images.read(row, enough_pixels(28)).resize((28, 28))
             picture = OffsetImage(np.asarray(picture), zoom=.7)
             ax.add_artist(AnnotationBbox(picture, (x, k), xybox=(0, -16), boxcoords='offset points',

@@ -16,8 +16,9 @@ from ..extract.backbones import default_device
 from ..extract.parallel import take_rows
 from .neighbors import EdgeSampler, knn, neighbor_graph
 from ..head import ClusterHead
-from .clusters import (Clusters, calibrate_head, check_weights, features_of_clusters,
-                                    head_probs, place_rows)
+from .clusters import Clusters, calibrate_head, features_for_head, features_of_clusters
+from .clusters import head_probs, neighbor_support, place_rows
+from .consensus import align
 from .loop import Run, train_heads, epochs_for
 
 # %% ../../nbs/cluster/13_update.ipynb #fde89468
@@ -50,16 +51,11 @@ def _check_update(clusters, features, new):
     if not isinstance(clusters.head, ClusterHead):
         raise ValueError('update is for clusters from fit_head; fit CPP again on all images.')
     old = features_of_clusters(clusters, features, 'update')
-    wanted = len(clusters.prepare.mean)
-    for what,f in (('features', old), ('new_features', new)):
-        if f.shape[1]!=wanted:
-            raise ValueError(f'{what} must have the width {wanted} of the fit; got {f.shape[1]}. '
-                             'Use the same backbone.')
-    specs = {s for s in (clusters.config.get('backbone'), old.meta.get('spec'), new.meta.get('spec')) if s}
-    if len(specs)>1:
+    for f in (old, new): features_for_head(clusters, f)
+    specs = [f.meta.get('spec') for f in (old, new)]       # those clustered may be of unknown origin
+    if all(specs) and specs[0]!=specs[1]:
         raise ValueError('old and new features come from different backbones, '
-                         f'{" and ".join(sorted(specs))}. Use the same.')
-    for f in (old, new): check_weights(clusters, f)
+                         f'{" and ".join(specs)}. Use the same.')
     return old
 
 # %% ../../nbs/cluster/13_update.ipynb #5f6a52ab
@@ -68,13 +64,10 @@ class _Update:
     def __init__(self, clusters, X, was_old, dev):
         self.head = deepcopy(clusters.head).to(dev).requires_grad_(True)
         self.prepare,self.dev = deepcopy(clusters.prepare).to(dev),dev
-        self.Z = torch.cat([self.prepare(x.to(dev)).cpu() for x in X.split(65536)])
-        self.Z_dev = self.Z.to(dev)
+        self.Z = torch.cat([self.prepare(x.to(dev)) for x in X.split(65536)])
         graph = neighbor_graph(knn(X, min(15, len(X)-1), device=dev))
         self.edges = EdgeSampler(graph)
         self.target = _spread_probabilities(graph, head_probs(self.head, self.Z)[0].numpy(), was_old)
-
-    def look(self, rows): return 'probs',head_probs(self.head, self.Z_dev[rows])[0].numpy()
 
     def learn(self, epochs, batch_size, seed, callbacks):
         "Train the head"
@@ -82,17 +75,17 @@ class _Update:
         batch_size = min(n, batch_size)
         epochs = epochs or epochs_for(n, batch_size, 300, 1500)
         g = torch.Generator().manual_seed(seed)
-        run = Run(stage='update', n=n, device=str(self.dev), look=self.look)
+        def look(rows): return 'probs',head_probs(self.head, self.Z[rows])[0].numpy()
+        run = Run(stage='update', n=n, device=str(self.dev), look=look)
         def batch(rows, part):
-            return self.Z_dev[torch.cat([rows[part], self.edges.sample(rows, g)[part]]).to(self.dev)]
+            return self.Z[torch.cat([rows[part], self.edges.sample(rows, g)[part]]).to(self.dev)]
         train_heads(self.head, batch, n, epochs, batch_size, 1e-3, g, run, callbacks,
                     self.target.to(self.dev), shared=True)
         # neighbours of the prepared rows, since training has used those of the others
         judge = neighbor_graph(knn(self.Z, min(15, n-1), device=self.dev))
-        calibrate_head(self.head, self.Z, self.target, judge)
-        self.head.requires_grad_(False)
-
-    def place(self, X): return place_rows(self.head, self.prepare, X, self.dev)
+        probs = head_probs(self.head, self.Z)[0]
+        support = neighbor_support(judge, align(self.target, probs), probs.argmax(1))
+        calibrate_head(self.head.requires_grad_(False), probs.log(), support)
 
 # %% ../../nbs/cluster/13_update.ipynb #39ff9541
 @patch
@@ -111,7 +104,7 @@ def update(self:Clusters,
     old = _check_update(self, features, new)
     work = _Update(self, *_sample_rows(old, new, sample, seed), dev)
     work.learn(epochs, batch_size, seed, callbacks)
-    probs = np.concatenate([work.place(f.X) for f in (old, new)])
+    probs = np.concatenate([place_rows(work.head, work.prepare, f.X, dev) for f in (old, new)])
     moved = int((self.probs.argmax(1)!=probs[:len(old)].argmax(1)).sum())
     config = {k:v for k,v in self.config.items() if k!='outliers'}
     names = [*self.names, *new.names]

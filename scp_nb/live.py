@@ -21,8 +21,8 @@ from .train import fit_head
 from .evaluate import format_score
 from .view.pick import cluster_style
 from .view.panels import SoftMap, frame_html, ink, style_sheet
-from .view.follow import Budget, SoftCodes, look_at_rows
-from .view.editbar import EditBar
+from .view.follow import Budget, SoftCodes
+from .view.editbar import EditBar, make_button
 from .view.board import Board, LOSS_TERMS, match_columns
 
 # %% ../nbs/11_live.ipynb #667f1ae1
@@ -125,9 +125,8 @@ def _note_pace(self:LiveClusters, run):
 @patch
 def _look(self:LiveClusters, run):
     "Probabilities of the sample now, their columns in the order of the view; None if the head cannot be seen"
-    found = look_at_rows(run, torch.from_numpy(self.at)) if len(self.at) else None
-    if found is None: return None
-    what,p = found
+    if run.look is None or not len(self.at): return None
+    what,p = run.look(torch.from_numpy(self.at))
     if what=='codes': p = self.soft(p)
     if p.shape[1]!=self.k: return None
     if self.probs is None or self.seen!=run.stage:
@@ -238,20 +237,15 @@ def _print_line(self:LiveClusters, run, always=False):
         print(f'{self.state}: '+' · '.join(filter(None, [*self._facts()[:-1], terms])), flush=True)
 
 # %% ../nbs/11_live.ipynb #6077b0dc
-def _button(text, do, tip, icon=''):
-    b = W.Button(description=text, tooltip=tip, icon=icon, layout=W.Layout(width='auto'))
-    b.on_click(lambda _: do())
-    return b
-
 @patch
 def _build(self:LiveClusters):
     "Make the widgets"
     def piece(flex='0 0 auto'): return W.HTML(layout=W.Layout(flex=flex, min_width='0', margin='0'))
     self.parts = p = AttrDict(
         head=piece(), map=piece('5 1 340px'), side=piece('3 1 250px'), cards=piece(), says=piece(),
-        pause=_button('Pause', self.pause, 'hold training, or let it go on', 'pause'),
-        stop=_button('Stop', self.stop, 'end training with the model so far', 'stop'),
-        snapshot=_button('Snapshot', self._save_page, 'write what you see as a web page', 'camera'),
+        pause=make_button('Pause', self.pause, 'hold training, or let it go on', 'pause'),
+        stop=make_button('Stop', self.stop, 'end training with the model so far', 'stop'),
+        snapshot=make_button('Snapshot', self._save_page, 'write what you see as a web page', 'camera'),
         chips=W.Box(layout=W.Layout(flex_flow='row wrap', margin='12px 0 8px')), tools=W.VBox())
     controls = W.HBox([p.pause, p.stop, p.snapshot, p.says],
                       layout=W.Layout(margin='6px 0 10px', align_items='center'))

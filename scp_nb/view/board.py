@@ -176,7 +176,7 @@ def _explored(self:Board):
         self.sheets = thumbnail_sheets(self.stamps.thumbs, self.rows, 700_000, 4)
     name = self.stamps.thumbs.name if self.stamps else self.features.names.__getitem__
     names = [name(int(r)) for r in self.rows]
-    values = assigned_values((self.xy, 1.12), self._labels(), self.probs.max(1), names,
+    values = assigned_values(self.xy, self._labels(), self.probs.max(1), names,
                              self.clusters.captions, self.sheets)
     return explore_html(values | dict(joins=group_order(self.clusters, self.features)), still)
 

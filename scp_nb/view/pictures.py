@@ -141,16 +141,16 @@ def spread_points(points:MapPoints,   # places of a sample, from `map_points`
     return MapPoints(rows, xy.astype(np.float32), points.method)
 
 # %% ../../nbs/view/01_pictures.ipynb #3759070d
-def number_places(points:MapPoints,    # places of the images, `[m]`
+def number_places(xy:np.ndarray,       # places of the images, `[m, 2]`
                   labels:np.ndarray,   # cluster of each of them, int `[m]`; -1 says outlier
                   most:int=20,         # with more clusters, a number on top of a larger cluster's is left out
                   gap:float=.045       # how close is on top, as a share of the larger side of the map
                  )->dict:              # cluster number -> place of one of its images, `[2]`
     "Choose where to write each cluster's number"
     ids,sizes = np.unique(labels[labels>=0], return_counts=True)
-    found,gap = {},0 if len(ids)<=most else gap*float(np.ptp(points.xy, 0).max())
+    found,gap = {},0 if len(ids)<=most else gap*float(np.ptp(xy, 0).max())
     for c in ids[np.argsort(-sizes, kind='stable')].tolist():
-        mine = points.xy[labels==c]
+        mine = xy[labels==c]
         place = mine[np.argmin(((mine-np.median(mine, 0))**2).sum(1))]
         if all(np.hypot(*(place-p))>=gap for p in found.values()): found[c] = place
     return found
@@ -175,7 +175,7 @@ def plot_map(features,                       # `Features` or array `[n, d]`, in 
         ax.scatter(*points.xy[labels==c].T, s=7 if len(labels)>500 else 16, c=style.colour,
                    marker=style.marker, lw=0, alpha=.85)
     edge = [patheffects.withStroke(linewidth=2.5, foreground='w')]
-    for c,(x,y) in number_places(points, labels).items():
+    for c,(x,y) in number_places(points.xy, labels).items():
         ax.text(x, y, str(c), ha='center', va='center', fontsize=9 if clusters.n_clusters<=40 else 6,
                 fontweight='bold', path_effects=edge)
     name = {'tsne':'t-SNE', 'pca':'principal component'}[points.method]

@@ -50,38 +50,29 @@ class LiveClusters(Board, Callback):
         self._stop,self._go,self._over = (threading.Event() for _ in range(3))
         self._reset(0)
 
-@patch
-def _reset(self:LiveClusters, k):
-    "Forget the fit before"
-    self._begin(k)
-    self.state,self.pace,self.touched = 'waiting','',False
-    self.stage = self.error = self.clusters = self.now = self.took = None
-    self.since,self.terms = (0, 0),{}
-    self.soft,self.said = SoftCodes(k),-math.inf
-    self.html.clear()
-    self._stop.clear()
-    self._go.set()
-    if self.box is not None: self._clear()
+    def _reset(self, k):
+        "Forget the fit before"
+        self._begin(k)
+        self.state,self.pace,self.touched = 'waiting','',False
+        self.stage = self.error = self.clusters = self.now = self.took = None
+        self.since,self.terms = (0, 0),{}
+        self.soft,self.said = SoftCodes(k),-math.inf
+        self.html.clear()
+        self._stop.clear()
+        self._go.set()
+        if self.box is not None: self._clear()
 
-@patch
-def __repr__(self:LiveClusters): return f'LiveClusters: {len(self.features):,} images, {self.state}'
+    def __repr__(self): return f'LiveClusters: {len(self.features):,} images, {self.state}'
 
 # %% ../nbs/11_live.ipynb #370cdcc1
 @patch
 def _keep_terms(self:LiveClusters, run):
     "Keep the numbers of an epoch"
     if run.stage!=self.stage:
-        self.stage,self.since = run.stage,(self.budget.elapsed, run.epoch)
-        self.terms,self.stride = {},1
+        self.stage,self.since,self.terms = run.stage,(self.budget.elapsed, run.epoch),{}
     for name in LOSS_TERMS:
         v = getattr(run, name, None)
-        if not isinstance(v, float): continue
-        values = self.terms.setdefault(name, [])
-        if values and (run.epoch-self.since[1])%self.stride: values[-1] = v
-        else: values.append(v)
-    if max(map(len, self.terms.values()), default=0)>300:
-        self.stride *= 2
-        for v in self.terms.values(): del v[1::2]
+        if isinstance(v, float): self.terms.setdefault(name, []).append(v)
 
 @patch
 def _time_left(self:LiveClusters, run):

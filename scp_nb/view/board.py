@@ -47,32 +47,28 @@ class Board:
 
     def _changed(self, name, text): "Called with every piece that has changed"
 
-# %% ../../nbs/view/05_board.ipynb #bb85930d
-@patch
-def _choose(self:Board, among):
-    "Draw the sample from rows `among`, and find its plane"
-    at = np.sort(np.random.default_rng(0).choice(len(among), min(self.n, len(among)), replace=False))
-    if self.points is not None: at = np.flatnonzero(np.isin(among, self.points.rows))
-    self.among,self.at,self.rows = among,at,among[at]
-    X = unit_rows(torch.from_numpy(np.asarray(self.features.X[self.rows], np.float32)))
-    X = X-X.mean(0)
-    P = (X@torch.linalg.eigh(X.T@X)[1][:,-2:]).numpy()[:,::-1]
-    self.plane = np.pad(P, ((0,0), (0, 2-P.shape[1])))         # of features of width 1
-    self.sheets = self.xy = None
+    def _choose(self, among):
+        "Draw the sample from rows `among`, and find its plane"
+        at = np.sort(np.random.default_rng(0).choice(len(among), min(self.n, len(among)), replace=False))
+        if self.points is not None: at = np.flatnonzero(np.isin(among, self.points.rows))
+        self.among,self.at,self.rows = among,at,among[at]
+        X = unit_rows(torch.from_numpy(np.asarray(self.features.X[self.rows], np.float32)))
+        X = X-X.mean(0)
+        P = (X@torch.linalg.eigh(X.T@X)[1][:,-2:]).numpy()[:,::-1]
+        self.plane = np.pad(P, ((0,0), (0, 2-P.shape[1])))         # of features of width 1
+        self.sheets = self.xy = None
 
-@patch
-def _begin(self:Board, k):
-    "An empty board for `k` clusters"
-    self.k,self.probs,self.pictured = k,None,-math.inf
-    self.layout = SoftMap(self.plane, k) if k else None
-    self.chosen = set(range(min(k, 6))) if self.which is None else {int(c) for c in self.which if -1<=c<k}
+    def _begin(self, k):
+        "An empty board for `k` clusters"
+        self.k,self.probs,self.pictured = k,None,-math.inf
+        self.layout = SoftMap(self.plane, k) if k else None
+        self.chosen = set(range(min(k, 6))) if self.which is None else {int(c) for c in self.which if -1<=c<k}
 
-@patch
-def _put(self:Board, name, text):
-    "Change a piece; one that is the same is not sent again"
-    if self.html.get(name)==text: return
-    self.html[name] = text
-    self._changed(name, text)
+    def _put(self, name, text):
+        "Change a piece; one that is the same is not sent again"
+        if self.html.get(name)==text: return
+        self.html[name] = text
+        self._changed(name, text)
 
 # %% ../../nbs/view/05_board.ipynb #67948df2
 @patch

@@ -11,7 +11,6 @@ __all__ = ['Budget']
 import math, time
 from contextlib import contextmanager
 import numpy as np
-from fastcore.basics import patch
 from scipy.special import softmax
 from sklearn.cluster import kmeans_plusplus
 
@@ -41,17 +40,15 @@ class Budget:
         "Is it time for another one?"
         return self.clock()-self.last>=self.every and self.spent+self.cost<=self.most*self.elapsed
 
-# %% ../../nbs/view/03_follow.ipynb #70831cae
-@patch
-@contextmanager
-def drawing(self:Budget):
-    "What happens inside counts as drawing"
-    start = self.clock()
-    try: yield
-    finally:
-        took = self.clock()-start
-        self.cost = (self.cost+took)/2 if self.drawn else took
-        self.last,self.spent,self.drawn = start,self.spent+took,self.drawn+1
+    @contextmanager
+    def drawing(self):
+        "What happens inside counts as drawing"
+        start = self.clock()
+        try: yield
+        finally:
+            took = self.clock()-start
+            self.cost = (self.cost+took)/2 if self.drawn else took
+            self.last,self.spent,self.drawn = start,self.spent+took,self.drawn+1
 
 # %% ../../nbs/view/03_follow.ipynb #fdf5250e
 class SoftCodes:

@@ -13,7 +13,6 @@ __all__ = ['TINY', 'map_script', 'map_style', 'style_sheet', 'SoftMap', 'ink', '
 import base64, html, io, itertools, json, math, time
 from importlib.resources import files
 import numpy as np
-from fastcore.basics import patch
 from PIL import Image
 from scipy.optimize import linear_sum_assignment
 from .pick import Thumbnails, cluster_style, tile
@@ -50,21 +49,19 @@ class SoftMap:
         "Renumber the clusters; they stay where they are"
         self.now,self.at = self.now[columns],None if self.at is None else self.at[columns]
 
-# %% ../../nbs/view/02_panels.ipynb #3f1a5cba
-@patch
-def place(self:SoftMap,
-    probs:np.ndarray      # probabilities of each cluster, `[m, k]`, rows sum to 1
-)->np.ndarray:            # places, float `[m, 2]`, within about -1.5 to 1.5
-    "Place the images"
-    weight,k = probs.sum(0)+1e-9,probs.shape[1]
-    means = (probs.T@self.plane)/weight[:,None]
-    self._arrange(means)
-    labels = probs.argmax(1)
-    share = np.bincount(labels, minlength=k)/len(probs)
-    off = self.plane-means[labels]
-    reach = np.linalg.norm(off, axis=1, keepdims=True)+1e-9
-    radius = 1.15*np.sqrt(share[labels])[:,None]
-    return probs@self.now + radius*np.tanh(.9*reach)*off/reach
+    def place(self,
+        probs:np.ndarray      # probabilities of each cluster, `[m, k]`, rows sum to 1
+    )->np.ndarray:            # places, float `[m, 2]`, within about -1.5 to 1.5
+        "Place the images"
+        weight,k = probs.sum(0)+1e-9,probs.shape[1]
+        means = (probs.T@self.plane)/weight[:,None]
+        self._arrange(means)
+        labels = probs.argmax(1)
+        share = np.bincount(labels, minlength=k)/len(probs)
+        off = self.plane-means[labels]
+        reach = np.linalg.norm(off, axis=1, keepdims=True)+1e-9
+        radius = 1.15*np.sqrt(share[labels])[:,None]
+        return probs@self.now + radius*np.tanh(.9*reach)*off/reach
 
 # %% ../../nbs/view/02_panels.ipynb #13e29ed6
 _SVG = '<svg xmlns="http://www.w3.org/2000/svg"'
@@ -156,7 +153,8 @@ def sizes_svg(sizes:np.ndarray   # images per cluster, `[k]`
 def curve_svg(values:list      # numbers in the order of time; the scale fits them
              )->str:           # an `<svg>` element
     "Draw a small curve"
-    v = np.asarray(values, float)
+    some = np.linspace(0, len(values)-1, min(len(values), 300)).astype(int)       # as fine as it can be seen
+    v = np.asarray(values, float)[some]
     v = v[np.isfinite(v)]
     if len(v)<2: return f'{_SVG} viewBox="0 0 200 40"/>'
     low,high = np.percentile(v, [0, 97])

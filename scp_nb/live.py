@@ -39,7 +39,7 @@ class LiveClusters(Board, Callback):
         folder:str|Path='.',       # where the button Snapshot writes pages
         widgets:bool|None=None,    # False prints lines instead; None: widgets wherever there is a notebook
         clock=time.perf_counter,   # gives the time in seconds
-        **kwargs                   # for the `Board`: `which`, `n`, `n_images`, `points`
+        **kwargs                   # for the `Board`: `which`, `n`, `n_images`
     ):
         super().__init__(features, images, clock=clock, **kwargs)
         self.budget,self.folder = Budget(every, budget, clock),Path(folder)
@@ -116,7 +116,7 @@ def _note_pace(self:LiveClusters, run):
 @patch
 def _look(self:LiveClusters, run):
     "Probabilities of the sample now, their columns in the order of the view; None if the head cannot be seen"
-    if run.look is None or not len(self.at): return None
+    if run.look is None: return None
     what,p = run.look(torch.from_numpy(self.at))
     if what=='codes': p = self.soft(p)
     if p.shape[1]!=self.k: return None

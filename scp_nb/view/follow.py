@@ -53,22 +53,19 @@ class Budget:
 # %% ../../nbs/view/03_follow.ipynb #fdf5250e
 class SoftCodes:
     "Probabilities of k clusters from codes, by k-means that goes on where it was"
-    def __init__(self, k:int,          # clusters
-                 eta:float=.175,       # temperature of the probabilities; lower makes them surer
-                 seed:int=0            # of the first centres
+    def __init__(self, k:int   # clusters
                 ):
-        self.k,self.eta,self.seed,self.centres = k,eta,seed,None
+        self.k,self.centres = k,None
 
-    def __call__(self, codes:np.ndarray,   # rows of length 1, `[m, d]`
-                 rounds:int=4              # of k-means, from the centres of the last call
-                )->np.ndarray:             # probabilities `[m, k]`, rows sum to 1
+    def __call__(self, codes:np.ndarray   # rows of length 1, `[m, d]`
+                )->np.ndarray:            # probabilities `[m, k]`, rows sum to 1
         "Move the centres, and compute probabilities from them"
         if self.centres is None:              # far from each other, and again where rows are fewer
-            first,_ = kmeans_plusplus(codes, min(self.k, len(codes)), random_state=self.seed)
+            first,_ = kmeans_plusplus(codes, min(self.k, len(codes)), random_state=0)
             self.centres = np.resize(first, (self.k, codes.shape[1]))
-        for _ in range(rounds):
+        for _ in range(4):
             one = np.eye(self.k, dtype=codes.dtype)[(codes@self.centres.T).argmax(1)]
             sums = one.T@codes
             norm = np.linalg.norm(sums, axis=1, keepdims=True)
             self.centres = np.where(norm>1e-6, sums/np.maximum(norm, 1e-6), self.centres)
-        return softmax(codes@self.centres.T/self.eta, axis=1)
+        return softmax(codes@self.centres.T/.175, axis=1)       # η of `CPPSettings`

@@ -21,8 +21,8 @@ from .train import fit_head
 from .evaluate import format_score
 from .view.pick import cluster_style
 from .view.panels import SoftMap, frame_html, ink, style_sheet
-from .view.follow import Budget, SoftCodes, look_at_rows
-from .view.editbar import EditBar
+from .view.follow import Budget, SoftCodes
+from .view.editbar import EditBar, make_button
 from .view.board import Board, LOSS_TERMS, match_columns
 
 # %% ../nbs/11_live.ipynb #667f1ae1
@@ -39,7 +39,7 @@ class LiveClusters(Board, Callback):
         folder:str|Path='.',       # where the button Snapshot writes pages
         widgets:bool|None=None,    # False prints lines instead; None: widgets wherever there is a notebook
         clock=time.perf_counter,   # gives the time in seconds
-        **kwargs                   # for the `Board`: `which`, `n`, `n_images`, `points`
+        **kwargs                   # for the `Board`: `which`, `n`, `n_images`
     ):
         super().__init__(features, images, clock=clock, **kwargs)
         self.budget,self.folder = Budget(every, budget, clock),Path(folder)
@@ -50,38 +50,29 @@ class LiveClusters(Board, Callback):
         self._stop,self._go,self._over = (threading.Event() for _ in range(3))
         self._reset(0)
 
-@patch
-def _reset(self:LiveClusters, k):
-    "Forget the fit before"
-    self._begin(k)
-    self.state,self.pace,self.touched = 'waiting','',False
-    self.stage = self.error = self.clusters = self.now = self.took = None
-    self.since,self.terms = (0, 0),{}
-    self.soft,self.said = SoftCodes(k),-math.inf
-    self.html.clear()
-    self._stop.clear()
-    self._go.set()
-    if self.box is not None: self._clear()
+    def _reset(self, k):
+        "Forget the fit before"
+        self._begin(k)
+        self.state,self.pace,self.touched = 'waiting','',False
+        self.stage = self.error = self.clusters = self.now = self.took = None
+        self.since,self.terms = (0, 0),{}
+        self.soft,self.said = SoftCodes(k),-math.inf
+        self.html.clear()
+        self._stop.clear()
+        self._go.set()
+        if self.box is not None: self._clear()
 
-@patch
-def __repr__(self:LiveClusters): return f'LiveClusters: {len(self.features):,} images, {self.state}'
+    def __repr__(self): return f'LiveClusters: {len(self.features):,} images, {self.state}'
 
 # %% ../nbs/11_live.ipynb #370cdcc1
 @patch
 def _keep_terms(self:LiveClusters, run):
     "Keep the numbers of an epoch"
     if run.stage!=self.stage:
-        self.stage,self.since = run.stage,(self.budget.elapsed, run.epoch)
-        self.terms,self.stride = {},1
+        self.stage,self.since,self.terms = run.stage,(self.budget.elapsed, run.epoch),{}
     for name in LOSS_TERMS:
         v = getattr(run, name, None)
-        if not isinstance(v, float): continue
-        values = self.terms.setdefault(name, [])
-        if values and (run.epoch-self.since[1])%self.stride: values[-1] = v
-        else: values.append(v)
-    if max(map(len, self.terms.values()), default=0)>300:
-        self.stride *= 2
-        for v in self.terms.values(): del v[1::2]
+        if isinstance(v, float): self.terms.setdefault(name, []).append(v)
 
 @patch
 def _time_left(self:LiveClusters, run):
@@ -125,9 +116,8 @@ def _note_pace(self:LiveClusters, run):
 @patch
 def _look(self:LiveClusters, run):
     "Probabilities of the sample now, their columns in the order of the view; None if the head cannot be seen"
-    found = look_at_rows(run, torch.from_numpy(self.at)) if len(self.at) else None
-    if found is None: return None
-    what,p = found
+    if run.look is None: return None
+    what,p = run.look(torch.from_numpy(self.at))
     if what=='codes': p = self.soft(p)
     if p.shape[1]!=self.k: return None
     if self.probs is None or self.seen!=run.stage:
@@ -238,20 +228,15 @@ def _print_line(self:LiveClusters, run, always=False):
         print(f'{self.state}: '+' · '.join(filter(None, [*self._facts()[:-1], terms])), flush=True)
 
 # %% ../nbs/11_live.ipynb #6077b0dc
-def _button(text, do, tip, icon=''):
-    b = W.Button(description=text, tooltip=tip, icon=icon, layout=W.Layout(width='auto'))
-    b.on_click(lambda _: do())
-    return b
-
 @patch
 def _build(self:LiveClusters):
     "Make the widgets"
     def piece(flex='0 0 auto'): return W.HTML(layout=W.Layout(flex=flex, min_width='0', margin='0'))
     self.parts = p = AttrDict(
         head=piece(), map=piece('5 1 340px'), side=piece('3 1 250px'), cards=piece(), says=piece(),
-        pause=_button('Pause', self.pause, 'hold training, or let it go on', 'pause'),
-        stop=_button('Stop', self.stop, 'end training with the model so far', 'stop'),
-        snapshot=_button('Snapshot', self._save_page, 'write what you see as a web page', 'camera'),
+        pause=make_button('Pause', self.pause, 'hold training, or let it go on', 'pause'),
+        stop=make_button('Stop', self.stop, 'end training with the model so far', 'stop'),
+        snapshot=make_button('Snapshot', self._save_page, 'write what you see as a web page', 'camera'),
         chips=W.Box(layout=W.Layout(flex_flow='row wrap', margin='12px 0 8px')), tools=W.VBox())
     controls = W.HBox([p.pause, p.stop, p.snapshot, p.says],
                       layout=W.Layout(margin='6px 0 10px', align_items='center'))

@@ -22,7 +22,7 @@ from ..cluster.choice import WEIGHTS, choose_partition, family_of, score_partiti
 from ..cluster.loop import Callback
 from .. import train
 from ..evaluate import clustering_accuracy
-from .common import markdown_table, quiet_threads, read_results, write_results
+from .common import markdown_sections, quiet_threads, read_results, write_results
 from .broad import TASKS, check_files, load_task, task_family, task_sizes
 
 # %% ../../nbs/bench/11_ablation.ipynb #a8e3b803
@@ -181,12 +181,11 @@ def _small_tasks(tasks, data, say):
 
 def _write(out, rows):
     "`ablation.json`, a line per task, and `ablation.md`"
-    text = ''
+    tables = {}
     if rows:
         parts,_,candidates = ablation_frames(rows)
         tables = {'What each part gives': ablation_table(parts), 'Weights': weights_left_out(candidates)}
-        text = '\n'.join(f'## {name}\n\n{markdown_table(t.round(4).reset_index())}'
-                         for name,t in tables.items() if len(t))
+    text = markdown_sections({name: t.round(4).reset_index() for name,t in tables.items()})
     write_results(out, 'ablation', dict(tasks=rows), text)
 
 # %% ../../nbs/bench/11_ablation.ipynb #74764c61

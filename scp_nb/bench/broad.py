@@ -20,7 +20,7 @@ from sklearn.metrics import roc_auc_score
 from ..cluster.clusters import Clusters, expected_calibration_error
 from ..train import fit_head
 from ..evaluate import match_clusters, partition_scores
-from .common import (check_names, evoc, hdbscan, kmeans, markdown_table, prepare_rows,
+from .common import (check_names, evoc, hdbscan, kmeans, markdown_sections, prepare_rows,
                                  read_results, spectral, umap_rows, versions, ward, why_not,
                                  write_results)
 from .sets import load_set, uneven
@@ -214,15 +214,17 @@ def calibration(found,          # `Clusters`, or cluster of each row, which prom
 UMAP_PEER = 'UMAP 10-d + k-means'        # what times are compared with
 
 def _mean_of(runs, what):
-    "Mean of a column, tasks by methods, both in the order in which they come"
-    table = runs.groupby(['task', 'method'])[what].mean().unstack()
-    return table.reindex(index=runs.task.unique(), columns=in_order(runs.method.unique()))
+    "Mean of a column, tasks by methods"
+    return _as_they_come(runs.groupby(['task', 'method'])[what].mean(), runs)
+
+def _as_they_come(values, runs):
+    "A table of values by task and method, both in the order in which runs have them"
+    return values.unstack().reindex(index=runs.task.unique(), columns=in_order(runs.method.unique()))
 
 def _spread(runs):
     "Standard deviation of ACC over seeds, tasks by methods; nothing where there is one run"
     both = runs.groupby(['task', 'method']).ACC.agg(std=lambda v: v.std(ddof=0), count='count')
-    table = both['std'].where(both['count']>1).unstack()
-    return table.reindex(index=runs.task.unique(), columns=in_order(runs.method.unique()))
+    return _as_they_come(both['std'].where(both['count']>1), runs)
 
 def _margins(ACC, family):
     "`fit_head` and the best peer, task by task, worst first"
@@ -415,13 +417,10 @@ def _collect(jobs):
 
 def _summary_tables(found):
     "The tables of a summary as Markdown, one after the other"
-    parts = []
-    for name in 'headline methods families common tasks NMI ARI margins priors strangers time failed'.split():
-        table = found.get(name)
-        if table is None or not len(table): continue
-        table = table.round(3) if name in ('headline', 'failed') else table.round(3).reset_index()
-        parts.append(f'## {name}\n\n{markdown_table(table)}')
-    return '\n'.join(parts)
+    names = 'headline methods families common tasks NMI ARI margins priors strangers time failed'.split()
+    tables = {name: found[name].round(3) for name in names if name in found}
+    return markdown_sections({name: t if name in ('headline', 'failed') else t.reset_index()
+                              for name,t in tables.items()})
 
 def broad_text(found:dict    # from `bench_broad`
               )->str:        # some lines

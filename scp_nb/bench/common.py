@@ -7,7 +7,8 @@ Docs: https://scp-nb.github.io/scp_nb/bench/common.html.md"""
 # %% auto #0
 __all__ = ['THREAD_VARIABLES', 'prepare_rows', 'kmeans', 'ward', 'spectral', 'umap_rows', 'hdbscan', 'evoc', 'peers', 'why_not',
            'check_names', 'quiet_threads', 'process_memory', 'run_apart', 'versions', 'replace_file', 'markdown_table',
-           'load_pack', 'check_ours', 'check_free', 'write_results', 'read_results', 'mean_and_spread', 'shared_folder']
+           'markdown_sections', 'load_pack', 'check_ours', 'check_free', 'write_results', 'read_results',
+           'mean_and_spread', 'shared_folder']
 
 # %% ../../nbs/bench/00_common.ipynb #db55e7ac
 import importlib.util, json, os, platform, re, subprocess, sys, tempfile, warnings
@@ -185,6 +186,11 @@ def markdown_table(rows    # a data frame, whose index is left out, or dicts
     table = table.astype(object).where(table.notna(), '')
     return ''.join(f'| {" | ".join(map(str, row))} |\n'
                    for row in [table.columns, ['---']*table.shape[1], *table.values])
+
+def markdown_sections(tables:dict   # heading -> rows, as `markdown_table` takes them; empty ones are left out
+                     )->str:        # Markdown
+    "Write tables one below the other"
+    return '\n'.join(f'## {name}\n\n{markdown_table(t)}' for name,t in tables.items() if len(t))
 
 # %% ../../nbs/bench/00_common.ipynb #e253010c
 def load_pack(file:str|Path,     # an .npz file

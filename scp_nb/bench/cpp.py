@@ -137,7 +137,7 @@ _CHANGED = {
     'no gamma': dict(settings=CPPSettings(gamma=0.))}
 
 def _of_fit(X, y, c, labels):
-    "All that is measured of a fit of CPP whose clusters are `labels`, and its learned feature"
+    "All that is measured of a fit of CPP whose clusters are `labels`, and the `spaces` it was measured in"
     z = unit_rows(torch.from_numpy(c.embedding[:,:c.config['z']]))
     row = dict(precision=retrieval_precision(c.embedding, y), precision_z=retrieval_precision(z, y),
                precision_raw=retrieval_precision(X, y))
@@ -147,7 +147,7 @@ def _of_fit(X, y, c, labels):
         within,between = block_cosines(E, y)
         ranks = [effective_rank(s) for s in cluster_spectra(E, labels)]
         row |= {f'within_{name}': within, f'between_{name}': between, f'rank_{name}': float(np.median(ranks))}
-    return row,spaces
+    return row | dict(spaces=spaces)
 
 def _picture(spaces, y, labels, each=6, n_values=32):
     "Numbers for pictures: 100 |cosine| of a few rows of each class, and spectra of clusters"
@@ -165,8 +165,7 @@ def _picture(spaces, y, labels, each=6, n_values=32):
 def _cpp(X, y, k, seed, changes=None):
     "Labels of CPP and what is measured of it"
     c = fit_cpp(X, k, seed=seed, device='cpu', **(changes or {}))
-    row,spaces = _of_fit(X, y, c, c.labels)
-    return c.labels,row | dict(spaces=spaces)
+    return c.labels,_of_fit(X, y, c, c.labels)
 
 def _published_recipe(X, y, k, seed):
     "The same of the published recipe, whose clusters are those of spectral clustering of the membership"
@@ -175,8 +174,7 @@ def _published_recipe(X, y, k, seed):
         c = fit_cpp(X, k, seed=seed, device='cpu', **_published(X, k))
     with torch.no_grad(): codes = c.head.codes(c.prepare(torch.from_numpy(X)))[1]
     labels = (codes@spectral_centres(codes, k, c.config['eta'], seed, n_init=10).T).argmax(1).numpy()
-    row,spaces = _of_fit(X, y, c, labels)
-    return labels,row | dict(spaces=spaces)
+    return labels,_of_fit(X, y, c, labels)
 
 _OWN = {'fit_cpp': _cpp, 'published recipe': _published_recipe}
 _VARIED = {name: partial(_cpp, changes=changes) for name,changes in _CHANGED.items()}

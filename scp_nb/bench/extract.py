@@ -12,7 +12,6 @@ import copy, io, json, os, tempfile, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
-from types import SimpleNamespace
 import numpy as np
 import torch
 from PIL import Image, ImageChops, ImageFilter, ImageOps
@@ -180,7 +179,7 @@ def bench_phone(backbone:Backbone,       # network to time
     def whole_squares(some):
         for im in some: ImageOps.fit(im, (96,96), method=Image.Resampling.LANCZOS)
     def thumbnails(some):
-        thumbs = Thumbnails(SimpleNamespace(names=some.names), some, 96)
+        thumbs = Thumbnails(some, some, 96)
         for i in range(len(some)): thumbs[i]
     with tempfile.TemporaryDirectory(dir=folder) as d:
         paths = write_phone_photos(Path(d), n, size)

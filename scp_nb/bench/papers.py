@@ -45,7 +45,8 @@ def _cpp(X, S, k, seed, views): return _labels_of(fit_cpp(X, k, seed=seed), X, S
 def _kmeans(X, S, k, seed, views):
     Z = normalize(X)
     return KMeans(k, n_init=10, random_state=seed).fit(Z-Z.mean(0)).predict(normalize(S)-Z.mean(0))
-def _random(X, S, k, seed, views): return random_partition(sizes=np.bincount(np.arange(len(S))%k), seed=seed)
+def _blind(S, k, seed): return random_partition(sizes=np.bincount(np.arange(len(S))%k), seed=seed)
+def _random(X, S, k, seed, views): return _blind(S, k, seed)
 
 _OURS = {'SCP, neighbours': _scp, 'SCP, views': _scp_views, 'SCP, k estimated': _scp, 'CPP': _cpp,
          'k-means': _kmeans, 'random partition': _random}
@@ -281,8 +282,12 @@ def _command(sets, backbones, methods, seeds, quick, limit, n_views):
                 backbones=','.join(file_slug(b) if '@' in b else b for b in backbones or ()),
                 methods=';'.join(methods or ()), seeds=seeds, limit=limit,
                 views=None if n_views==4 else n_views)
+    return _command_line('scp_bench papers', told, quick)
+
+def _command_line(start, told, quick):
+    "A command with those options that have a value"
     words = [f'--{option} {shlex.quote(str(v))}' for option,v in told.items() if v]
-    return ' '.join(['scp_bench papers', *words, *(['--quick'] if quick else []), '--out DIR'])
+    return ' '.join([start, *words, *(['--quick'] if quick else []), '--out DIR'])
 
 def _measure_set(results, of:_Set, backbone, methods, seeds, say, **where):
     "Everything on one set and backbone; what is in its way is written down"
@@ -377,8 +382,7 @@ def pack_command(sets:list,            # names as in `PACKS`
     "Write the command that measures packs again"
     told = dict(sets='' if list(sets)==list(PACKS) else ','.join(sets), methods=';'.join(methods or ()),
                 seeds=seeds)
-    words = [f'--{option} {shlex.quote(str(v))}' for option,v in told.items() if v]
-    return ' '.join(['scp_bench papers --data DATA', *words, *(['--quick'] if quick else []), '--out DIR'])
+    return _command_line('scp_bench papers --data DATA', told, quick)
 
 def write_packs(out:Path,         # directory
                 jobs:list,        # finished jobs of the queue, with `rows` or `error`
@@ -414,7 +418,6 @@ _all_ = ['job_digest']       # the queue asks for it here: the tasks are those o
 _CPP = 'cpp, fit_cpp'        # as in `CPP_GROUPS`
 
 def _raw(X, seed): return X
-def _blind(X, k, seed): return random_partition(sizes=np.bincount(np.arange(len(X))%k), seed=seed)
 
 def _pack_groups():
     "The methods of the broad suite, CPP, and a partition that never saw an image"

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 from ..cluster.pick import PICKS
 from ..train import fit_head
-from .common import markdown_table, quiet_threads, read_results, write_results
+from .common import markdown_sections, quiet_threads, read_results, write_results
 from .broad import check_files, load_task
 
 # %% ../../nbs/bench/15_pick.ipynb #0cc820bd
@@ -67,9 +67,14 @@ def pick_table(rows:list,          # of what `pick_task` gave
 def pick_text(rows:list    # from `bench_pick`
              )->str:       # some lines
     "Write what picking gives as plain text"
-    parts = (('CLIP packs', PACKS), ('sets that the rule was not chosen on', OTHERS))
-    tables = [(what, pick_table(rows, tasks)) for what,tasks in parts] if rows else []
-    return '\n'.join(f'\n{what}\n{t.round(3).to_string()}' for what,t in tables if len(t))
+    return '\n'.join(f'\n{what}\n{t.round(3).to_string()}' for what,t in _tables(rows).items())
+
+def _tables(rows):
+    "Kind of sets -> table, where there are any"
+    if not rows: return {}
+    parts = {'CLIP packs': PACKS, 'Other sets, which the rule was not chosen on': OTHERS}
+    tables = {what: pick_table(rows, tasks) for what,tasks in parts.items()}
+    return {what: t for what,t in tables.items() if len(t)}
 
 # %% ../../nbs/bench/15_pick.ipynb #90445179
 def bench_pick(out:Path,                  # directory; what it holds of an earlier run is kept
@@ -100,8 +105,5 @@ def bench_pick(out:Path,                  # directory; what it holds of an earli
 
 def _write(out, rows):
     "`pick.json`, a line per probe, and `pick.md`"
-    parts = (('CLIP packs', PACKS), ('Other sets', OTHERS))
-    tables = [(what, pick_table(rows, tasks)) for what,tasks in parts] if rows else []
-    text = '\n'.join(f'## {what}\n\n{markdown_table(t.round(4).reset_index())}'
-                     for what,t in tables if len(t))
-    write_results(out, 'pick', dict(runs=rows), text)
+    tables = {what: t.round(4).reset_index() for what,t in _tables(rows).items()}
+    write_results(out, 'pick', dict(runs=rows), markdown_sections(tables))

@@ -11,7 +11,7 @@ __all__ = ['FOOTNOTE', 'published', 'file_slug', 'mean_and_sd', 'papers_table', 
 import re
 import numpy as np, pandas as pd
 from ..evaluate import CellFigure
-from .common import markdown_table
+from .common import markdown_sections, markdown_table
 
 # %% ../../nbs/bench/06_published.ipynb #24099a2e
 _DSC,_TAC = 'hyper.ai, PRO-DSC (ICLR 2025)','hyper.ai and wizwand, 2310.11989'
@@ -152,10 +152,6 @@ def beside_table(found:dict,                    # what `papers.json` holds
     return table.replace(' ± ', '\u00a0±\u00a0', regex=True)          # a cell is one line
 
 # %% ../../nbs/bench/06_published.ipynb #d3aa6433
-def _section(title, rows):
-    "A heading with a table; nothing if there are no rows"
-    return f'## {title}\n\n{markdown_table(rows)}' if rows else ''
-
 def _set_section(found, key):
     "The section of the card about one set"
     s = found['sets'][key]
@@ -184,8 +180,8 @@ def results_card(found:dict     # what `papers.json` holds
     versions = ', '.join(f'{k} {v}' for k,v in found['versions'].items())
     again = '\n'.join(f'    {line}' for line in found['settings']['command'].splitlines())
     again = f'## Run it again\n\n{again or "Several commands gave this."}\n\nWith {versions}.'
-    parts = [head, *(_set_section(found, key) for key in found['sets']), _section('Left out', failed),
-             _section('Extraction', made), again]
+    parts = [head, *(_set_section(found, key) for key in found['sets']),
+             markdown_sections({'Left out': failed, 'Extraction': made}), again]
     return '\n'.join(filter(None, parts))+'\n'
 
 # %% ../../nbs/bench/06_published.ipynb #81294259

@@ -9,11 +9,9 @@ __all__ = ['job_id', 'job_file', 'run_job', 'job_worker', 'run_jobs']
 
 # %% ../../nbs/bench/03_queue.ipynb #c3445282
 import json, os, subprocess, sys
-from collections import deque
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from importlib import import_module
 from pathlib import Path
-from queue import Queue
-from threading import Thread
 from .. import __version__
 from .common import THREAD_VARIABLES, quiet_threads, replace_file
 
@@ -70,10 +68,9 @@ def _start_worker(out, data, number):
                                 stderr=log, env=env)
 
 class _Workers:
-    "Worker processes that share the jobs waiting; `told` gets each finished job"
-    def __init__(self, out, data, jobs):
-        self.out,self.data,self.waiting,self.told = out,data,deque(jobs),Queue()
-        self.processes,self.over = {},False
+    "Worker processes, each for one job at a time"
+    def __init__(self, out, data, n):
+        self.out,self.data,self.free,self.processes,self.over = out,data,[*range(n)][::-1],{},False
 
     def ask(self, number, job):
         "The answer of a worker; None if it died"
@@ -87,19 +84,23 @@ class _Workers:
         line = process.stdout.readline()
         return json.loads(line) if line else None
 
-    def serve(self, number):
-        "Give jobs to one worker until none is left"
-        try:
-            while self.waiting and not self.over:
-                found = self.ask(number, job := self.waiting.popleft())
-                if self.over: return
-                if found is None:
-                    code = self.processes.pop(number).wait()
-                    found = dict(job, error=f'the worker ended with code {code}; see runs/worker{number}.log')
-                    replace_file(job_file(self.out, job), json.dumps(found))
-                self.told.put(found)
-        except IndexError: pass                        # another worker took the last job
-        except Exception as e: self.told.put(e)        # as of a full disk: whoever waits must hear of it
+    def do(self, job):
+        "The finished job, by a worker that is free; one that dies costs its job alone"
+        number = self.free.pop()
+        found = self.ask(number, job)
+        if found is None and not self.over:
+            code = self.processes.pop(number).wait()
+            found = dict(job, error=f'the worker ended with code {code}; see runs/worker{number}.log')
+            replace_file(job_file(self.out, job), json.dumps(found))
+        self.free.append(number)
+        return found
+
+    def end(self):
+        "End all processes"
+        self.over = True
+        for process in list(self.processes.values()):
+            process.kill()
+            process.wait()
 
 # %% ../../nbs/bench/03_queue.ipynb #7056dfee
 def _line(found):
@@ -110,22 +111,17 @@ def _line(found):
     if own: return f'{what}  {own(found["rows"])}'
     return what+''.join(f'   ACC {r["ACC"]:.3f} {r["seconds"]:6.1f} s' for r in found['rows'])
 
-def _share_out(workers, n, say):
-    "Start `n` workers and tell what they finish; end them in any case. With none, do the jobs here"
-    total = len(workers.waiting)
-    if not n:
-        for job in workers.waiting: workers.told.put(run_job(job, workers.out, workers.data))
-    for i in range(min(n, total)): Thread(target=workers.serve, args=(i,), daemon=True).start()
-    try:
-        for i in range(total):
-            found = workers.told.get()
-            if isinstance(found, Exception): raise found
-            if say: say(f'{i+1:5d}/{total}  {_line(found)}')
+def _share_out(workers, jobs, say):
+    "Let workers do jobs and tell what they finish; end them in any case. Without any, do the jobs here"
+    def tell(finished):
+        for i,job in enumerate(finished, 1):
+            if say: say(f'{i:5d}/{len(jobs)}  {_line(job)}')
+    if not workers.free: return tell(run_job(job, workers.out, workers.data) for job in jobs)
+    pool = ThreadPoolExecutor(len(workers.free))           # threads that wait for processes
+    try: tell(f.result() for f in as_completed([pool.submit(workers.do, job) for job in jobs]))
     finally:
-        workers.over = True
-        for process in list(workers.processes.values()):
-            process.kill()
-            process.wait()
+        pool.shutdown(wait=False, cancel_futures=True)
+        workers.end()
 
 # %% ../../nbs/bench/03_queue.ipynb #4961f939
 def _jobs_in(out):
@@ -175,7 +171,7 @@ def run_jobs(asked:list,               # jobs, each a dict with suite, task, gro
         job_file(out, job).unlink(missing_ok=True)
     left = [j for j in asked if not _is_done(out, j, digests)]
     if say: say(f'{len(asked)} jobs, {len(asked)-len(left)} of them done before')
-    _share_out(_Workers(out, data, left), jobs, say)
+    _share_out(_Workers(out, data, jobs), left, say)
     found = [j for j in _jobs_in(out) if _same_data(j, digests)]
     others = len([*(out/'runs').glob('*.json')])-len(found)
     if say and others: say(f'{others} jobs of other data or an earlier version are left out')

@@ -26,7 +26,7 @@ from ..evaluate import CellFigure, match_clusters, partition_scores
 from ..features import unit_rows
 from ..head import ClusterHead, Prepare
 from ..train import fit_head
-from .common import check_ours, load_pack, markdown_table, quiet_threads, write_results
+from .common import check_ours, load_pack, markdown_sections, quiet_threads, write_results
 from .broad import load_task, task_digest, task_family, task_file
 from .queue import run_jobs
 
@@ -410,10 +410,8 @@ def text_lines(rows:list    # from `bench_text`
 
 def _write(out, rows):
     "`text.json`, a line per run, and `text.md`"
-    tables = {s: text_table(rows, s) for s in ('ACC', 'NMI', 'purity')} if rows else {}
-    text = '\n'.join(f'## {name}\n\n{markdown_table(t.round(4).reset_index())}'
-                     for name,t in tables.items())
-    write_results(out, 'text', dict(runs=rows), text)
+    tables = {s: text_table(rows, s).round(4).reset_index() for s in ('ACC', 'NMI', 'purity')}
+    write_results(out, 'text', dict(runs=rows), markdown_sections(tables))
 
 # %% ../../nbs/bench/16_text.ipynb #ca238a38
 COLORS = dict(image='k', text='C1', both='C0', cross='C2', joint='C3')

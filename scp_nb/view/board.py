@@ -10,7 +10,6 @@ __all__ = ['Board']
 # %% ../../nbs/view/05_board.ipynb #ec11d395
 import math, threading, time
 from pathlib import Path
-from types import SimpleNamespace
 import numpy as np, torch
 from fastcore.basics import patch
 from scipy.optimize import linear_sum_assignment
@@ -19,7 +18,6 @@ from ..cluster.clusters import Clusters
 from ..cluster.tree import group_order
 from ..evaluate import format_score
 from .pick import Pick, Thumbnails, pick_images
-from .pictures import MapPoints
 from .panels import (SoftMap, Stamps, assigned_values, curve_svg, explore_html, gallery_html,
                                map_svg, sizes_svg, style_sheet, thumbnail_sheets)
 
@@ -32,47 +30,39 @@ class Board:
         which:list|None=None,         # clusters whose pictures to show; None: the first six
         n:int=800,                    # images on the map; more cost time
         n_images:int=10,              # pictures per cluster
-        points:MapPoints|None=None,   # fixed places from `map_points` instead of a map that moves
         clock=time.perf_counter       # gives the time in seconds
     ):
         self.features,self.stamps = as_features(features),None
-        self.which,self.n,self.n_images,self.points = which,n,n_images,points
+        self.which,self.n,self.n_images = which,n,n_images
         images = self.features.images if images is None else images
-        if images is not None:
-            named = SimpleNamespace(names=self.features.names)
-            self.stamps = Stamps(Thumbnails(named, images, 64), 48, clock)
+        if images is not None: self.stamps = Stamps(Thumbnails(self.features, images, 64), 48, clock)
         self.html,self.lock,self.clusters = {},threading.RLock(),None
         self._choose(np.arange(len(self.features)))
         self._begin(0)
 
     def _changed(self, name, text): "Called with every piece that has changed"
 
-# %% ../../nbs/view/05_board.ipynb #bb85930d
-@patch
-def _choose(self:Board, among):
-    "Draw the sample from rows `among`, and find its plane"
-    at = np.sort(np.random.default_rng(0).choice(len(among), min(self.n, len(among)), replace=False))
-    if self.points is not None: at = np.flatnonzero(np.isin(among, self.points.rows))
-    self.among,self.at,self.rows = among,at,among[at]
-    X = unit_rows(torch.from_numpy(np.asarray(self.features.X[self.rows], np.float32)))
-    X = X-X.mean(0)
-    P = (X@torch.linalg.eigh(X.T@X)[1][:,-2:]).numpy()[:,::-1]
-    self.plane = np.pad(P, ((0,0), (0, 2-P.shape[1])))         # of features of width 1
-    self.sheets = self.xy = None
+    def _choose(self, among):
+        "Draw the sample from rows `among`, and find its plane"
+        at = np.sort(np.random.default_rng(0).choice(len(among), min(self.n, len(among)), replace=False))
+        self.among,self.at,self.rows = among,at,among[at]
+        X = unit_rows(torch.from_numpy(np.asarray(self.features.X[self.rows], np.float32)))
+        X = X-X.mean(0)
+        P = (X@torch.linalg.eigh(X.T@X)[1][:,-2:]).numpy()[:,::-1]
+        self.plane = np.pad(P, ((0,0), (0, 2-P.shape[1])))         # of features of width 1
+        self.sheets = self.xy = None
 
-@patch
-def _begin(self:Board, k):
-    "An empty board for `k` clusters"
-    self.k,self.probs,self.pictured = k,None,-math.inf
-    self.layout = SoftMap(self.plane, k) if k else None
-    self.chosen = set(range(min(k, 6))) if self.which is None else {int(c) for c in self.which if -1<=c<k}
+    def _begin(self, k):
+        "An empty board for `k` clusters"
+        self.k,self.probs,self.pictured = k,None,-math.inf
+        self.layout = SoftMap(self.plane, k) if k else None
+        self.chosen = set(range(min(k, 6))) if self.which is None else {int(c) for c in self.which if -1<=c<k}
 
-@patch
-def _put(self:Board, name, text):
-    "Change a piece; one that is the same is not sent again"
-    if self.html.get(name)==text: return
-    self.html[name] = text
-    self._changed(name, text)
+    def _put(self, name, text):
+        "Change a piece; one that is the same is not sent again"
+        if self.html.get(name)==text: return
+        self.html[name] = text
+        self._changed(name, text)
 
 # %% ../../nbs/view/05_board.ipynb #67948df2
 @patch
@@ -80,24 +70,15 @@ def _labels(self:Board):
     return self.probs.argmax(1) if self.clusters is None else self.clusters.labels[self.rows]
 
 @patch
-def _places(self:Board):
-    "Places of the sample, and a sentence on how to read them"
-    if self.points is None:
-        return self.layout.place(self.probs),'At a number: sure of it. Between numbers, and pale: undecided.'
-    xy = self.points.xy[np.searchsorted(self.points.rows, self.rows)]
-    xy = xy-(xy.max(0)+xy.min(0))/2
-    return 1.1*xy/max(float(np.abs(xy).max()), 1e-9),'Places are fixed; colours follow the head.'
-
-@patch
 def _draw_map(self:Board):
-    labels,p = self._labels(),self.probs
-    self.xy,how = self._places()
-    faces = {}
+    labels,p,faces = self._labels(),self.probs,{}
+    self.xy = self.layout.place(p)
     for c in np.unique(labels[labels>=0]) if self.stamps and self.k<=20 else ():
         surest = np.flatnonzero(labels==c)[p[labels==c, c].argmax()]
         faces[int(c)] = self.stamps(int(self.rows[surest]))
     m,n = len(self.rows),len(self.features)
     title = f'{m:,} of {n:,} images' if m<n else f'all {n:,} images'
+    how = 'At a number: sure of it. Between numbers, and pale: undecided.'
     self._put('map', f'<div class="scpl-h">{title}</div>{map_svg(self.xy, labels, p.max(1), self.k, faces)}'
                      f'<div class="scpl-cap">{how}</div>')
 
@@ -176,7 +157,7 @@ def _explored(self:Board):
         self.sheets = thumbnail_sheets(self.stamps.thumbs, self.rows, 700_000, 4)
     name = self.stamps.thumbs.name if self.stamps else self.features.names.__getitem__
     names = [name(int(r)) for r in self.rows]
-    values = assigned_values((self.xy, 1.12), self._labels(), self.probs.max(1), names,
+    values = assigned_values(self.xy, self._labels(), self.probs.max(1), names,
                              self.clusters.captions, self.sheets)
     return explore_html(values | dict(joins=group_order(self.clusters, self.features)), still)
 

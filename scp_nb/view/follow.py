@@ -10,8 +10,9 @@ __all__ = ['Budget']
 # %% ../../nbs/view/03_follow.ipynb #a775d824
 import math, time
 from contextlib import contextmanager
-import numpy as np, torch
-from fastcore.basics import patch
+import numpy as np
+from scipy.special import softmax
+from sklearn.cluster import kmeans_plusplus
 
 # %% ../../nbs/view/03_follow.ipynb #0f97fe4c
 class Budget:
@@ -39,50 +40,32 @@ class Budget:
         "Is it time for another one?"
         return self.clock()-self.last>=self.every and self.spent+self.cost<=self.most*self.elapsed
 
-# %% ../../nbs/view/03_follow.ipynb #70831cae
-@patch
-@contextmanager
-def drawing(self:Budget):
-    "What happens inside counts as drawing"
-    start = self.clock()
-    try: yield
-    finally:
-        took = self.clock()-start
-        self.cost = (self.cost+took)/2 if self.drawn else took
-        self.last,self.spent,self.drawn = start,self.spent+took,self.drawn+1
-
-# %% ../../nbs/view/03_follow.ipynb #33f05e3e
-@torch.no_grad()
-def look_at_rows(run,               # what callbacks see of a fit
-                 rows:torch.Tensor  # row numbers, int64 `[m]`
-                )->tuple|None:      # 'probs' or 'codes', and float `[m, ...]`; None if the fit offers no look
-    "Ask what the head says about some rows now"
-    look = getattr(run, 'look', None)
-    return None if look is None else look(rows)
+    @contextmanager
+    def drawing(self):
+        "What happens inside counts as drawing"
+        start = self.clock()
+        try: yield
+        finally:
+            took = self.clock()-start
+            self.cost = (self.cost+took)/2 if self.drawn else took
+            self.last,self.spent,self.drawn = start,self.spent+took,self.drawn+1
 
 # %% ../../nbs/view/03_follow.ipynb #fdf5250e
 class SoftCodes:
     "Probabilities of k clusters from codes, by k-means that goes on where it was"
-    def __init__(self, k:int,          # clusters
-                 eta:float=.175,       # temperature of the probabilities; lower makes them surer
-                 seed:int=0            # of the first centres
+    def __init__(self, k:int   # clusters
                 ):
-        self.k,self.eta,self.centres,self.rng = k,eta,None,np.random.default_rng(seed)
+        self.k,self.centres = k,None
 
-    def __call__(self, codes:np.ndarray,   # rows of length 1, `[m, d]`
-                 rounds:int=4              # of k-means, from the centres of the last call
-                )->np.ndarray:             # probabilities `[m, k]`, rows sum to 1
+    def __call__(self, codes:np.ndarray   # rows of length 1, `[m, d]`
+                )->np.ndarray:            # probabilities `[m, k]`, rows sum to 1
         "Move the centres, and compute probabilities from them"
-        if self.centres is None:              # far from each other
-            near = np.full(len(codes), 2.)
-            self.centres = np.empty((self.k, codes.shape[1]), codes.dtype)
-            for c in range(self.k):
-                self.centres[c] = codes[self.rng.choice(len(codes), p=near/near.sum()) if near.sum()>0 else 0]
-                near = np.minimum(near, np.maximum(0, 1-codes@self.centres[c]))
-        for _ in range(rounds):
+        if self.centres is None:              # far from each other, and again where rows are fewer
+            first,_ = kmeans_plusplus(codes, min(self.k, len(codes)), random_state=0)
+            self.centres = np.resize(first, (self.k, codes.shape[1]))
+        for _ in range(4):
             one = np.eye(self.k, dtype=codes.dtype)[(codes@self.centres.T).argmax(1)]
             sums = one.T@codes
             norm = np.linalg.norm(sums, axis=1, keepdims=True)
             self.centres = np.where(norm>1e-6, sums/np.maximum(norm, 1e-6), self.centres)
-        p = np.exp((codes@self.centres.T-1)/self.eta)
-        return p/p.sum(1, keepdims=True)
+        return softmax(codes@self.centres.T/.175, axis=1)       # η of `CPPSettings`

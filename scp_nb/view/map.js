@@ -1,10 +1,12 @@
+function make(tag, cls, text) { const e = document.createElement(tag); if (cls) e.className = cls; if (text !== undefined) e.textContent = text; return e }
+function some(k, word) { return `${k.toLocaleString('en')} ${word}${k == 1 ? '' : 's'}` }
+
 // A map to explore: wheel, pinch, drag and keys move it, a lasso lists what it holds, filters thin it out.
 // It knows points and no page. `data`: n, x, y, cluster (index into clusters), p (hundredths), name(i), tile(i),
 // clusters [{ id, title, colour, path, tag }], width, height, sheets { px, across, crisp, src }. `tell`: open, filtered, picture.
 function exploreMap(box, data, tell = {}) {
   const { n, x, y, cluster, p, clusters, sheets } = data, most = 60, one = (v, low, high) => Math.min(high, Math.max(low, v))
-  const make = (tag, cls, text) => { const e = document.createElement(tag); if (cls) e.className = cls; if (text !== undefined) e.textContent = text; return e }
-  const some = (k, word) => `${k.toLocaleString('en')} ${word}${k == 1 ? '' : 's'}`, part = v => v >= 100 ? '1' : `.${String(v).padStart(2, 0)}`
+  const part = v => v >= 100 ? '1' : `.${String(v).padStart(2, 0)}`
   const on = new Uint8Array(n).fill(1), caught = new Uint8Array(n), look = clusters.map((_, c) => c)
   let shown = n, held = 0, only = new Set(), low = 0, high = 100, marks = null, W = 0, H = 0, dpr = 1, k = 1, tx = 0, ty = 0, hot = -1, lasso = false, path = null, asked = 0, later = 0, atlas = null, large = false, side = 38
   // points come sorted by cluster; drawn in a mixed order no cluster covers all others
@@ -298,25 +300,27 @@ function groupOf(joins, n) {
   return top
 }
 
+function groupWords(range) { return range.value == range.max ? 'each cluster by itself' : `${range.value} groups of ${range.max} clusters` }
+
 // Coarser levels on a map that stands alone: clusters take the colour of their group
 function groupSlider(box, joins) {
-  const line = document.createElement('label'), range = document.createElement('input'), said = document.createElement('output')
-  Object.assign(range, { type: 'range', min: 2, max: joins.length + 1, value: joins.length + 1 }); range.className = 'groups'
+  const line = make('label', '', 'Groups '), range = make('input', 'groups'), said = make('output')
+  Object.assign(range, { type: 'range', min: 2, max: joins.length + 1, value: joins.length + 1 })
   range.oninput = () => {
     box.explore.group(groupOf(joins, range.max - range.value))
-    said.textContent = range.value == range.max ? ' each cluster by itself' : ` ${range.value} groups of ${range.max} clusters`
+    said.textContent = groupWords(range)
   }
-  line.append('Groups ', range, said); box.querySelector('.filters').append(line); range.oninput()
+  line.append(range, ' ', said); box.querySelector('.filters').append(line); range.oninput()
 }
 
 function bytesOf(text, Kind) { return new Kind(Uint8Array.from(atob(text), c => c.charCodeAt(0)).buffer) }
 async function copyText(text) {
   try { await navigator.clipboard.writeText(text); return true } catch {}
-  const t = document.createElement('textarea'); t.value = text; t.style.position = 'fixed'; t.style.opacity = 0; document.body.append(t); t.select()
+  const t = make('textarea'); t.value = text; t.style.position = 'fixed'; t.style.opacity = 0; document.body.append(t); t.select()
   try { return document.execCommand('copy') } catch { return false } finally { t.remove() }
 }
 function saveTable(name, rows) {
   const cell = v => /[",\n\r]/.test(v) ? `"${String(v).replaceAll('"', '""')}"` : String(v)
-  const a = document.createElement('a'); a.href = URL.createObjectURL(new Blob([rows.map(r => r.map(cell).join(',') + '\n').join('')], { type: 'text/csv' })); a.download = name
+  const a = make('a'); a.href = URL.createObjectURL(new Blob([rows.map(r => r.map(cell).join(',') + '\n').join('')], { type: 'text/csv' })); a.download = name
   document.body.append(a); a.click(); a.remove(); setTimeout(() => URL.revokeObjectURL(a.href), 1000)
 }

@@ -165,15 +165,6 @@ def tile(im:Image.Image|None,   # a thumbnail, or None for one that is missing
     return np.asarray(im.convert('RGB'))
 
 # %% ../../nbs/view/00_pick.ipynb #1c477b08
-def _in_folder(names, images):
-    "Position in `images` of each name, or of its longest ending that is there; None where there is none"
-    where = {n: i for i,n in enumerate(images.names)}
-    def find(name):
-        parts = PurePosixPath(name.replace('\\', '/')).parts
-        ends = ('/'.join(parts[i:]) for i in range(len(parts)))
-        return where.get(name, next((where[e] for e in ends if e in where), None))
-    return [find(n) for n in names]
-
 def find_pictures(
     names:list,        # of the rows, `[n]`
     images=None,       # where to look, as `as_images` takes it; None: where the names say
@@ -181,23 +172,31 @@ def find_pictures(
 )->Images|None:        # the pictures in the order of the names, under these names; None: there are none
     "Find the picture of each row of embeddings that another program has made"
     if images is None:
-        for folder in (Path(beside), Path()):
-            files = [folder/n for n in names]
-            if all(f.is_file() for f in files): return _renamed(as_images(files), names)
-        return None
-    images = as_images(images)
-    rows = _in_folder(names, images)
+        files = ([folder/n for n in names] for folder in (Path(beside), Path()))
+        files = next((f for f in files if all(p.is_file() for p in f)), None)
+        if files is None: return None
+        found = as_images(files)
+    else:
+        images = as_images(images)
+        found = images.subset(_rows_in(images, names))
+    found.names = list(names)
+    return found
+
+def _rows_in(images, names):
+    "Position in `images` of each name, or of its longest ending that is there"
+    where = {n: i for i,n in enumerate(images.names)}
+    def find(name):
+        parts = PurePosixPath(name.replace('\\', '/')).parts
+        ends = ('/'.join(parts[i:]) for i in range(len(parts)))
+        return next((where[e] for e in (name, *ends) if e in where), None)
+    rows = [find(n) for n in names]
     lost = [n for n,r in zip(names, rows) if r is None]
     if len(lost)==len(names)==len(images) and all(n.startswith('row-') for n in names):
-        rows,lost = range(len(names)),[]              # rows without names: the order must tell
+        return range(len(names))                      # rows without names: the order must tell
     if lost:
         raise ValueError(f'{len(lost):,} of {len(names):,} rows have no picture in {images.what}, '
                          f'"{lost[0]}" for one. Give the folder that the names are relative to, or none.')
-    return _renamed(images.subset(list(rows)), names)
-
-def _renamed(images, names):
-    images.names = list(names)
-    return images
+    return rows
 
 class NameTiles(Images):
     "Tiles that show names, for rows whose pictures nobody has"

@@ -118,15 +118,14 @@ def map_points(features,           # `Features` or array `[n, d]`
 # %% ../../nbs/view/01_pictures.ipynb #7d1f0a32
 def spread_points(points:MapPoints,   # places of a sample, from `map_points`
                   features,           # `Features` or array `[n, d]`, those of the sample among them
-                  rows:np.ndarray,    # the images to place, int `[m]`
-                  n_near:int=5        # of the sample, whose places count; more draw images together
+                  rows:np.ndarray     # the images to place, int `[m]`
                  )->MapPoints:        # of `rows`; those of the sample stay where they are
     "Place more images beside the most similar ones of a sample"
     X,rows = as_features(features).X,np.asarray(rows)
     at = np.searchsorted(points.rows, rows).clip(max=len(points.rows)-1)
     xy,new = points.xy[at],np.flatnonzero(points.rows[at]!=rows)
     if not len(new): return MapPoints(rows, xy, points.method)
-    n_near = min(n_near, len(points.rows))
+    n_near = min(5, len(points.rows))                   # more would draw images together
     def neighbors(of): return NearestNeighbors(n_neighbors=n_near, algorithm='brute').fit(of)
     # together is: within three times the usual distance to the last of as many neighbours
     reach = 3*np.median(neighbors(points.xy).kneighbors(points.xy)[0][:,-1])
@@ -141,16 +140,15 @@ def spread_points(points:MapPoints,   # places of a sample, from `map_points`
     return MapPoints(rows, xy.astype(np.float32), points.method)
 
 # %% ../../nbs/view/01_pictures.ipynb #3759070d
-def number_places(points:MapPoints,    # places of the images, `[m]`
+def number_places(xy:np.ndarray,       # places of the images, `[m, 2]`
                   labels:np.ndarray,   # cluster of each of them, int `[m]`; -1 says outlier
-                  most:int=20,         # with more clusters, a number on top of a larger cluster's is left out
                   gap:float=.045       # how close is on top, as a share of the larger side of the map
                  )->dict:              # cluster number -> place of one of its images, `[2]`
-    "Choose where to write each cluster's number"
+    "Choose where to write each cluster's number; beyond 20, none on top of that of a larger cluster"
     ids,sizes = np.unique(labels[labels>=0], return_counts=True)
-    found,gap = {},0 if len(ids)<=most else gap*float(np.ptp(points.xy, 0).max())
+    found,gap = {},0 if len(ids)<=20 else gap*float(np.ptp(xy, 0).max())
     for c in ids[np.argsort(-sizes, kind='stable')].tolist():
-        mine = points.xy[labels==c]
+        mine = xy[labels==c]
         place = mine[np.argmin(((mine-np.median(mine, 0))**2).sum(1))]
         if all(np.hypot(*(place-p))>=gap for p in found.values()): found[c] = place
     return found
@@ -175,7 +173,7 @@ def plot_map(features,                       # `Features` or array `[n, d]`, in 
         ax.scatter(*points.xy[labels==c].T, s=7 if len(labels)>500 else 16, c=style.colour,
                    marker=style.marker, lw=0, alpha=.85)
     edge = [patheffects.withStroke(linewidth=2.5, foreground='w')]
-    for c,(x,y) in number_places(points, labels).items():
+    for c,(x,y) in number_places(points.xy, labels).items():
         ax.text(x, y, str(c), ha='center', va='center', fontsize=9 if clusters.n_clusters<=40 else 6,
                 fontweight='bold', path_effects=edge)
     name = {'tsne':'t-SNE', 'pca':'principal component'}[points.method]

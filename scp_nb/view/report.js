@@ -1,10 +1,8 @@
-'use strict'
 // What the page does beyond being read: light or dark, search, arrow keys on the cards, one cluster large, the map and what it chooses.
 const root = document.documentElement, dark = matchMedia('(prefers-color-scheme: dark)')
 const $ = (s, at = document) => at.querySelector(s), $$ = (s, at = document) => [...at.querySelectorAll(s)]
 const kept = { get: () => { try { return localStorage.getItem('scp-theme') } catch { return null } },
                set: v => { try { v ? localStorage.setItem('scp-theme', v) : localStorage.removeItem('scp-theme') } catch {} } }
-const el = (tag, cls, text) => { const e = document.createElement(tag); if (cls) e.className = cls; if (text !== undefined) e.textContent = text; return e }
 if (kept.get()) root.dataset.theme = kept.get()
 root.classList.add('js')
 
@@ -20,8 +18,8 @@ function theme() {
 }
 
 // Clusters as the page knows them: its card, the row in the list of sizes, all its names, and the number of the first among all
-function clusters() {
-  const names = JSON.parse($('#names').textContent), first = {}
+function clusters(names) {
+  const first = {}
   let sum = 0
   for (const [id, [list]] of Object.entries(names)) { first[id] = sum; sum += list.length }
   return $$('.card').map(card => ({ card, id: card.id, title: $('h3', card).textContent, names: (names[card.id] || [[], []])[0], p: (names[card.id] || [[], []])[1],
@@ -30,21 +28,20 @@ function clusters() {
 function put(c) { const yes = c.found && c.kept; c.card.hidden = !yes; if (c.row) c.row.hidden = !yes }   // by the search and by the filters of the map
 
 function cut(name, query) {   // a name with what was searched for marked; text only, never markup
-  const b = el('b'), at = name.toLowerCase().indexOf(query)
+  const b = make('b'), at = name.toLowerCase().indexOf(query)
   if (at < 0) b.textContent = name
-  else b.append(name.slice(0, at), el('mark', '', name.slice(at, at + query.length)), name.slice(at + query.length))
+  else b.append(name.slice(0, at), make('mark', '', name.slice(at, at + query.length)), name.slice(at + query.length))
   b.title = name
   return b
 }
 
-function search(all, map) {
+function search(all, map, pictures) {
   const input = $('#q'), found = $('#found'), list = $('.hits'), most = 60
-  const pictures = new Map($$('.card img').map(i => [i.alt, i]))
   const hit = (c, i, query) => {
-    const li = el('li'), a = el('a'), img = pictures.get(c.names[i])?.cloneNode(), box = el('span', 'dot-box'), words = el('span')
+    const li = make('li'), a = make('a'), img = pictures.get(c.names[i])?.cloneNode(), box = make('span', 'dot-box'), words = make('span')
     a.href = `#${c.id}`; box.style.setProperty('--c', c.card.style.getPropertyValue('--c'))
-    words.style.minWidth = 0; words.append(cut(c.names[i], query), el('span', 'soft small', c.title))
-    a.append(img || box, words, el('span', 'soft small num', c.p[i] == null ? '' : `.${String(Math.min(c.p[i], 99)).padStart(2, 0)}`)); li.append(a)
+    words.style.minWidth = 0; words.append(cut(c.names[i], query), make('span', 'soft small', c.title))
+    a.append(img || box, words, make('span', 'soft small num', c.p[i] == null ? '' : `.${String(Math.min(c.p[i], 99)).padStart(2, 0)}`)); li.append(a)
     return li
   }
   const run = () => {
@@ -62,8 +59,7 @@ function search(all, map) {
     }
     found.hidden = !query; list.replaceChildren(...hits.map(([c, i]) => hit(c, i, query)))
     map?.mark(query && marked.size ? marked : null)
-    const s = (n, w) => `${n.toLocaleString('en')} ${w}${n == 1 ? '' : 's'}`
-    $('#status').textContent = !query ? '' : shown ? `${s(shown, 'cluster')} and ${s(images, 'file name')} match “${input.value.trim()}”` + (images > most ? `; the first ${most} files:` : '') : `Nothing matches “${input.value.trim()}”. Try part of a file name, a caption or a cluster's number.`
+    $('#status').textContent = !query ? '' : shown ? `${some(shown, 'cluster')} and ${some(images, 'file name')} match “${input.value.trim()}”` + (images > most ? `; the first ${most} files:` : '') : `Nothing matches “${input.value.trim()}”. Try part of a file name, a caption or a cluster's number.`
     roam(all)
   }
   let soon
@@ -95,20 +91,20 @@ function large(all) {
   const view = $('#view'), body = $('.in', view)
   let now
   const block = (label, pictures) => {
-    const grid = el('div', 'large')
-    for (const p of pictures) { const f = el('figure'), name = p.alt || p.getAttribute('aria-label'), copy = p.cloneNode(true); copy.removeAttribute('loading'); const n = el('figcaption', 'name', name.split('/').pop()); n.title = p.title; f.append(copy, n); grid.append(f) }
-    return pictures.length ? [el('p', 'label', label), grid] : []
+    const grid = make('div', 'large')
+    for (const p of pictures) { const f = make('figure'), name = p.alt || p.getAttribute('aria-label'), copy = p.cloneNode(true); copy.removeAttribute('loading'); const n = make('figcaption', 'name', name.split('/').pop()); n.title = p.title; f.append(copy, n); grid.append(f) }
+    return pictures.length ? [make('p', 'label', label), grid] : []
   }
   const show = c => {
     now = c
     const groups = $$('.thumbs', c.card).map(t => [...t.children])
     const dot = $('.dot', c.card).cloneNode(true), most = 600
     $('.top .dot', view).replaceWith(dot); $('h2', view).textContent = c.title; view.scrollTop = 0
-    body.replaceChildren(el('p', 'soft', $('.under', c.card).dataset.all), ...block('most central', groups[0] || []), ...block('least certain', groups[1] || []))
+    body.replaceChildren(make('p', 'soft', $('.under', c.card).dataset.all), ...block('most central', groups[0] || []), ...block('least certain', groups[1] || []))
     if (c.names.length) {
-      const d = el('details'), ul = el('ul', 'files')
-      d.append(el('summary', '', c.names.length > most ? `${most} of ${c.names.length.toLocaleString('en')} file names` : 'All file names'), ul)
-      d.ontoggle = () => { if (d.open && !ul.children.length) ul.append(...c.names.slice(0, most).map(n => { const li = el('li', '', n); li.title = n; return li })) }
+      const d = make('details'), ul = make('ul', 'files')
+      d.append(make('summary', '', c.names.length > most ? `${most} of ${c.names.length.toLocaleString('en')} file names` : 'All file names'), ul)
+      d.ontoggle = () => { if (d.open && !ul.children.length) ul.append(...c.names.slice(0, most).map(n => { const li = make('li', '', n); li.title = n; return li })) }
       body.append(d)
     }
   }
@@ -125,15 +121,14 @@ function large(all) {
 }
 
 // The map, and what it shares with the cards: clusters and the range of confidence that are chosen
-function explore(all) {
+function explore(all, listed, pictures) {
   const data = $('#places'), box = $('.explore')
   if (!data) return null
   const d = JSON.parse(data.textContent), names = [], owner = [], sure = [], number = new Map(d.clusters.map((c, j) => [c.id, j]))
-  for (const [id, [list, p]] of Object.entries(JSON.parse($('#names').textContent))) for (let i = 0; i < list.length; i++) { names.push(list[i]); sure.push(p[i]); owner.push(number.get(id) ?? -1) }
+  for (const [id, [list, p]] of Object.entries(listed)) for (let i = 0; i < list.length; i++) { names.push(list[i]); sure.push(p[i]); owner.push(number.get(id) ?? -1) }
   const at = bytesOf(d.at, Uint32Array), places = bytesOf(d.places, Uint16Array), tile = d.tile && bytesOf(d.tile, Int32Array), n = at.length
   const x = new Float32Array(n), y = new Float32Array(n), cluster = new Uint16Array(n), p = new Uint8Array(n)
   for (let i = 0; i < n; i++) { x[i] = places[2 * i] * d.step; y[i] = places[2 * i + 1] * d.step; cluster[i] = owner[at[i]]; p[i] = sure[at[i]] }
-  const pictures = new Map($$('.card img').map(i => [i.alt, i])), by = new Map(all.map(c => [c.id, c]))
   const buttons = all.map(c => [c, $('.onmap', c.card)]).filter(([, b]) => b), range = $$('.thumbs', $('.cards')).length ? all.flatMap(c => $$('.thumbs > *', c.card).map(t => [c, t])) : []
   const point = new Map(); for (const c of all) c.names.forEach((name, i) => point.set(name, c.p[i]))
   box.hidden = false; $('#map').classList.add('explored'); $('#map .moving').hidden = false
@@ -165,10 +160,10 @@ function groups(map) {
     for (const c of cards) found.set(top(c.id), [...found.get(top(c.id)) || [], c])
     const alone = range.value == range.max, many = [...found.values()].sort((a, b) => size(b) - size(a))
     map?.group(alone ? id => id : id => found.get(top(id))?.[0].id)
-    said.textContent = alone ? 'each cluster by itself' : `${range.value} groups of ${range.max} clusters`
+    said.textContent = groupWords(range)
     box.replaceChildren(...alone ? cards : many.flatMap(group => {
-      const h = el('h3', 'group', group.length > 1 ? `${group.length} clusters` : '1 cluster')
-      h.append(el('span', 'soft num', `, ${size(group).toLocaleString('en')} images`))
+      const h = make('h3', 'group', some(group.length, 'cluster'))
+      h.append(make('span', 'soft num', `, ${size(group).toLocaleString('en')} images`))
       return [h, ...group]
     }))
   }
@@ -179,7 +174,8 @@ function groups(map) {
 addEventListener('DOMContentLoaded', () => {
   $$('.needs-js').forEach(e => e.hidden = false)
   theme()
-  const all = clusters(), map = explore(all), find = search(all, map)
+  const listed = JSON.parse($('#names').textContent), pictures = new Map($$('.card img').map(i => [i.alt, i]))
+  const all = clusters(listed), map = explore(all, listed, pictures), find = search(all, map, pictures)
   arrows(all); large(all); groups(map)
   const go = () => { const card = location.hash && document.getElementById(location.hash.slice(1)); if (card?.hidden) { find.clear(); if (card.hidden) map?.clear(); card.scrollIntoView() } }
   const list = $('#pick')

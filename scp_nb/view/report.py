@@ -8,31 +8,30 @@ Docs: https://scp-nb.github.io/scp_nb/view/report.html.md"""
 __all__ = ['report']
 
 # %% ../../nbs/view/06_report.ipynb #55ec26e4
-import base64, hashlib, io, json, platform
+import base64, hashlib, json, platform
 from collections.abc import Mapping
 from datetime import datetime
 from importlib import metadata
-from importlib.resources import files
 from pathlib import Path
 import numpy as np, pandas as pd
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
-from PIL import Image
 from ..features import as_features
 from ..cluster.tree import group_order
 from ..evaluate import Scores, format_score
 from .pick import Pick, Thumbnails, pick_images
 from .pictures import (MapPoints, map_points, number_places, plot_map, save_png, show_clusters,
                                   spread_points, write_picture)
-from .panels import (cluster_marks, json_in_page, map_script, map_style, map_values,
-                                thumbnail_sheets)
+from .panels import (TINY, cluster_marks, json_in_page, map_script, map_style, map_values,
+                                page_part, picture_uri, thumbnail_sheets)
 
 # %% ../../nbs/view/06_report.ipynb #304a1dc2
 # at most: cards, thumbnails on cards, doubtful images, images to label next that are shown
 _CARDS,_THUMBS,_DOUBTFUL,_PICKED = 200,1600,24,48
 # at most: bytes of pictures on cards, bytes of names to search in, images on the map
 _BYTES,_LISTED,_POINTS = 7_000_000,2_000_000,20_000
+_QUALITIES = 85,70,50,30,10       # of JPEG, the best first
 
 def _layout(n_cards:int, n_images:int)->tuple:
     "Images per card, how many are doubtful, and the width of a thumbnail in pixels, for whole rows of six"
@@ -41,17 +40,6 @@ def _layout(n_cards:int, n_images:int)->tuple:
         if more<=n_images and more*n_cards<=_THUMBS: n,doubtful = more,part
     if n_images<8: n,doubtful = n_images,n_images//4
     return n,doubtful,192 if n*n_cards+_DOUBTFUL<=700 else 128
-
-# %% ../../nbs/view/06_report.ipynb #0de7a2c1
-def _data_uri(im:Image.Image, most:int)->str:
-    "`im` inside a page: PNG for tiny images, else JPEG of the best quality that fits `most` bytes"
-    f,kind = io.BytesIO(),'png' if im.width<=32 else 'jpeg'
-    if kind=='png': im.save(f, 'PNG', optimize=True)
-    for quality in (85, 70, 50, 30, 10) if kind=='jpeg' else ():
-        f = io.BytesIO()
-        im.convert('RGB').save(f, 'JPEG', quality=quality, optimize=True)
-        if f.tell()<=most: break
-    return f'data:image/{kind};base64,{base64.b64encode(f.getvalue()).decode()}'
 
 # %% ../../nbs/view/06_report.ipynb #06241c47
 class _Pages:
@@ -65,8 +53,8 @@ class _Pages:
         if row not in self.done:
             im,name = self.thumbs[row],self.thumbs.name(row)
             title = f'{name} · confidence {format_score(float(self.conf[row]), 2)}'
-            self.done[row] = dict(name=name, title=title, px=im is not None and im.width<=32,
-                                  src=None if im is None else _data_uri(im, self.most))
+            self.done[row] = dict(name=name, title=title, px=im is not None and im.width<=TINY,
+                                  src=None if im is None else picture_uri(im, _QUALITIES, self.most))
         return self.done[row]
 
     def mark(self, c:int)->dict:
@@ -114,7 +102,7 @@ def _fit_page(xy:np.ndarray, width:int=1000, margin:int=24)->tuple:
     height = int(np.clip(span[1]*scale, 240, 920))+2*margin
     return (lambda p: np.round((p-low-span/2)*scale+[width/2, height/2], 1)),height
 
-def _map_words(points:MapPoints, pages:_Pages, shown:int)->tuple:
+def _map_words(points:MapPoints, pages:_Pages, shown:int)->str:
     "How many images are on the map, and how they were placed"
     among = f'All {pages.n:,} images' if pages.n>1 else 'The one image'
     if shown<pages.n: among = f'{shown:,} of {pages.n:,} images'
@@ -122,62 +110,48 @@ def _map_words(points:MapPoints, pages:_Pages, shown:int)->tuple:
     placed = f'{among}, placed by {how} of their features.'
     if m<shown: placed = (f'{among}: {m:,} placed by {how} of their features, the others beside those they '
                           'are most like.')
-    return f'{shown:,}',f'{placed} Near means alike.'
+    return f'{placed} Near means alike.'
 
-def _svg_map(points:MapPoints, pages:_Pages)->dict:
-    "Places of a sample in the page's units, grouped by cluster"
-    labels,xy = np.asarray(pages.clusters.labels)[points.rows],points.xy*[1,-1]
+def _map_parts(points:MapPoints, pages:_Pages, features, listed:np.ndarray)->dict:
+    "The map as a drawing and as values for its script; `listed`: rows in the order of the page's names"
+    xy,labels = points.xy*[1,-1],np.asarray(pages.clusters.labels)
+    mine,k = labels[points.rows],pages.clusters.n_clusters
     place,height = _fit_page(xy)
-    where = number_places(MapPoints(points.rows, xy, points.method), labels)
-    groups = []
-    for c in np.unique(labels).tolist():
-        groups.append(dict(pages.mark(c), at=place(where[c]).tolist() if c in where else None,
-                           points=place(xy[labels==c]).tolist()))
-    shown,caption = _map_words(points, pages, len(labels))
-    return dict(height=height, groups=groups, shown=shown, caption=caption,
-                scale=1.0 if len(labels)>800 else 1.7, font=26 if pages.clusters.n_clusters<=40 else 17)
-
-def _explored(points:MapPoints, pages:_Pages, features, listed:np.ndarray)->tuple:
-    "What the script of the map needs, and a sentence; `listed`: rows in the order of the page's names"
-    at = np.arange(len(listed))
-    if len(at)>_POINTS: at = np.unique(np.linspace(0, len(at)-1, _POINTS).astype(int))
+    tags = {c: place(p).tolist() for c,p in number_places(xy, mine).items()}
+    groups = [dict(pages.mark(c), at=tags.get(c), points=place(xy[mine==c]).tolist())
+              for c in np.unique(mine).tolist()]
+    drawn = dict(height=height, groups=groups, shown=f'{len(mine):,}', font=26 if k<=40 else 17,
+                 caption=_map_words(points, pages, len(mine)), scale=1.0 if len(mine)>800 else 1.7)
+    at = np.unique(np.linspace(0, len(listed)-1, min(len(listed), _POINTS)).astype(int))
     rows = listed[at]
-    order = np.argsort(rows)
-    spread = spread_points(points, features, rows[order])
-    xy = np.empty_like(spread.xy)
-    xy[order] = spread.xy
-    place,height = _fit_page(points.xy*[1,-1])
-    labels = np.asarray(pages.clusters.labels)
-    where = number_places(MapPoints(points.rows, points.xy*[1,-1], points.method), labels[points.rows])
-    marks = cluster_marks(labels[rows], {c: place(p) for c,p in where.items()},
-                          getattr(pages.clusters, 'captions', None))
-    sheets = thumbnail_sheets(pages.thumbs, rows)
-    words = _map_words(points, pages, len(rows))[1]
+    spread = spread_points(points, features, np.sort(rows))
+    places = place(spread.xy[np.searchsorted(spread.rows, rows)]*[1,-1])
+    sheets,words = thumbnail_sheets(pages.thumbs, rows),_map_words(points, pages, len(rows))
     if n_none := int((sheets['tile']<0).sum()):
         words += f' {n_none:,} of them have no small picture here.'
-    return map_values(place(xy*[1,-1]), (1000, height), at, marks, sheets),words
+    marks = cluster_marks(labels[rows], tags, getattr(pages.clusters, 'captions', None))
+    return dict(map=drawn, places=map_values(places, (1000, height), at, marks, sheets), map_words=words)
+
 
 # %% ../../nbs/view/06_report.ipynb #e259cd8d
 def _names(pages:_Pages, most:int=_LISTED)->tuple:
     "Names and confidences (in hundredths) by cluster as JSON, and the rows in this order"
-    rows = np.arange(pages.n)
-    some = rows[::max(1, pages.n//2000)]
+    some = range(0, pages.n, max(1, pages.n//2000))
     width = sum(len(json.dumps(pages.thumbs.name(r)))+4 for r in some)/len(some)
-    if width*pages.n>most: rows = np.unique(np.linspace(0, pages.n-1, max(1, int(most/width))).astype(int))
-    labels = np.asarray(pages.clusters.labels)
+    keep = max(1, min(pages.n, int(most/width)))
+    rows,labels = np.unique(np.linspace(0, pages.n-1, keep).astype(int)),np.asarray(pages.clusters.labels)
     rows,found = rows[np.argsort(labels[rows], kind='stable')],{}
-    for r in rows.tolist():
-        names,sure = found.setdefault(pages.mark(int(labels[r]))['id'], ([],[]))
-        names.append(pages.thumbs.name(r))
-        sure.append(int(100*pages.conf[r]))
+    for c in np.unique(labels[rows]).tolist():
+        mine = rows[labels[rows]==c]
+        names = [pages.thumbs.name(r) for r in mine.tolist()]
+        found[pages.mark(c)['id']] = names,(100*pages.conf[mine]).astype(int).tolist()
     return json_in_page(found),rows
 
 # %% ../../nbs/view/06_report.ipynb #514db764
 def _curve_table(k_estimate)->pd.DataFrame:
     "The finite points of the curve, by k; none where there is no curve"
     curve = getattr(k_estimate, 'curve', None)
-    if curve is None: return pd.DataFrame(dict(k=[], bits=[]))
-    table = pd.DataFrame(curve)
+    table = pd.DataFrame(dict(k=[], bits=[]) if curve is None else curve)
     if table.index.name=='k': table = table.reset_index()
     if not {'k','bits'} <= set(table):
         raise ValueError(f"k_estimate.curve needs columns k and bits; it has {', '.join(map(str, table))}. "
@@ -300,10 +274,9 @@ def _picked(pages:_Pages, pick)->dict|None:
 # %% ../../nbs/view/06_report.ipynb #b9a8750e
 def _static()->dict:
     "Style and script of the page, and the digest that lets this script run"
-    def read(name): return files('scp_nb.view').joinpath(name).read_text(encoding='utf-8')
-    script = '\n'+map_script+read('report.js')
+    script = '\n'+map_script+page_part('report.js')
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return dict(style=Markup(read('report.css')+map_style), script=Markup(script),
+    return dict(style=Markup(page_part('report.css')+map_style), script=Markup(script),
                 script_hash=Markup(f'sha256-{digest}'))
 
 def _groups(pages, features, k_estimate):
@@ -320,8 +293,8 @@ def _parts(pages:_Pages, picks:list, features, points:MapPoints|None, scores:Sco
     names,listed = _names(pages)
     shown = {}
     if points is not None:
-        explored,words = _explored(points, pages, features, listed)
-        shown = dict(map=_svg_map(points, pages), places=Markup(json_in_page(explored)), map_words=words)
+        shown = _map_parts(points, pages, features, listed)
+        shown['places'] = Markup(json_in_page(shown['places']))
     largest = max(p.size for p in picks)      # the outliers may be more than any cluster
     cards,missing = [_card(pages, p, largest) for p in picks[:_CARDS]],pages.thumbs.missing
     skipped = dict(getattr(features, 'skipped', {}))

@@ -22,7 +22,7 @@ from .data import ImageFiles, to_rgb
 from .extract.backbones import Backbone, default_backbone, load_backbone
 from .extract.arrays import unit_length
 from .extract.command import is_whole
-from .extract.parallel import blocks
+from .extract.parallel import blocks, plain_torch
 from .features import Features, as_features, extract_features
 from .extract.vocabulary import (PROMPTS, Vocabulary, as_prompts, encode_texts, has_text_tower,
                                        text_features, vocabulary)
@@ -236,8 +236,9 @@ def _with_text_tower(f:Features, backbone, images, naming):
     what = backbone.spec if backbone is not None else f.meta.get('spec', 'what made these features')
     images = f.images if images is None else images
     if images is None:
-        raise ValueError(f'"{what}" cannot read words, so a CLIP must see the images for naming. Give them: '
-                         'images=..., in the order of the features. The clusters can be used without names.')
+        raise ValueError(f'"{what}" cannot read words. If a CLIP made the features, give backbone=..., or '
+                         'vectors of the words, texts=...; else give images=..., in the order of the rows, '
+                         'for a CLIP to see. The clusters can be used without names.')
     try: clip = naming if isinstance(naming, Backbone) else load_backbone(naming)
     except (RuntimeError, ValueError) as e:
         raise RuntimeError(f'"{what}" cannot read words, and the CLIP for naming cannot be had: {e} '
@@ -411,6 +412,7 @@ class _Naming:
         return out
 
 # %% ../nbs/08_caption.ipynb #08c9cf12
+@plain_torch()
 def caption_clusters(
     clusters,      # `Clusters`, or the cluster of each image, int `[n]`, -1 for outliers, which are left out
     features,      # of the same images, `[n, d]`, from `backbone`, neither whitened nor projected
@@ -432,6 +434,8 @@ def caption_clusters(
     if method not in ('contrast', 'votes'):
         raise ValueError(f'method must be "contrast" or "votes"; got {method!r}.')
     if not is_whole(top): raise ValueError(f'top must be a whole number of at least 1; got {top!r}.')
+    if texts is not None and isinstance(vocabulary, (set, frozenset)):
+        raise ValueError('texts are in the order of the words, and a set has none. Give a list.')
     if not 0<alpha<1: raise ValueError(f'alpha is a probability between 0 and 1; got {alpha!r}.')
     f = as_features(features)
     labels,k = _as_labels(clusters, len(f))

@@ -17,9 +17,10 @@ from fastcore.basics import patch
 from torch import nn
 from torch.nn.functional import one_hot
 from . import __version__
-from .features import Features, as_features, unit_rows, warn_zero_rows
+from .features import Features, as_features, unit_rows, warn_dominant, warn_zero_rows
 from .extract.backbones import default_device
-from .extract.command import check_counts, check_number
+from .extract.command import check_counts, check_number, check_seed
+from .extract.parallel import plain_torch
 from .pairs import MixedPairs, NeighborPairs, ViewPairs
 from .cluster.neighbors import Neighbors, centred, nearest_rows, neighbor_graph
 from .cluster.neighbors import principal_directions
@@ -29,8 +30,8 @@ from .cluster.clusters import (Clusters, calibrate_head, features_for_head, head
 from .cluster.candidates import Space, few_per_cluster, find_candidates
 from .cluster.choice import choose_partition, evenness, score_partitions
 from .cluster.density import kmeans_labels
-from .cluster.loop import Run, one_thread, plain_torch, note_ctrl_c, tell_callbacks, StopFit
-from .train import check_n_clusters, check_rows, warn_empty_clusters
+from .cluster.loop import Run, one_thread, note_ctrl_c, tell_callbacks, StopFit
+from .train import check_n_clusters, check_pairs, check_rows, sort_by_size, warn_empty_clusters
 from .mcr2 import cluster_rate, coding_rate, membership, sampled_cluster_rate
 
 # %% ../nbs/06_cpp.ipynb #68079624
@@ -279,7 +280,8 @@ def _fill_in(s:_Settings, k, n):
     "Check the settings of a fit, and fill in what was left open"
     if s.prior not in ('auto', 'uniform', 'learned'):
         raise ValueError(f'prior must be "auto", "uniform" or "learned"; got {s.prior!r}.')
-    check_counts(**{name: getattr(s, name) for name in ('z', 'hidden', 'steps', 'batch_size')})
+    counts = 'z', 'hidden', 'steps', 'batch_size'
+    vars(s).update(zip(counts, check_counts(**{name: getattr(s, name) for name in counts})))
     # more clusters take more to tell apart, where there are images to learn from
     s.steps = s.steps or max(75, min(6*k, 300, n//5))
     s.warmup = min(50, s.steps//3) if s.warmup is None else s.warmup
@@ -287,7 +289,7 @@ def _fill_in(s:_Settings, k, n):
                             ('gamma', 0, 1e6), ('lr', 1e-9, 10)):
         check_number(name, getattr(s, name), least, most)
     # three directions per cluster, 32 at least and 128 at most unless there are more clusters
-    s.z = max(32, min(3*k, 128), k) if s.z is None else int(s.z)
+    s.z = s.z or max(32, min(3*k, 128), k)
     if s.z<k: raise ValueError(f'z={s.z} directions cannot hold {k} orthogonal clusters. Give {k} or more.')
     s.batch_size = min(n, s.batch_size)
     if s.batch_size<3:
@@ -392,28 +394,38 @@ def fit_cpp(
 )->Clusters:                    # with `.embedding` float32 `[n, z']`, rows of length 1; cluster 0 is largest
     "Cluster frozen features with CPP: learn an embedding by rate reduction and read the clusters off it"
     feats = as_features(features)
-    X = torch.from_numpy(np.require(feats.numpy(), np.float32, ['C', 'W']))
+    X = torch.from_numpy(feats.numpy())
     s = _Settings(**vars(settings or CPPSettings()), prior=prior, z=z, warmup=warmup, steps=steps, eta=eta,
-                  seed=seed)
-    check_rows(X)
-    warn_zero_rows(feats, stacklevel=4)
-    _fill_in(s, check_n_clusters(n_clusters, len(X)), len(X))
-    if pairs not in (None, False) and len(pairs)!=len(X):
-        raise ValueError(f'pairs are of {len(pairs):,} images, features of {len(X):,}. Make both from the '
-                         'same images.')
+                  seed=check_seed(seed))
+    k = check_n_clusters(n_clusters, len(X))
+    if pairs is True: pairs = None
+    if pairs is not False: check_pairs(pairs, *X.shape)
+    zero = warn_zero_rows(feats, 'They take no part in the fit', stacklevel=4)
+    # pairs that were given are of all rows
+    part = X if pairs or len(zero) in (0, len(X)) else X[np.delete(np.arange(len(X)), zero)]
+    check_rows(part)
+    check_n_clusters(k, len(part), 'rows that are not all zeros')
+    warn_dominant(feats, stacklevel=4)
+    _fill_in(s, k, len(part))
     device = default_device(device)
     with one_thread(device):
-        head,prepare,probs,embedding,run = _fit(X, int(n_clusters), pairs, s, device, callbacks)
+        head,prepare,probs,embedding,run = _fit(part, k, pairs, s, device, callbacks)
+        if len(part)<len(X):
+            probs = head_probs(head, X, prepare)[0].numpy()
+            head,probs = sort_by_size(head, probs.argmax(1), probs)
+            embedding = _all_rows(head.embed, X, prepare, 'cpu').numpy()
     warn_empty_clusters(probs)
     _warn_collapsed(run.rate, s, len(X))
     known = 'rate', 'parts', 'chosen', 'fitness', 'pairs', 'support', 'temperature', 'device', 'seconds'
-    config = dict(method='CPP', seed=seed, backbone=feats.meta.get('spec'), weights=feats.meta.get('weights'),
+    config = dict(method='CPP', backbone=feats.meta.get('spec'), weights=feats.meta.get('weights'),
                   scp_nb=__version__)
     config |= vars(s) | {w: getattr(run, w) for w in known}
-    return Clusters(probs, head, prepare, feats.names, config, feats.images, embedding=embedding)
+    return Clusters(probs, head, prepare, feats.names, config, feats.images, embedding=embedding,
+                    features=feats)
 
 # %% ../nbs/06_cpp.ipynb #7594fe31
 @patch
+@plain_torch()
 def embed(self:Clusters,
     X:Features|np.ndarray|torch.Tensor,   # features `[m, d]` from the same backbone, not normalised
     block:int=16384                       # rows at a time, bounds memory

@@ -16,14 +16,14 @@ from fastcore.basics import patch
 from matplotlib.axes import Axes
 from sklearn.cluster import HDBSCAN
 from sklearn.metrics import silhouette_score
-from .features import Features, as_features, unit_rows
-from .extract.command import check_counts, is_whole
-from .extract.parallel import take_rows
+from .features import Features, as_features, unit_rows, warn_dominant, warn_zero_rows
+from .extract.command import check_counts, check_seed, is_whole
+from .extract.parallel import plain_torch, take_rows
 from .cluster.neighbors import evened, nearest_rows, principal_directions
 from .cluster.clusters import Clusters, features_of_clusters
 from .cluster.consensus import modularity
 from .cluster.density import border_depth
-from .cluster.loop import one_thread, plain_torch
+from .cluster.loop import one_thread
 from .cluster.repeats import find_repeats
 from .cluster.resample import (Look, coding_length_per_image, draw_looks, shared_information,
                                      stands_out)
@@ -190,6 +190,9 @@ def _check_rows(x):
     "Features to look at: of clusters their embedding, or what they were made from"
     if isinstance(x, Clusters): x = features_of_clusters(x, x.embedding, 'estimate_k')
     feats = as_features(x)
+    zero = warn_zero_rows(feats, 'They are not looked at', stacklevel=6)
+    if not isinstance(x, Clusters): warn_dominant(feats, stacklevel=6)
+    if 0<len(zero)<len(feats): feats = feats[np.delete(np.arange(len(feats)), zero)]
     if len(feats)<20:
         raise ValueError(f'{len(feats)} rows of features are too few to estimate k from; 20 are the least. '
                          'Choose k.')
@@ -197,20 +200,21 @@ def _check_rows(x):
 
 def _check_range(k_min, k_max, n):
     "Both as ints, or an error; `k_max` may stay None"
-    check_counts(k_min=k_min, k_max=k_max)
+    k_min,k_max = check_counts(k_min=k_min, k_max=k_max)
     if k_max is not None and k_min>k_max:
         raise ValueError(f'k_min={k_min} is more than k_max={k_max}. Give a range from few to many.')
     if max(k_min, k_max or 0)>=n:
         raise ValueError(f'k_{"max" if k_max else "min"}={k_max or k_min} must be less than the {n:,} rows '
                          f'of features. Give at most {n//2}.')
-    return int(k_min),None if k_max is None else int(k_max)
+    return k_min,k_max
 
 # %% ../nbs/07_estimate_k.ipynb #dad17dd5
 def _draw_rows(feats, n_rows, seed):
     "Some rows, one of each group of repeats, float32 `[m, d]`; and what `Look` needs of them, if all stay"
     rows = np.random.default_rng(seed).permutation(len(feats))[:n_rows]
     X = torch.from_numpy(take_rows(feats.X, np.sort(rows)))
-    if bool((X==X[0]).all()): return X[:1],None
+    U = unit_rows(X)
+    if bool(((U-U[0]).abs()<3e-7).all()): return X[:1],None          # but for rounding
     Z = principal_directions(X)[1]
     near = nearest_rows(Z)
     first = np.unique(find_repeats(evened(Z), near, seed))
@@ -253,12 +257,12 @@ def estimate_k(
     n_rows:int=5000        # rows to look at; four times as many where clusters may be small; more cost time
 )->KEstimate:              # `.k`, `.interval`, `.levels`, `.votes`, `.curve`, `.plot()`
     "Estimate the number of clusters, how sure that is, and what other levels there are"
-    feats = _check_rows(features)
+    feats,seed = _check_rows(features),check_seed(seed)
     k_min,k_max = _check_range(k_min, k_max, len(feats))
     if not is_whole(n_rows, 20):
         raise ValueError(f'n_rows must be a whole number of 20 or more; got {n_rows!r}.')
     X,prepared = _draw_rows(feats, n_rows, seed)
-    if len(X)==1: return _one_group(len(feats), 'all rows are the same')
+    if len(X)==1: return _one_group(len(feats), 'all rows are the same, or multiples of one another')
     found = _examine(X, prepared, k_min, k_max, seed)
     if len(feats)>n_rows and (found.k==1 or 40*found.k>n_rows):      # perhaps too few rows of each cluster
         found = _examine(*_draw_rows(feats, 4*n_rows, seed), k_min, k_max, seed)

@@ -12,6 +12,7 @@ __all__ = ['Match', 'match_clusters', 'clustering_accuracy', 'partition_scores',
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -25,7 +26,11 @@ def _one_axis(x, what:str)->np.ndarray:
     if x is None:
         raise ValueError(f"{what} are missing (None). Scores need both labels and clusters, one value per "
                          "image.")
+    missing = np.ma.is_masked(x)
     x = np.asarray(x)
+    if missing or x.dtype.kind=='O' and pd.isna(x).any():
+        raise ValueError(f'{what} hold None, NaN or masked values. Leave out these images, on both sides.')
+    if x.dtype.kind=='O' and all(isinstance(v, Integral) for v in x): x = x.astype(np.int64)
     if x.ndim!=1 or not len(x):
         raise ValueError(f"{what} must have one axis [n] with one value per image; got shape "
                          f"{list(x.shape)}.")

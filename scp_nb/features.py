@@ -64,8 +64,8 @@ class Features:
 @patch
 def numpy(self:Features)->np.ndarray:   # float32 `[n, d]`, a copy in memory unless it is one already
     "Give the rows as a plain array"
-    make = np.array if isinstance(self.X, np.memmap) else np.asarray
-    return make(self.X, dtype=np.float32)
+    X = np.array(self.X) if isinstance(self.X, np.memmap) else self.X
+    return np.require(X, np.float32, ['C', 'W'])          # torch takes no reversed and no read-only arrays
 
 # %% ../nbs/01_features.ipynb #2c03a956
 @patch
@@ -100,12 +100,13 @@ def _check_finite(f:Features)->Features:
 
 # %% ../nbs/01_features.ipynb #e2d47c58
 def _in_range(f:Features)->Features:
-    "`f` itself, or where numbers are too large or small for squares in float32, a copy on another scale"
+    "`f` itself, or a copy with rows scaled whose numbers are too large or small for squares in float32"
     if f._top is None:      # known to be finite without having been read here: some rows tell the scale
         f._top = largest_number(f.X[np.unique(np.linspace(0, len(f)-1, min(len(f), 1000)).astype(int))])
     if not is_odd_scale(f._top): return f
     new = copy(f)
-    new.X,new._top = rescaled(f.X, f._top),float(np.frexp(f._top)[0])
+    new.X = rescaled(f.X)
+    new._top = largest_number(new.X)
     return new
 
 # %% ../nbs/01_features.ipynb #4038655b
@@ -129,6 +130,8 @@ def from_array(cls:Features,
     if hasattr(X, 'toarray'):
         raise ValueError('features must be dense, for every step reads all d values; '
                          f'got a sparse {type(X).__name__}. Reduce it first, for instance with TruncatedSVD.')
+    if np.ma.is_masked(X):
+        raise ValueError('features have masked numbers, which stand for none. Fill them, or drop their rows.')
     if hasattr(X, 'to_numpy'): X = _column_of_vectors(X).to_numpy()
     if isinstance(X, np.ndarray) and X.dtype==object and X.ndim==1:
         shapes = {np.shape(x) for x in X}
@@ -141,7 +144,7 @@ def from_array(cls:Features,
     check_rank(a)
     if a.dtype not in (np.float16, np.float32):
         top = largest_number(a) if a.dtype==np.float64 else 0
-        if 0<top<1e-9: a = rescaled(a, top)     # float32 would make zeros of 1e-50
+        if is_odd_scale(top): a = rescaled(a)     # float32 would make zeros of 1e-50
         with np.errstate(over='ignore'): a = a.astype(np.float32, copy=False)
     return _check_finite(cls(a, names, labels, classes))
 

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np, torch
 from torch.nn.functional import one_hot
 from . import __version__
-from .features import Features, as_features, warn_dominant, warn_zero_rows
+from .features import Features, as_features, unit_rows, warn_dominant, warn_zero_rows
 from .extract.backbones import default_device
-from .extract.command import check_counts, is_whole
+from .extract.command import check_counts, check_seed, is_whole
 from .extract.arrays import check_rank
 from .extract.parallel import check_stamp, file_stamp, from_first, gather, my_part, ranks
-from .extract.parallel import take_rows
+from .extract.parallel import plain_torch, take_rows
 from .cluster.neighbors import EdgeSampler, Neighbors, centred, evened, nearest_rows
 from .cluster.neighbors import principal_directions
 from .pairs import MixedPairs, NeighborPairs, ViewPairs
@@ -30,7 +30,7 @@ from .cluster.density import kmeans_labels
 from .cluster.repeats import find_repeats
 from .cluster.candidates import MANY_CLUSTERS, Space, few_per_cluster, find_candidates
 from .cluster.choice import choose_partition, expected_accuracy, family_of, score_partitions
-from .cluster.loop import Callback, Checkpoint, Run, StopFit, epochs_for, kept, one_thread, plain_torch
+from .cluster.loop import Callback, Checkpoint, Run, StopFit, epochs_for, kept, one_thread
 from .cluster.loop import tell_callbacks, train_heads
 from .cluster.edit import check_one_fraction
 from .cluster import update as _update     # gives Clusters `update`
@@ -47,23 +47,42 @@ _KEPT_IN_CONFIG = ('n_heads epochs prior chosen scores modularity pairs support 
 
 # %% ../nbs/04_train.ipynb #a86b9ac6
 def check_n_clusters(n_clusters:int,   # clusters that were asked for
-                     n:int             # rows
+                     n:int,            # rows
+                     what:str='rows of features'    # what they are, for the error
                     )->int:            # `n_clusters`, from 2 to `n`
     "Refuse a number of clusters that `n` rows cannot have"
     if not is_whole(n_clusters, 2):
         raise ValueError(f'n_clusters must be a whole number of 2 or more; got {n_clusters!r}.')
     if n_clusters>n:
-        raise ValueError(f'n_clusters={n_clusters} is more than the {n:,} rows of features. '
+        raise ValueError(f'n_clusters={n_clusters} is more than the {n:,} {what}. '
                          f'Give at most {n}.')
     return int(n_clusters)
 
+def check_pairs(pairs,    # what was given; None passes
+                n:int,    # rows of features
+                d:int     # their width
+               ):
+    "Refuse what makes no pairs, and pairs of other images"
+    if pairs is None: return
+    if not callable(getattr(pairs, 'batch', None)):
+        raise ValueError('pairs must be NeighborPairs, ViewPairs, MixedPairs or None; '
+                         f'got {type(pairs).__name__}.')
+    if len(pairs)!=n:
+        raise ValueError(f'pairs are of {len(pairs):,} images, features of {n:,}. '
+                         'Make both from the same images.')
+    width = pairs.batch(torch.zeros(1, dtype=torch.int64), torch.Generator())[0].shape[1]
+    if width!=d: raise ValueError(f'pairs are of width {width}, features of {d}. Use the same backbone.')
+
 def check_rows(X:np.ndarray|torch.Tensor   # features `[n, d]`
               ):
-    "Refuse features in which there is nothing to cluster: one row, or equal ones"
-    if len(X)<2 or (X==X[0]).all():
-        what = 'One row of features is'
-        if len(X)>1: what = f'All {len(X):,} rows of features are the same, which is'
-        raise ValueError(f'{what} nothing to cluster. Check the images and the backbone.')
+    "Refuse features in which there is nothing to cluster: one row, or rows of one direction"
+    U = unit_rows(X if torch.is_tensor(X) else torch.from_numpy(np.array(X, dtype=np.float32)))
+    if len(X)>1 and bool(((U-U[0]).abs()>3e-7).any()): return        # more than rounding
+    what = 'One row of features is'
+    if len(X)>1:
+        same = 'the same' if bool((X==X[0]).all()) else 'multiples of one another'
+        what = f'All {len(X):,} rows of features are {same}, which is'
+    raise ValueError(f'{what} nothing to cluster. Check the images and the backbone.')
 
 # %% ../nbs/04_train.ipynb #3f2c9b7d
 def check_prior(prior,              # "auto", "uniform", "learned", or shares `[k]`
@@ -139,12 +158,17 @@ def _find_target(space, prior, search, run, threads=1):
     return _fill_empty(_soften_target(chosen, [found[name] for name in table.index], space.k), space.rows)
 
 # %% ../nbs/04_train.ipynb #c9c3fbc3
-def _sort_by_size(head, found):
+def sort_by_size(head,               # one head, changed in place
+                 found:np.ndarray,   # cluster of each row, int `[n]`
+                 probs=None          # of all rows, `[n, k]`
+                )->tuple:            # head and `probs`, their columns sorted
     "Make cluster 0 the largest"
-    order = torch.bincount(found, minlength=head.n_clusters).argsort(descending=True, stable=True)
-    with torch.no_grad():
-        for p in (head.w, head.b): p.copy_(p[..., order.to(p.device)])
-    return head.requires_grad_(False)
+    sizes = np.bincount(found, minlength=head.n_clusters)
+    head.requires_grad_(False)
+    if (np.diff(sizes)<=0).all(): return head,probs
+    order = np.argsort(-sizes, kind='stable')
+    for p in (head.w, head.b): p.copy_(p[..., torch.from_numpy(order).to(p.device)])
+    return head,None if probs is None else probs[:,order]
 
 # %% ../nbs/04_train.ipynb #9180fa6e
 def _rows_to_search(feats, sample, pairs, seed):
@@ -269,7 +293,7 @@ class _Fit:
             epochs = math.ceil(2*self.teach_epochs/3)
             last += epochs
             found = self.learn(head, hard, epochs, weights=None, name=name)
-        head = _sort_by_size(head, found)
+        head,_ = sort_by_size(head, found.numpy())
         probs = head_probs(head, self.Z)[0]
         if self.run.support is None:
             self.run.support = neighbor_support(self.space.graph, align(target, probs), probs.argmax(1))
@@ -329,12 +353,17 @@ def fit_head(
     if n<2: check_rows(feats.X)
     stamp = file_stamp(feats.X)
     k = check_n_clusters(n_clusters, n)
-    check_counts(n_heads=n_heads, hidden=hidden, epochs=epochs, batch_size=batch_size, sample=sample)
+    n_heads,hidden,epochs,batch_size,sample = check_counts(
+        n_heads=n_heads, hidden=hidden, epochs=epochs, batch_size=batch_size, sample=sample)
+    seed = check_seed(seed)
+    check_pairs(pairs, n, feats.shape[1])
     rows,X = _rows_to_search(feats, sample and max(sample, 50*k), pairs, seed)
-    check_rows(X)
     # zeros say nothing
     some = ~np.isin(rows.numpy(), warn_zero_rows(feats, 'They take no part in the search', stacklevel=4))
-    if not some.all(): rows,X = rows[some],X[some]
+    if some.any() and not some.all():
+        rows,X = rows[some],X[some]
+        check_n_clusters(k, len(X), 'rows that are not all zeros')
+    check_rows(X)
     warn_dominant(feats, stacklevel=4)
     prepared,repeats = None,0
     if pairs is None: rows,X,prepared,repeats = _drop_repeats(rows, X, k, seed, dev)
@@ -342,9 +371,6 @@ def fit_head(
     prior = check_prior(prior, k)
     mark = outliers is not None or min_confidence is not None
     if mark: check_one_fraction(outliers=outliers, min_confidence=min_confidence)
-    if pairs is not None and len(pairs)!=n:
-        raise ValueError(f'pairs are of {len(pairs):,} images, features of {n:,}. '
-                         'Make both from the same images.')
     checkpoint = _checkpoint(resume, X, pairs, n_clusters=k, n_heads=n_heads, hidden=hidden, epochs=epochs,
                              batch_size=batch_size, seed=seed, device=dev.type,
                              prior=prior if isinstance(prior, str) else prior.tolist())
@@ -352,6 +378,8 @@ def fit_head(
     head,prepare,run = _Fit(X, rows, pairs, settings, callbacks, checkpoint, prepared)()
     check_stamp(feats.X, stamp)
     probs = place_rows(head, prepare, feats.X, dev)
+    # the search counts repeats once, and rows that were not drawn not at all
+    head,probs = sort_by_size(head, probs.argmax(1), probs)
     if not run.stopped: warn_empty_clusters(probs)  # a head that was stopped early may not have met them all
     config = dict(method='SCP', seed=seed, backbone=feats.meta.get('spec'), weights=feats.meta.get('weights'),
                   batch_size=batch_size,

@@ -19,7 +19,7 @@ from ..head import ClusterHead, Prepare
 from ..data import Images, NumberedNames
 from ..features import Features, as_features
 from ..extract.store import out_dir
-from ..extract.parallel import blocks, gather, my_part
+from ..extract.parallel import blocks, gather, my_part, plain_torch
 _all_ = ['Prepare']      # people look for it here
 
 # %% ../../nbs/cluster/06_clusters.ipynb #0f36c426
@@ -118,8 +118,8 @@ def features_of_clusters(clusters:Clusters,   # with or without the features the
     "Give the features that were clustered, or say that they are missing or of other images"
     feats = clusters.features if features is None else as_features(features)
     if feats is None:
-        raise ValueError(f'{who} needs the features of the images; saved clusters do not hold them. '
-                         'Give features=.')
+        raise ValueError(f'{who} needs the features of the images, which these clusters do not hold; '
+                         'saved ones never do. Give features=.')
     if len(feats)!=len(clusters):
         raise ValueError(f'features must be those of the {len(clusters):,} clustered images; '
                          f'got {len(feats):,} rows.')
@@ -127,6 +127,7 @@ def features_of_clusters(clusters:Clusters,   # with or without the features the
 
 # %% ../../nbs/cluster/06_clusters.ipynb #8191a3da
 @patch
+@plain_torch()
 def predict_proba(self:Clusters,
     X:Features|np.ndarray|torch.Tensor,   # features `[m, d]` from the same backbone, not normalised
     block:int=16384                       # rows at a time, bounds memory
@@ -216,6 +217,7 @@ def save(self:Clusters,
 
 # %% ../../nbs/cluster/06_clusters.ipynb #0b3d4f9d
 @patch(cls_method=True)
+@plain_torch()
 def load(cls:Clusters,
     path:str|Path       # a directory that `save` wrote
 )->Clusters:            # the same labels, probabilities and predictions as when it was saved
@@ -272,7 +274,8 @@ def neighbor_support(
     ends = np.asarray(graph.sum(1)).ravel()
     rows = np.flatnonzero(ends>0)
     if not len(rows): raise ValueError('The graph has no edges, so there is no neighbour to ask.')
-    return float(((graph@q)[rows, labels[rows]]/ends[rows]).mean(dtype=np.float64))
+    share = float(((graph@q)[rows, labels[rows]]/ends[rows]).mean(dtype=np.float64))
+    return min(1., share)          # sums may be rounded up
 
 # %% ../../nbs/cluster/06_clusters.ipynb #e28e32c3
 def fit_temperature(

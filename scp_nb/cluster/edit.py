@@ -15,8 +15,9 @@ from sklearn.cluster import KMeans
 from torch import nn
 from ..features import Features, unit_rows
 from ..extract.command import check_number, is_whole
-from ..extract.parallel import blocks
-from .clusters import Clusters, features_of_clusters, head_settings, make_head
+from ..extract.parallel import blocks, plain_torch
+from .clusters import Clusters, features_for_head, features_of_clusters, head_settings
+from .clusters import make_head
 from .neighbors import knn
 
 # %% ../../nbs/cluster/12_edit.ipynb #cadc4e13
@@ -114,6 +115,7 @@ def _head_with_edit(head, edit, gate):
 
 # %% ../../nbs/cluster/12_edit.ipynb #e24fc485
 @patch
+@plain_torch()
 def merge(self:Clusters,
     a:int,         # cluster
     b:int          # another one
@@ -145,6 +147,7 @@ def _fit_gate(Z, seed):
 
 # %% ../../nbs/cluster/12_edit.ipynb #6208cd2e
 @patch
+@plain_torch()
 def split(self:Clusters,
     cluster:int,      # which
     features:Features|np.ndarray|torch.Tensor|None=None,  # what was clustered `[n, d]`; None: that of the fit
@@ -153,7 +156,7 @@ def split(self:Clusters,
 )->Clusters:          # one cluster more: the larger half keeps the number, the smaller is the last cluster
     "Make two clusters of one"
     _check_cluster(self, cluster)
-    feats = features_of_clusters(self, features, 'split')
+    feats = features_for_head(self, features_of_clusters(self, features, 'split'))
     def prepared(rows): return self.prepare(torch.from_numpy(np.asarray(rows, np.float32)))
     rows = np.flatnonzero(self.labels==cluster)
     rows = np.sort(np.random.default_rng(seed).permutation(rows)[:most])

@@ -8,7 +8,7 @@ Docs: https://scp-nb.github.io/scp_nb/cluster/tree.html.md"""
 __all__ = ['merge_order', 'grow_tree', 'plot_tree', 'group_order']
 
 # %% ../../nbs/cluster/14_tree.ipynb #a5ea69ae
-import itertools, math
+import itertools, math, warnings
 from copy import copy
 import matplotlib.pyplot as plt, numpy as np, torch
 from fastcore.basics import patch
@@ -71,10 +71,23 @@ def grow_tree(
     return new
 
 # %% ../../nbs/cluster/14_tree.ipynb #4b7a261c
+def _take_edits(new, edited, level):
+    "Give `new` the names and the images set aside of `edited`, which was the `level` of the tree"
+    now,before = new.probs.argmax(1),edited.probs.argmax(1)
+    if not np.array_equal(level.probs.argmax(1), before):
+        warnings.warn('what was merged or split by hand is no part of the tree: left behind', stacklevel=3)
+    new.labels = np.where(edited.labels<0, -1, now)
+    names = list(new.captions or [None]*new.n_clusters)
+    for c,name in enumerate(edited.captions or ()):
+        at = np.unique(now[before==c])
+        if len(at)==1: names[at[0]] = names[at[0]] or name      # a cluster that is cut gives its name to none
+    if any(names): new.captions = names
+    return new
+
 @patch
 def at(self:Clusters,
     k:int             # number of clusters, 1 to that of the finest level
-)->Clusters:          # merged from the finest level; of merged clusters the first caption is kept
+)->Clusters:          # merged from the finest level; images set aside stay aside, clusters keep their names
     "Give the level of the tree with k clusters"
     fine = getattr(self, 'fine', self)
     merges = fine.config.get('tree')
@@ -84,10 +97,13 @@ def at(self:Clusters,
     if not is_whole(k, 1, fine.n_clusters):
         raise ValueError(f'k must be a whole number from 1 to {fine.n_clusters}, '
                          f'the clusters of the finest level; got {k!r}.')
-    new = copy(fine)
-    for a,b,_ in merges[:fine.n_clusters-k]: new = new.merge(a, b)
+    def level(k):
+        new = copy(fine)
+        for a,b,_ in merges[:fine.n_clusters-k]: new = new.merge(a, b)
+        return new
+    new = level(k)
     new.fine = fine
-    return new
+    return new if self is fine else _take_edits(new, self, level(self.n_clusters))
 
 # %% ../../nbs/cluster/14_tree.ipynb #543d29fb
 def _list_joins(order, k):

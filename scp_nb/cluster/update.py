@@ -8,16 +8,18 @@ Docs: https://scp-nb.github.io/scp_nb/cluster/update.html.md"""
 __all__ = []
 
 # %% ../../nbs/cluster/13_update.ipynb #d7587c24
-from copy import deepcopy
+from copy import copy, deepcopy
 import numpy as np, scipy.sparse as sp, torch
 from fastcore.basics import patch
-from ..features import Features, as_features
+from ..data import numbered_names
+from ..features import Features, as_features, warn_zero_rows
 from ..extract.backbones import default_device
-from ..extract.parallel import take_rows
+from ..extract.command import check_counts, check_seed
+from ..extract.parallel import plain_torch, take_rows
 from .neighbors import EdgeSampler, knn, neighbor_graph
 from ..head import ClusterHead
 from .clusters import Clusters, calibrate_head, features_for_head, features_of_clusters
-from .clusters import head_probs, neighbor_support, place_rows
+from .clusters import head_probs, images_root, neighbor_support, place_rows
 from .consensus import align
 from .loop import Run, train_heads, epochs_for
 
@@ -38,8 +40,9 @@ def _sample_rows(old, new, sample, seed):
     n_new = min(len(new), max(most//2, most-len(old)))
     n_old = min(len(old), most-n_new)
     def draw(feats, m): return take_rows(feats.X, np.sort(rng.choice(len(feats), m, replace=False)))
-    rows = np.concatenate([draw(old, n_old), draw(new, n_new)])
-    return torch.from_numpy(rows),np.arange(n_old+n_new)<n_old
+    rows,is_old = np.concatenate([draw(old, n_old), draw(new, n_new)]),np.arange(n_old+n_new)<n_old
+    some = rows.any(1)              # zeros say nothing
+    return torch.from_numpy(rows[some]),is_old[some]
 
 # %% ../../nbs/cluster/13_update.ipynb #7c24cd2c
 def _check_update(clusters, features, new):
@@ -89,6 +92,7 @@ class _Update:
 
 # %% ../../nbs/cluster/13_update.ipynb #39ff9541
 @patch
+@plain_torch()
 def update(self:Clusters,
     new_features:Features|np.ndarray|torch.Tensor,  # features of new images `[m, d]`, from the same backbone
     features:Features|np.ndarray|torch.Tensor|None=None,  # of the old images `[n, d]`; None: those of the fit
@@ -99,19 +103,29 @@ def update(self:Clusters,
     device:str|torch.device|None=None,   # see `default_device`
     callbacks:list=()                    # `Callback`s that follow the training, stage "update"
 )->Clusters:                             # old images, then new ones; `moved`: old ones that changed cluster
-    "Adapt the clusters to new images and add them; every cluster keeps its number"
+    "Adapt the clusters to new images and add them; every cluster keeps number and name"
     new,dev = as_features(new_features),default_device(device)
     old = _check_update(self, features, new)
+    warn_zero_rows(new, stacklevel=4)
+    epochs,batch_size,sample = check_counts(epochs=epochs, batch_size=batch_size, sample=sample)
+    seed = check_seed(seed)
     work = _Update(self, *_sample_rows(old, new, sample, seed), dev)
     work.learn(epochs, batch_size, seed, callbacks)
     probs = np.concatenate([place_rows(work.head, work.prepare, f.X, dev) for f in (old, new)])
     moved = int((self.probs.argmax(1)!=probs[:len(old)].argmax(1)).sum())
     config = {k:v for k,v in self.config.items() if k!='outliers'}
     names = [*self.names, *new.names]
+    # both numbered from 0: two images must not have one name
+    if len(set(names))<len(names) and set(new.names)<=set(numbered_names('row', len(new))):
+        names[len(old):] = numbered_names('row', len(names))[len(old):]
     large = len(names)>(sample or 0)>0             # then the features are not copied
     both = None if large else Features(np.concatenate([old.numpy(), new.numpy()]), names, meta=old.meta)
-    return Clusters(probs, work.head.cpu(), work.prepare.cpu(), names,
-                    config | dict(moved=moved, of=len(old), added=len(new)), features=both)
+    updated = Clusters(probs, work.head.cpu(), work.prepare.cpu(), names,
+                       config | dict(moved=moved, of=len(old), added=len(new)), features=both)
+    updated.labels[:len(old)][self.labels<0] = -1          # what was set aside stays aside
+    updated.captions = copy(self.captions)
+    if new.meta.get('root') in (None, images_root(self)): updated.root = images_root(self)
+    return updated
 
 Clusters.moved = property(lambda self: self.config.get('moved', 0),
                           doc='Old images that changed their cluster in the last `update`')

@@ -51,17 +51,19 @@ def largest_number(X:np.ndarray   # features `[n, d]`, in memory or a memory map
     return float(top)
 
 # %% ../../nbs/extract/01_arrays.ipynb #e1c5d70b
-def is_odd_scale(top:float   # largest size of a number, from `largest_number`
-                )->bool:     # False also for 0, NaN, and what float32 cannot hold
+def is_odd_scale(top:float|np.ndarray   # largest size of a number, of an array or of each of its rows
+                )->bool|np.ndarray:     # False also for 0, NaN and infinity
     "Tell whether numbers are so small or so large that sums of their squares go wrong in float32"
-    return 0<top<1e-9 or 1e15<top<=np.finfo(np.float32).max
+    return (0<top)&(top<1e-9) | (1e15<top)&(top<np.inf)
 
-def rescaled(X:np.ndarray,   # features `[n, d]`
-             top:float       # the largest size of a number in `X`, above 0
+def rescaled(X:np.ndarray    # features `[n, d]`
             )->np.ndarray:   # a copy, float32 `[n, d]`
-    "Multiply `X` by the power of two that brings its largest number to 0.5 to 1"
+    "Multiply each row on an odd scale by the power of two that brings its largest number to 0.5 to 1"
     if X.dtype!=np.float64: X = np.asarray(X, dtype=np.float32)
-    return np.ldexp(X, -int(np.frexp(top)[1])).astype(np.float32, copy=False)
+    top = np.maximum(X.max(1), -X.min(1))
+    # each row by itself: one that went wrong must not make zeros of all others
+    power = np.where(is_odd_scale(top), -np.frexp(top)[1], 0)
+    return np.ldexp(X, power[:,None]).astype(np.float32, copy=False)
 
 # %% ../../nbs/extract/01_arrays.ipynb #4e2c98d7
 def leading_column(X:np.ndarray,     # features `[n, d]`; 10,000 rows at most are looked at

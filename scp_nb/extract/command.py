@@ -57,11 +57,19 @@ def is_whole(v,                     # what was given
     return isinstance(v, (int, np.integer)) and not isinstance(v, bool) and least<=v<=most
 
 def check_counts(**counts   # arguments by name; None passes
-                ):
+                )->list:    # the same as ints, which can be saved; None stays
     "Refuse a count that is no whole number of 1 or more"
     for name,v in counts.items():
         if v is not None and not is_whole(v):
             raise ValueError(f'{name} must be a whole number of 1 or more; got {v!r}.')
+    return [v if v is None else int(v) for v in counts.values()]
+
+def check_seed(seed    # what was given
+              )->int:
+    "Refuse a seed that a generator cannot start from"
+    if not is_whole(seed, 0, 2**32-1):
+        raise ValueError(f'seed must be a whole number from 0 to 2**32-1; got {seed!r}.')
+    return int(seed)
 
 def check_number(name:str,        # of the argument
                  v,               # what was given

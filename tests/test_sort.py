@@ -22,6 +22,13 @@ def result(at:Path, n=60, k=3)->Path:
     (at/'r'/'head'/'config.json').write_text(json.dumps(dict(root=str(at/'photos'))))
     return at/'r'
 
+def add_links(photos:Path, names:list):
+    "Among the images: a link to one that moves too, one to that link, and one to a file that stays"
+    outside = photos.parent/'elsewhere.png'
+    for name,leads_to in zip(names[:3], (photos/names[3], photos/names[0], outside)):
+        (photos/name).rename(outside) if leads_to==outside else (photos/name).unlink()
+        (photos/name).symlink_to(os.path.relpath(leads_to, (photos/name).parent))
+
 def contents(folder:Path)->dict:
     "Path -> bytes of all files"
     return {os.fspath(p.relative_to(folder)): p.read_bytes() for p in folder.rglob('*') if p.is_file()}
@@ -69,11 +76,12 @@ def pretend_other_disk(setattr):
 needs_fork = pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
 
 @needs_fork
-@pytest.mark.parametrize('other_disk', [False, True])
-def test_a_kill_at_any_step_loses_nothing(tmp_path, other_disk, monkeypatch):
+@pytest.mark.parametrize('other_disk,links', [(False, False), (True, False), (False, True)])
+def test_a_kill_at_any_step_loses_nothing(tmp_path, other_disk, links, monkeypatch):
     """Killed while moving, then put back; killed again while putting back; killed and gone on with: every
     time all files are there, byte for byte"""
     r,into = result(tmp_path, 30),tmp_path/'sorted'
+    if links: add_links(tmp_path/'photos', sorted(contents(tmp_path/'photos')))
     before = contents(tmp_path/'photos')
     def move(): sort_images(r, into, 'move')
     def back(): undo_sort(into)
@@ -89,7 +97,8 @@ def test_a_kill_at_any_step_loses_nothing(tmp_path, other_disk, monkeypatch):
             if n%3==0: killed_at(n//2+1, back, other_disk)
             if n%2==0:
                 sort_images(r, into, 'move')                                    # goes on
-                assert not contents(tmp_path/'photos')
+                assert not contents(tmp_path/'photos') and len(list(into.rglob('*.png')))==len(before)
+                assert {*contents(into).values()}>={*before.values()}           # no link leads nowhere
             assert not (into/sort.JOURNAL).exists() or not undo_sort(into).problems
         assert contents(tmp_path/'photos')==before, n
         assert not into.exists() or not contents(into)
@@ -224,6 +233,22 @@ def test_links_among_the_images_move_as_links(tmp_path):
     at = into/plan.files[names[0]]
     assert at.is_symlink() and at.read_bytes()==want and not os.path.lexists(p)
     assert not undo_sort(into).problems and os.readlink(p)=='../../elsewhere.png' and p.read_bytes()==want
+
+def test_moved_links_lead_to_the_moved_images(tmp_path):
+    "Also where more images than one batch come before their links, and a sort is gone on with"
+    r,into = result(tmp_path, 420),tmp_path/'sorted'
+    photos,names = tmp_path/'photos',list(contents(tmp_path/'photos'))
+    add_links(photos, names)
+    for name in names[10:40]:
+        (photos/name).unlink()
+        (photos/name).symlink_to(photos/names[50])
+    before,texts = contents(photos),{n: os.readlink(photos/n) for n in names if (photos/n).is_symlink()}
+    plan = sort_images(r, into, 'move')
+    assert not plan.missing and {n: (into/to).read_bytes() for n,to in plan.files.items()}==before
+    assert len(texts)==33 and all((into/plan.files[n]).is_symlink() for n in texts)
+    assert not sort_images(r, into, 'move').missing
+    assert not undo_sort(into).problems and contents(photos)==before
+    assert texts=={n: os.readlink(photos/n) for n in names if (photos/n).is_symlink()}
 
 def test_bad_undo_files(tmp_path):
     r,into = result(tmp_path, 20),tmp_path/'sorted'

@@ -38,6 +38,7 @@ from .view.report import report
 # %% ../nbs/13_cli.ipynb #84979374
 def _read_k(k, n=None, what='images found'):
     "Read `--k`, a whole number or a level, and compare it with the number of images `n`"
+    if n==1: raise ValueError('there is only 1 image, and one cannot be clustered. Give 2 or more.')
     if k in LEVELS:
         if n is not None and n<20:
             raise ValueError(f'--k {k}: the {n:,} {what} are too few to estimate k from; 20 are the least. '

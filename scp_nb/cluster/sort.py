@@ -512,13 +512,17 @@ def scp_sort(
         plan = sort_images(result, into, chosen[0] if chosen else None, min_confidence, images)
     except KeyboardInterrupt:
         raise KeyboardInterrupt('stopped; what is done is kept, and the same command goes on.') from None
-    print_safely(plan.tree(plain=not can_print('├└│')))
-    if not chosen: print_safely('Add --copy, --link or --move to do it.')
-    if move: print_safely(f'To put all back: {_way_back(plan)}')
+    _say(plan.tree(plain=not can_print('├└│')))
+    if not chosen: _say('Add --copy, --link or --move to do it.')
+    if move: _say(f'To put all back: {_way_back(plan)}')
+
+def _say(text):
+    "Print; what is done is done, also where it cannot be said, into a pipe that was closed"
+    with suppress(OSError): print_safely(text)
 
 def _print_undone(done:Undone):
     "Print what was put back; an error if something was not"
-    print_safely(f'{done}')
+    _say(f'{done}')
     if done.problems:
         n = len(done.problems)
         raise ValueError(f'{n:,} image{"s"*(n!=1)} could not be put back, as told above. Mend that, and run '

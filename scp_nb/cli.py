@@ -24,7 +24,7 @@ from .extract.store import check_out, check_place, free_place, out_dir, same_run
 from .cluster.clusters import write_table
 from .cluster.edit import check_one_fraction
 from .cluster.export import EXPORTS
-from .extract.command import one_line_errors, print_safely
+from .extract.command import check_seed, one_line_errors, print_safely
 from .extract.parallel import ranks
 from .cluster.loop import Callback
 from .train import fit_head, check_prior
@@ -222,9 +222,10 @@ def _cluster(images, job:_Job, feats:Features|None=None):
         table = clusters.to_frame().rename(columns=dict(name='path')).drop(columns='runner_up')
         if job.given: table['given'] = job.given
         write_table(table, tmp/'assignments.csv')
+        n_label = min(_TO_LABEL, len(clusters)-clusters.n_outliers)
         report(clusters, NameTiles(feats.names) if images is None else images, feats, tmp, scores=scores,
                title=job.title, k_estimate=found, provenance=_provenance(feats, clusters, job.command, found),
-               pick=clusters.pick(min(_TO_LABEL, len(clusters)-clusters.n_outliers)))
+               pick=clusters.pick(n_label) if n_label else None)
     _print_result(clusters, scores, job.out, job.store)
     for to in job.exports: _export(clusters, images, Path(job.out), to)
     return clusters
@@ -268,6 +269,7 @@ def scp_demo(
     force:bool=False,       # replace what an earlier run wrote to `out`; other files there are left alone
 ):
     "Cluster the 1,797 digits that scikit-learn bundles, offline, and write a report"
+    check_seed(seed)
     _cluster(digits(), _Job('scp_demo', 'Digits', _Network('pixels?size=8'), k, out, force, seed))
 
 # %% ../nbs/13_cli.ipynb #5f8265f7
@@ -347,7 +349,9 @@ def scp_cluster(
     "Cluster a folder of images, or embeddings, and write a report, the assignments and the head"
     k = _read_k(k)
     check_prior(prior, 'k' if k in LEVELS else k)
+    check_seed(seed)
     if outliers is not None: check_one_fraction(outliers=outliers, min_confidence=None)
+    if outliers==1: raise ValueError('--outliers 1 marks all images. Give less; 0.05 is 5%.')
     exports,words = _read_exports(export),None if caption is None else vocabulary(caption)
     name = _name_of(folder)
     network = _Network(backbone, checkpoint, device, batch_size, exact)

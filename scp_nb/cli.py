@@ -24,7 +24,7 @@ from .extract.store import check_out, check_place, free_place, out_dir, same_run
 from .cluster.clusters import write_table
 from .cluster.edit import check_one_fraction
 from .cluster.export import EXPORTS
-from .extract.command import one_line_errors, print_safely
+from .extract.command import check_seed, one_line_errors, print_safely
 from .extract.parallel import ranks
 from .cluster.loop import Callback
 from .train import fit_head, check_prior
@@ -38,6 +38,7 @@ from .view.report import report
 # %% ../nbs/13_cli.ipynb #84979374
 def _read_k(k, n=None, what='images found'):
     "Read `--k`, a whole number or a level, and compare it with the number of images `n`"
+    if n==1: raise ValueError('there is only 1 image, and one cannot be clustered. Give 2 or more.')
     if k in LEVELS:
         if n is not None and n<20:
             raise ValueError(f'--k {k}: the {n:,} {what} are too few to estimate k from; 20 are the least. '
@@ -180,6 +181,7 @@ class _Job:
     exports:tuple=()             # names as in `EXPORTS`
     labelled:object=None         # images with labels for the scores; None: no scores, unless in memory
     root:str|None=None           # folder that names are relative to, where embeddings have pictures
+    given:list|None=None         # names that the file of embeddings has, where they are others
 
 def _check_folders(job, images):
     "Refuse to replace folders in `out` that only have the names of ours: a person's photos lie there"
@@ -218,10 +220,12 @@ def _cluster(images, job:_Job, feats:Features|None=None):
         if job.root: clusters.root = job.root
         clusters.save(tmp/'head')
         table = clusters.to_frame().rename(columns=dict(name='path')).drop(columns='runner_up')
+        if job.given: table['given'] = job.given
         write_table(table, tmp/'assignments.csv')
+        n_label = min(_TO_LABEL, len(clusters)-clusters.n_outliers)
         report(clusters, NameTiles(feats.names) if images is None else images, feats, tmp, scores=scores,
                title=job.title, k_estimate=found, provenance=_provenance(feats, clusters, job.command, found),
-               pick=clusters.pick(min(_TO_LABEL, len(clusters)-clusters.n_outliers)))
+               pick=clusters.pick(n_label) if n_label else None)
     _print_result(clusters, scores, job.out, job.store)
     for to in job.exports: _export(clusters, images, Path(job.out), to)
     return clusters
@@ -265,6 +269,7 @@ def scp_demo(
     force:bool=False,       # replace what an earlier run wrote to `out`; other files there are left alone
 ):
     "Cluster the 1,797 digits that scikit-learn bundles, offline, and write a report"
+    check_seed(seed)
     _cluster(digits(), _Job('scp_demo', 'Digits', _Network('pixels?size=8'), k, out, force, seed))
 
 # %% ../nbs/13_cli.ipynb #5f8265f7
@@ -292,6 +297,16 @@ def scp_features(
     _say('Complete' if network.kept else 'Wrote', f'{out}   (Features.load({str(out)!r}) in Python)')
 
 # %% ../nbs/13_cli.ipynb #60f4496f
+def _within(names, images, places):
+    "Names as paths in the folder where the pictures were found, and that folder; None: they are no files"
+    files = [Path(os.path.abspath(p)) for p in getattr(images, 'paths', [])]
+    if not files: return names,None
+    places = [*places, os.path.commonpath([f.parent for f in files])]
+    root = next(p for p in places if all(f.is_relative_to(p) for f in files))
+    found = [f.relative_to(root).as_posix() for f in files]
+    if len(set(found))<len(set(names)): return names,None      # several rows of one picture
+    return found,root
+
 def _embeddings(path, pictures, with_labels):
     "Embeddings of another program, or a directory of features, and their pictures, if there are some"
     feats = as_features(path)
@@ -300,12 +315,14 @@ def _embeddings(path, pictures, with_labels):
     made_of = feats.meta.get('root')
     there = made_of if made_of and Path(made_of).is_dir() else None
     images = find_pictures(feats.names, pictures or there, beside=Path(path).parent)
-    places = [Path(p).absolute() for p in (pictures, made_of, Path(path).parent, '.') if p]
-    root = next((str(p) for p in places if all((p/n).is_file() for n in feats.names)), None)
+    places = [os.path.abspath(p) for p in (pictures, made_of, Path(path).parent, '.') if p]
+    given = list(feats.names)
+    feats.names,root = _within(given, images, places)
+    if images is not None: images.names = feats.names
     _say('Features', f'{len(feats):,} × {feats.shape[1]} from {path}')
     _say('Images', 'none: tiles show the names; --images FOLDER gives pictures' if images is None else
          f'{len(images):,} from {images.what}')
-    return feats,images,root
+    return feats,images,root,None if feats.names==given else given
 
 @call_parse
 @one_line_errors
@@ -332,12 +349,14 @@ def scp_cluster(
     "Cluster a folder of images, or embeddings, and write a report, the assignments and the head"
     k = _read_k(k)
     check_prior(prior, 'k' if k in LEVELS else k)
+    check_seed(seed)
     if outliers is not None: check_one_fraction(outliers=outliers, min_confidence=None)
+    if outliers==1: raise ValueError('--outliers 1 marks all images. Give less; 0.05 is 5%.')
     exports,words = _read_exports(export),None if caption is None else vocabulary(caption)
     name = _name_of(folder)
     network = _Network(backbone, checkpoint, device, batch_size, exact)
     if holds_embeddings(folder):
-        feats,pictures,root = _embeddings(folder, images, evaluate)
+        feats,pictures,root,given = _embeddings(folder, images, evaluate)
         store,labelled = folder,None
     else:
         try:
@@ -346,11 +365,11 @@ def scp_cluster(
             raise FileExistsError(f'--features "{features}" holds other things. Give what scp_features made, '
                                   'or a new directory.') from e
         if images: raise ValueError(f'--images is for embeddings, and "{folder}" holds images. Leave it out.')
-        feats,root,pictures,labelled = None,None,as_images(folder, hidden=hidden),None
+        feats,root,given,pictures,labelled = None,None,None,as_images(folder, hidden=hidden),None
         if evaluate:      # labels that the place itself brings, else the names of sub-folders
             given = pictures.labels is not None
             labelled = pictures if given else as_images(folder, labels='folder', hidden=hidden)
         store = features or network.place(pictures, name)
     out = out or (f'{name}-clusters' if force else free_place(f'{name}-clusters'))
     _cluster(pictures, _Job('scp_cluster', name, network, k, out, force, seed, prior, outliers, words, store,
-                             exports, labelled, root), feats)
+                             exports, labelled, root, given), feats)

@@ -278,7 +278,7 @@ def _find_clusters(E, space, s:_Settings):
 # %% ../nbs/06_cpp.ipynb #811effe5
 def _fill_in(s:_Settings, k, n):
     "Check the settings of a fit, and fill in what was left open"
-    if s.prior not in ('auto', 'uniform', 'learned'):
+    if not isinstance(s.prior, str) or s.prior not in ('auto', 'uniform', 'learned'):
         raise ValueError(f'prior must be "auto", "uniform" or "learned"; got {s.prior!r}.')
     counts = 'z', 'hidden', 'steps', 'batch_size'
     vars(s).update(zip(counts, check_counts(**{name: getattr(s, name) for name in counts})))

@@ -22,6 +22,13 @@ def result(at:Path, n=60, k=3)->Path:
     (at/'r'/'head'/'config.json').write_text(json.dumps(dict(root=str(at/'photos'))))
     return at/'r'
 
+def add_links(photos:Path, names:list):
+    "Among the images: a link to one that moves too, one to that link, and one to a file that stays"
+    outside = photos.parent/'elsewhere.png'
+    for name,leads_to in zip(names[:3], (photos/names[3], photos/names[0], outside)):
+        (photos/name).rename(outside) if leads_to==outside else (photos/name).unlink()
+        (photos/name).symlink_to(os.path.relpath(leads_to, (photos/name).parent))
+
 def contents(folder:Path)->dict:
     "Path -> bytes of all files"
     return {os.fspath(p.relative_to(folder)): p.read_bytes() for p in folder.rglob('*') if p.is_file()}
@@ -69,11 +76,12 @@ def pretend_other_disk(setattr):
 needs_fork = pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
 
 @needs_fork
-@pytest.mark.parametrize('other_disk', [False, True])
-def test_a_kill_at_any_step_loses_nothing(tmp_path, other_disk, monkeypatch):
+@pytest.mark.parametrize('other_disk,links', [(False, False), (True, False), (False, True)])
+def test_a_kill_at_any_step_loses_nothing(tmp_path, other_disk, links, monkeypatch):
     """Killed while moving, then put back; killed again while putting back; killed and gone on with: every
     time all files are there, byte for byte"""
     r,into = result(tmp_path, 30),tmp_path/'sorted'
+    if links: add_links(tmp_path/'photos', sorted(contents(tmp_path/'photos')))
     before = contents(tmp_path/'photos')
     def move(): sort_images(r, into, 'move')
     def back(): undo_sort(into)
@@ -90,6 +98,8 @@ def test_a_kill_at_any_step_loses_nothing(tmp_path, other_disk, monkeypatch):
             if n%2==0:
                 sort_images(r, into, 'move')                                    # goes on
                 assert not contents(tmp_path/'photos')
+                there = [p.read_bytes() for p in into.rglob('*.png')]           # no link leads nowhere
+                assert sorted(there)==sorted(before.values())
             assert not (into/sort.JOURNAL).exists() or not undo_sort(into).problems
         assert contents(tmp_path/'photos')==before, n
         assert not into.exists() or not contents(into)
@@ -225,6 +235,22 @@ def test_links_among_the_images_move_as_links(tmp_path):
     assert at.is_symlink() and at.read_bytes()==want and not os.path.lexists(p)
     assert not undo_sort(into).problems and os.readlink(p)=='../../elsewhere.png' and p.read_bytes()==want
 
+def test_moved_links_lead_to_the_moved_images(tmp_path):
+    "Also where more images than one batch come before their links, and a sort is gone on with"
+    r,into = result(tmp_path, 420),tmp_path/'sorted'
+    photos,names = tmp_path/'photos',list(contents(tmp_path/'photos'))
+    add_links(photos, names)
+    for name in names[10:40]:
+        (photos/name).unlink()
+        (photos/name).symlink_to(photos/names[50])
+    before,texts = contents(photos),{n: os.readlink(photos/n) for n in names if (photos/n).is_symlink()}
+    plan = sort_images(r, into, 'move')
+    assert not plan.missing and {n: (into/to).read_bytes() for n,to in plan.files.items()}==before
+    assert len(texts)==33 and all((into/plan.files[n]).is_symlink() for n in texts)
+    assert not sort_images(r, into, 'move').missing
+    assert not undo_sort(into).problems and contents(photos)==before
+    assert texts=={n: os.readlink(photos/n) for n in names if (photos/n).is_symlink()}
+
 def test_bad_undo_files(tmp_path):
     r,into = result(tmp_path, 20),tmp_path/'sorted'
     before = contents(tmp_path/'photos')
@@ -282,3 +308,15 @@ def test_printing_in_a_narrow_terminal(tmp_path, monkeypatch):
         assert branch in out.buffer.getvalue()
     monkeypatch.setattr(sys, 'stdout', None)                  # a window of its own, as pythonw has
     sort.scp_sort(str(r), into=str(tmp_path/'s'))
+
+def test_a_pipe_that_was_closed(tmp_path):
+    "As with `scp_sort ... | head -1`: everything is moved, and no error is told"
+    r,into = result(tmp_path, 20),tmp_path/'sorted'
+    code = ('import sys; sys.argv = ["scp_sort"]; from scp_nb.cluster.sort import scp_sort; '
+            f'scp_sort({str(r)!r}, into={str(into)!r}, move=True)')
+    read,write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, '-c', code], stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (done.returncode, done.stderr)==(0, '') and not contents(tmp_path/'photos')
+    assert not undo_sort(into).problems and len(contents(tmp_path/'photos'))==20

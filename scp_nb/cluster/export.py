@@ -8,7 +8,7 @@ Docs: https://scp-nb.github.io/scp_nb/cluster/export.html.md"""
 __all__ = ['EXPORTS', 'fiftyone_dataset']
 
 # %% ../../nbs/cluster/17_export.ipynb #7763a6e4
-import csv, io, json, os
+import csv, io, json, os, warnings
 from pathlib import Path
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
@@ -112,10 +112,17 @@ def _fiftyone(clusters, out:Path, pictures:_Pictures, final:Path):
     "Write labels, and where the images are"
     # numbers as keys: names of files may differ in their endings alone, which FiftyOne leaves out
     keys = pictures.numbers
-    if pictures.root is None: pictures.write(out/'data')
-    else: _write_json(out/'data.json', {k: str(pictures.path(n)) for k,n in zip(keys, pictures.names)})
     labels = {k: None if c<0 else dict(label=c, confidence=round(p, 6)) for k,c,p in
               zip(keys, clusters.labels.tolist(), clusters.confidence.tolist())}
+    if pictures.root is None: pictures.write(out/'data')
+    else:
+        paths = {k: str(pictures.path(n)) for k,n in zip(keys, pictures.names)}
+        lost = [k for k,p in paths.items() if p!=p.encode('utf-8', 'replace').decode()]
+        if lost:
+            warnings.warn(f'{len(lost):,} of {len(keys):,} images are left out, {paths[lost[0]]!r} for one: '
+                          'FiftyOne takes no names that are not UTF-8. Rename these files.', stacklevel=3)
+        for k in lost: del paths[k],labels[k]
+        _write_json(out/'data.json', paths)
     _write_json(out/'labels.json', dict(classes=label_names(clusters), labels=labels))
 
 # %% ../../nbs/cluster/17_export.ipynb #f58e80b5

@@ -12,6 +12,7 @@ import csv, errno, filecmp, hashlib, json, os, re, shlex, shutil, unicodedata
 from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path, PurePosixPath
 from fastcore.script import call_parse
 from filelock import Timeout
@@ -295,11 +296,11 @@ def _move(a:Path, b:Path, part:Path, link:str|None=None):
         _copy(a, b, part, True)
         os.unlink(a)
 
-def _same_file(a:Path, b:Path, link:str|None=None)->bool:
-    "Are two files one, or copies of each other? `link`: a symbolic link with this text may stand for either"
+def _same_file(a:Path, b:Path, step:dict)->bool:
+    "Are an image `a` and what was moved to `b` one file, copies, or the links that a `step` tells of?"
     if a.is_symlink() or b.is_symlink():
         both = a.is_symlink() and b.is_symlink()
-        return link is not None and both and os.path.realpath(a)==os.path.realpath(b)
+        return both and [os.readlink(a), os.readlink(b)]==[step.get('link'), step.get('new')]
     return a.is_file() and b.is_file() and (os.path.samefile(a, b) or filecmp.cmp(a, b, shallow=False))
 
 # %% ../../nbs/cluster/16_sort.ipynb #e0fd2be7
@@ -307,12 +308,21 @@ class _Sorter:
     "Carries out a plan, or goes on with it"
     def __init__(self, plan:SortPlan, journal:_Journal):
         self.plan,self.journal,self.part = plan,journal,plan.into/_PART
+        real = cache(os.path.realpath)
+        places = {name: plan.root/name for name in plan.files}
+        self.name_at = {os.path.join(real(p.parent), p.name): name for name,p in places.items()}
 
     def free_place(self, to:str)->str:
         "`to`, with a number if something is there"
         i,new = 2,to
         while os.path.lexists(self.plan.into/new) or new in self.taken: new,i = _numbered(to, i),i+1
         return new
+
+    def target(self, link:Path)->str:
+        "Where a link leads, absolute: the new place if that is an image which this sort has moved"
+        old = os.path.realpath(link)
+        step = self.journal.steps.get(self.name_at.get(old))
+        return str(self.plan.into/step['to']) if step else old
 
     def step(self, name:str, to:str)->dict|None:
         "What is to be done for an image: an entry of the journal, or None if it is done or not there"
@@ -321,16 +331,17 @@ class _Sorter:
             dst = self.plan.into/before['to']
             there,is_src = os.path.lexists(dst),os.path.lexists(src)
             if self.plan.how=='move' and there and is_src:
-                if not _same_file(src, dst, before.get('link')): there = False       # a stranger's file
+                if not _same_file(src, dst, before): there = False       # a stranger's file
                 else: os.unlink(src)                          # stopped between the two halves of a move
             if there: return None
             if is_src and not os.path.lexists(dst): return before
-        if not src.is_file():
+        moved_link = self.plan.how=='move' and src.is_symlink()
+        if not (os.path.isfile(self.target(src)) if moved_link else src.is_file()):
             self.plan.missing.append(name)
             return None
         entry = {'from': name, 'to': self.free_place(to)}
         self.taken.add(entry['to'])
-        if self.plan.how=='move' and src.is_symlink(): entry['link'] = os.readlink(src)
+        if moved_link: entry |= dict(link=os.readlink(src), new=self.target(src))
         return entry
 
     def carry_out(self, entry:dict):
@@ -339,19 +350,22 @@ class _Sorter:
         dst.parent.mkdir(parents=True, exist_ok=True)
         if self.plan.how=='link': os.symlink(src, dst)
         elif self.plan.how=='copy': _copy(src, dst, self.part, False)
-        else: _move(src, dst, self.part, os.path.realpath(src) if 'link' in entry else None)
+        else: _move(src, dst, self.part, entry.get('new'))
 
     def run(self, batch:int=200):
         "Sort everything that is not sorted yet"
         self.taken = {e['to'] for e in self.journal.steps.values()}
         for part in (self.part, self.plan.root/_PART): part.unlink(missing_ok=True)      # left by a kill
-        todo = list(self.plan.files.items())
-        for i in range(0, len(todo), batch):
-            entries = [e for e in (self.step(*t) for t in todo[i:i+batch]) if e]
-            fresh = [e for e in entries if self.journal.steps.get(e['from']) is not e]
-            # copies and links can be made again, so only moves wait for the disk
-            if fresh: self.journal.add(fresh, self.plan.how=='move')
-            for e in entries: self.carry_out(e)
+        def is_link(name): return self.plan.how=='move' and (self.plan.root/name).is_symlink()
+        # links last, and in batches of their own: they are made anew, to where their images are by then
+        for links in (False, True):
+            todo = [(name, to) for name,to in self.plan.files.items() if is_link(name)==links]
+            for i in range(0, len(todo), batch):
+                entries = [e for e in (self.step(*t) for t in todo[i:i+batch]) if e]
+                fresh = [e for e in entries if self.journal.steps.get(e['from']) is not e]
+                # copies and links can be made again, so only moves wait for the disk
+                if fresh: self.journal.add(fresh, self.plan.how=='move')
+                for e in entries: self.carry_out(e)
 
 # %% ../../nbs/cluster/16_sort.ipynb #feec82d3
 def _head(plan:SortPlan)->dict:
@@ -431,7 +445,7 @@ def _put_back(root:Path, into:Path, step:dict)->str|None:
     if not os.path.lexists(dst):
         return None if os.path.lexists(src) else f'{step["from"]}: it is not at {step["to"]} any more'
     if os.path.lexists(src):
-        if not _same_file(dst, src, link):
+        if not _same_file(src, dst, step):
             return f'{step["from"]}: another file is there now; {step["to"]} stays'
         os.unlink(dst)                                   # stopped between the two halves of a move
     elif dst.is_dir() and not dst.is_symlink(): return f'{step["from"]}: {step["to"]} is a folder now'
@@ -498,13 +512,17 @@ def scp_sort(
         plan = sort_images(result, into, chosen[0] if chosen else None, min_confidence, images)
     except KeyboardInterrupt:
         raise KeyboardInterrupt('stopped; what is done is kept, and the same command goes on.') from None
-    print_safely(plan.tree(plain=not can_print('├└│')))
-    if not chosen: print_safely('Add --copy, --link or --move to do it.')
-    if move: print_safely(f'To put all back: {_way_back(plan)}')
+    _say(plan.tree(plain=not can_print('├└│')))
+    if not chosen: _say('Add --copy, --link or --move to do it.')
+    if move: _say(f'To put all back: {_way_back(plan)}')
+
+def _say(text):
+    "Print; what is done is done, also where it cannot be said, into a pipe that was closed"
+    with suppress(OSError): print_safely(text)
 
 def _print_undone(done:Undone):
     "Print what was put back; an error if something was not"
-    print_safely(f'{done}')
+    _say(f'{done}')
     if done.problems:
         n = len(done.problems)
         raise ValueError(f'{n:,} image{"s"*(n!=1)} could not be put back, as told above. Mend that, and run '

@@ -24,7 +24,7 @@ from numpy.lib.format import write_array_header_1_0
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from sklearn.decomposition import PCA
-from ..data import Images, reading_error
+from ..data import Images, is_hidden, reading_error
 from .backbones import Backbone, PixelProjection, weights_digest
 from .parallel import n_cores, ranks, together, whole_file
 from .reading import Encoder, Reader, RunSettings, encode_images, file_stamps, find_copies
@@ -310,11 +310,21 @@ def _run_record(folder:Path)->dict|None:
         return {**found, **found.get('record', {})} if isinstance(found['identity'], dict) else None
     except (OSError, ValueError, TypeError, KeyError): return None
 
+def _strangers(work:Path)->list:
+    "What in the folder of an unfinished run is not of it"
+    _,folders,files = next(os.walk(work), ('', [], []))
+    if 'head.json' in files: return []      # of an earlier version, whose files had other names
+    def is_ours(f): return f in {*FEATURE_FILES, 'list.jsonl'} or f.endswith('.part')
+    return folders + sorted(f for f in files if not is_ours(f) and not is_hidden(f))
+
 def check_place(out,            # directory to write or to go on in; may be missing
                 force:bool      # allow one that holds other things
                )->Path:         # `out` as an absolute path
     "Refuse `out` if it holds things that we have not written"
     path = Path(out).absolute()
+    if held := _strangers(path/UNFINISHED):
+        raise FileExistsError(f'"{out}" holds a folder "{UNFINISHED}" that is not ours, with "{held[0]}" in '
+                              'it. Give another directory, or rename that folder.')
     if _run_record(path) or _run_record(path/UNFINISHED): return path
     try: return check_out(out, force)
     except FileExistsError:

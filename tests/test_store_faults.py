@@ -57,3 +57,41 @@ def test_files_of_the_system_do_not_stop_a_run(monkeypatch):
     assert list(Path('f/unfinished').glob('*.part'))
     for name in ('.DS_Store', 'desktop.ini'): Path('f/unfinished', name).write_text('')
     assert len(extract('p', 'f'))==8 and not Path('f/unfinished').exists()
+
+# ---- what --force may replace
+
+def everything(folder): return {p.as_posix(): p.read_bytes() for p in Path(folder).rglob('*') if p.is_file()}
+
+@pytest.mark.parametrize('name', ['map.png', 'gallery.png', 'report.html', 'skipped.csv', 'export.csv',
+                                  'head/config.json', 'features'])
+def test_force_replaces_nothing_that_no_run_wrote(refused, name):
+    mine = Path('mine', name)
+    mine.parent.mkdir(parents=True)
+    if name.endswith('.png'): noise(99).save(mine)
+    else: mine.write_text('my work')
+    before = everything('.')
+    for command,kw in ((cli.scp_cluster, dict(folder='p', backbone='pixels', export='csv')),
+                       (cli.scp_demo, {})):
+        if name==('features' if command is cli.scp_cluster else 'export.csv'): continue
+        line = refused(command, k='3', out='mine', force=True, **kw)
+        assert name.split('/')[0] in line and 'not ours' in line and everything('.')==before
+
+def test_force_replaces_nothing_that_is_read(refused):
+    "Photos with the names of our own files, before a run and beside what it wrote; a list that a run wrote"
+    kw = dict(k='3', backbone='pixels', features='f', force=True)
+    for name in ('map.png', 'gallery.png'): noise(len(name)).save(Path('p', name))
+    before = everything('.')
+    assert 'gallery.png' in refused(cli.scp_cluster, 'p', out='p', **kw) and everything('.')==before
+    for name in ('map.png', 'gallery.png'): Path('p', name).unlink()
+    for _ in range(2): cli.scp_cluster('p', out='p', **kw)
+    for name in ('report.html', 'assignments.csv'):
+        kept = everything('p')
+        if name=='assignments.csv': line = refused(cli.scp_cluster, f'p/{name}', out='p', **kw)
+        else:
+            Path('p', name).rename('elsewhere.html')      # now map.png counts as one of the photos
+            line = refused(cli.scp_cluster, 'p', out='p', **kw)
+            Path('elsewhere.html').rename(Path('p', name))
+        assert 'is read' in line and everything('p')==kept
+    draw(Path('p/head/more'))
+    assert 'is read' in refused(cli.scp_cluster, 'p/head/more', out='p', **kw)
+    assert Path('p/head/more/0.png').exists()

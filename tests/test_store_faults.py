@@ -1,5 +1,5 @@
 "What lies in a directory and is not ours stays as it is, and files that have changed are found"
-import sys
+import os, sys, tarfile
 from pathlib import Path
 import numpy as np, pytest
 from PIL import Image
@@ -95,3 +95,36 @@ def test_force_replaces_nothing_that_is_read(refused):
     draw(Path('p/head/more'))
     assert 'is read' in refused(cli.scp_cluster, 'p/head/more', out='p', **kw)
     assert Path('p/head/more/0.png').exists()
+
+# ---- pictures that were changed in place
+
+def edit(path, at):
+    "Change a byte between those at the start, in the middle and at the end; with a new time"
+    data = bytearray(path.read_bytes())
+    data[at] ^= 255
+    path.write_bytes(data); os.utime(path, (1,1))
+
+@pytest.mark.parametrize('kind', ['bmp', 'tiff'])
+def test_an_uncompressed_picture_changed_in_place_is_found(kind):
+    pictures = draw(Path('raw'), 6, kind, 96)
+    assert (pictures/f'2.{kind}').stat().st_size==(pictures/f'3.{kind}').stat().st_size>24_000
+    before = extract('raw', 'f').X
+    edit(pictures/f'2.{kind}', 6000)
+    os.utime(pictures/f'3.{kind}', (1,1))      # and this one was only touched
+    with pytest.raises(FileExistsError, match=f'1 has changed .*2.{kind}'): extract('raw', 'f')
+    after = extract('raw', 'f', update=True).X
+    assert np.flatnonzero((before!=after).any(1)).tolist()==[2]
+
+def test_an_uncompressed_picture_changed_in_a_tar_is_found():
+    pictures = draw(Path('raw'), 6, 'bmp', 96)
+    def pack(place):
+        with tarfile.open(place, 'w') as t:
+            for p in sorted(pictures.iterdir()): t.add(p, p.name)
+    pack('a.tar')
+    before = extract('a.tar', 'f').X
+    for p in pictures.iterdir(): os.utime(p, (1,1))
+    pack('a.tar')
+    assert np.array_equal(extract('a.tar', 'f').X, before), 'packed again, nothing has changed'
+    edit(pictures/'2.bmp', 6000); pack('a.tar')
+    with pytest.raises(FileExistsError, match='1 has changed .*2.bmp'): extract('a.tar', 'f')
+    assert np.flatnonzero((before!=extract('a.tar', 'f', update=True).X).any(1)).tolist()==[2]

@@ -128,3 +128,16 @@ def test_an_uncompressed_picture_changed_in_a_tar_is_found():
     edit(pictures/'2.bmp', 6000); pack('a.tar')
     with pytest.raises(FileExistsError, match='1 has changed .*2.bmp'): extract('a.tar', 'f')
     assert np.flatnonzero((before!=extract('a.tar', 'f', update=True).X).any(1)).tolist()==[2]
+
+# ---- one folder by several routes
+
+def test_a_folder_by_another_route_has_the_same_features(tmp_path, capsys):
+    "By .., by a link, by a link of another name; a folder of the same name elsewhere has features of its own"
+    draw(Path('photos')); Path('q').mkdir()
+    Path('link').symlink_to('photos'); Path('q/photos').symlink_to('../photos')
+    run = {'k': '3', 'backbone': 'pixels'}
+    for route in ('photos', 'q/../photos/', f'../{tmp_path.name}/photos', 'link', 'q/photos'):
+        cli.scp_cluster(route, **run)
+        assert ('earlier run' in capsys.readouterr().out)==(route!='photos')
+    draw(Path('other/photos'), 9); cli.scp_cluster('other/photos', **run)
+    assert sorted(map(str, Path().glob('*-features*')))==['photos-features', 'photos-features-2']

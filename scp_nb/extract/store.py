@@ -352,6 +352,10 @@ def take_lock(lock:Path    # file to make; its holder removes it
                                f'it ends, or remove "{soft}".') from e
     return flock
 
+def _is_same_place(a:str, b:str)->bool:
+    "Do two paths lead to one place, by links too?"
+    return a==b or os.path.exists(a) and os.path.exists(b) and os.path.samefile(a, b)
+
 def same_run(folder:Path,         # perhaps a directory of features, finished or not
              images:Images,       # any source
              backbone:Backbone,   # any backbone
@@ -363,9 +367,11 @@ def same_run(folder:Path,         # perhaps a directory of features, finished or
         try: return bool(check_place(folder, False))
         except FileExistsError: return False
     new = features_record(images, backbone, '', backbone.side_for(images, exact))
+    told = [key for key in ('root', 'place') if head.get(key) is not None and new[key] is not None]
+    if not all(_is_same_place(head[key], new[key]) for key in told): return False
     def differ(key): return head.get(key) is not None and new[key] is not None and head[key]!=new[key]
     decoded = 'decoded_to' in head and head['decoded_to']!=new['decoded_to']
-    return not decoded and not any(differ(key) for key in ('spec', 'root', 'what', 'place', 'weights'))
+    return not decoded and not any(map(differ, ('spec', 'weights') if told else ('spec', 'weights', 'what')))
 
 def free_place(stem:str,                # name of a directory
                fits=lambda path: False  # may one that is there be taken?

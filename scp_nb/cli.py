@@ -185,7 +185,7 @@ class _Job:
 def _is_read(path:Path, job:_Job, images)->bool:
     "Is this one of the inputs, or a folder with some?"
     root = getattr(images, 'root', None)
-    places = [Path(p).resolve() for p in (job.place, root) if p]
+    places = [Path(p).resolve() for p in (job.place, job.store, root) if p]
     if any(path in (p, *p.parents) for p in places): return True
     if root is None or not path.is_relative_to(places[-1]): return False
     name = path.relative_to(places[-1]).as_posix()
@@ -194,6 +194,10 @@ def _is_read(path:Path, job:_Job, images)->bool:
 def _check_replaced(job:_Job, images, files:set):
     "Refuse to replace those of `files` that no earlier run wrote, or that are read: a person's own"
     out = Path(job.out).resolve()
+    store = job.store and Path(job.store).resolve()
+    if store and (store==out or out in store.parents and not job.force):     # `out` would not stay empty
+        raise FileExistsError(f'--out "{job.out}" would hold the features in "{job.store}". Give another '
+                              '--out.')
     for name in sorted(n for n in files if os.path.lexists(out/n)):
         marks = ('features/meta.json',) if name=='features' else ('head/config.json', 'head/head.safetensors')
         if not all((out/mark).is_file() for mark in marks):

@@ -141,3 +141,21 @@ def test_a_folder_by_another_route_has_the_same_features(tmp_path, capsys):
         assert ('earlier run' in capsys.readouterr().out)==(route!='photos')
     draw(Path('other/photos'), 9); cli.scp_cluster('other/photos', **run)
     assert sorted(map(str, Path().glob('*-features*')))==['photos-features', 'photos-features-2']
+
+# ---- features and clusters in one place
+
+@pytest.mark.parametrize('out', ['same', 'same/../same', 'p/../same/'])
+@pytest.mark.parametrize('kept', [False, True])
+def test_out_and_features_are_two_directories(refused, out, kept):
+    if kept: extract('p', 'same')
+    before = everything('.')
+    for force in (False, True):
+        line = refused(cli.scp_cluster, 'p', k='3', backbone='pixels', out=out, features='same', force=force)
+        assert 'same' in line and everything('.')==before and Path('same').exists()==kept
+    if kept: assert 'same' in refused(cli.scp_cluster, 'same', k='3', out=out, force=True)
+
+def test_features_in_out_are_refused_before_the_work(refused):
+    kw = dict(k='3', backbone='pixels', out='res', features='res/features')
+    assert 'res/features' in refused(cli.scp_cluster, 'p', **kw) and not Path('res').exists()
+    cli.scp_cluster('p', force=True, **kw)
+    assert Path('res/features/features.npy').exists() and Path('res/report.html').exists()

@@ -76,6 +76,13 @@ def test_force_replaces_nothing_that_no_run_wrote(refused, name):
         line = refused(command, k='3', out='mine', force=True, **kw)
         assert name.split('/')[0] in line and 'not ours' in line and everything('.')==before
 
+@pytest.mark.parametrize('name', ['meta.json', 'skipped.csv', 'timing.json', 'features.npy'])
+def test_force_replaces_no_file_that_only_has_the_name_of_features(refused, name):
+    Path('mine').mkdir(); Path('mine', name).write_text('{}')
+    before = everything('.')
+    line = refused(cli.scp_features, 'p', 'mine', 'pixels', force=True)
+    assert name in line and 'not ours' in line and everything('.')==before
+
 def test_force_replaces_nothing_that_is_read(refused):
     "Photos with the names of our own files, before a run and beside what it wrote; a list that a run wrote"
     kw = dict(k='3', backbone='pixels', features='f', force=True)

@@ -326,6 +326,9 @@ def check_place(out,            # directory to write or to go on in; may be miss
         raise FileExistsError(f'"{out}" holds a folder "{UNFINISHED}" that is not ours, with "{held[0]}" in '
                               'it. Give another directory, or rename that folder.')
     if _run_record(path) or _run_record(path/UNFINISHED): return path
+    there = {n for n in FEATURE_FILES if os.path.lexists(path/n)}
+    if force and there and not {'features.npy', 'meta.json'} <= there:
+        raise FileExistsError(f'"{out}" holds "{min(there)}", which is not ours. Give another directory.')
     try: return check_out(out, force)
     except FileExistsError:
         # begun and no more, perhaps by another process of this run, just now

@@ -182,28 +182,42 @@ class _Job:
     labelled:object=None         # images with labels for the scores; None: no scores, unless in memory
     root:str|None=None           # folder that names are relative to, where embeddings have pictures
     given:list|None=None         # names that the file of embeddings has, where they are others
+    place:str|None=None          # what the command was given
 
-def _check_folders(job, images):
-    "Refuse to replace folders in `out` that only have the names of ours: a person's photos lie there"
-    out,ours = Path(job.out),dict(head='config.json', features='meta.json')
-    for name,told in ours.items():
-        if (out/name).is_dir() and not (out/name/told).is_file() and (name=='head' or not job.store):
-            raise FileExistsError(f'"{job.out}" holds a folder "{name}" that is not ours. Give another '
-                                  '--out.')
+def _is_read(path:Path, job:_Job, images)->bool:
+    "Is this one of the inputs, or a folder with some?"
     root = getattr(images, 'root', None)
-    if root is not None and out.is_dir() and (out/'head').resolve() in (Path(root), *Path(root).parents):
-        raise FileExistsError(f'the images lie in "{out/"head"}", which would be replaced. Give another '
+    places = [Path(p).resolve() for p in (job.place, job.store, root) if p]
+    if any(path in (p, *p.parents) for p in places): return True
+    if root is None or not path.is_relative_to(places[-1]): return False
+    name = path.relative_to(places[-1]).as_posix()
+    return any(n==name or n.startswith(f'{name}/') for n in images.names)
+
+def _check_replaced(job:_Job, images, files:set):
+    "Refuse to replace those of `files` that no earlier run wrote, or that are read: a person's own"
+    out = Path(job.out).resolve()
+    store = job.store and Path(job.store).resolve()
+    if store and (store==out or out in store.parents and not job.force):     # `out` would not stay empty
+        raise FileExistsError(f'--out "{job.out}" would hold the features in "{job.store}". Give another '
                               '--out.')
+    for name in sorted(n for n in files if os.path.lexists(out/n)):
+        marks = ('features/meta.json',) if name=='features' else ('head/config.json', 'head/head.safetensors')
+        if not all((out/mark).is_file() for mark in marks):
+            raise FileExistsError(f'"{job.out}" holds "{name}", which is not ours. Give another --out.')
+        if _is_read(out/name, job, images):
+            raise FileExistsError(f'"{job.out}" holds "{name}", which is read here and would be replaced. '
+                                  'Give another --out.')
 
 def _cluster(images, job:_Job, feats:Features|None=None):
     "Cluster `images`, or the features that are there, and write everything to a directory"
     _check_one_process(job.command)
     k = _read_k(job.k, len(images)) if feats is None else _read_k(job.k, len(feats), 'rows')
     check_out(job.out, job.force)
-    _check_folders(job, images)
-    if job.store and feats is None: feats = job.network.stored(images, job.store, job.labelled)
     # features that an earlier run left in `out` are hours of work: a run that makes none leaves them
-    with out_dir(job.out, job.force, _FILES if job.store else {'features', *_FILES}) as tmp:
+    files = _FILES if job.store else {'features', *_FILES}
+    _check_replaced(job, images, files|{'export.csv'} if 'csv' in job.exports else files)
+    if job.store and feats is None: feats = job.network.stored(images, job.store, job.labelled)
+    with out_dir(job.out, job.force, files) as tmp:
         if feats is None: feats = job.network.features(images, tmp/'features')
         _read_k(k, len(feats), 'images that could be read')
         k,found = _estimate(feats, job.seed, k) if k in LEVELS else (k, None)
@@ -372,4 +386,4 @@ def scp_cluster(
         store = features or network.place(pictures, name)
     out = out or (f'{name}-clusters' if force else free_place(f'{name}-clusters'))
     _cluster(pictures, _Job('scp_cluster', name, network, k, out, force, seed, prior, outliers, words, store,
-                             exports, labelled, root, given), feats)
+                             exports, labelled, root, given, folder), feats)

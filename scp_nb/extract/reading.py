@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np, torch
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
-from ..data import ImageFiles, Images, open_file, reading_error
+from ..data import ImageFiles, Images, image_kind, open_file, reading_error
 from .parallel import n_cores
 
 # %% ../../nbs/extract/03_reading.ipynb #ee6fb0d0
@@ -62,11 +62,19 @@ def hash_facts(*facts    # bytes, or anything that has a text
     data = b'|'.join(f if isinstance(f, bytes) else str(f).encode() for f in facts)
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), 'big') >> 1
 
+_COMPRESSED = 'JPEG', 'PNG', 'WEBP', 'GIF', 'HEIF', 'AVIF'
+
 def sample_bytes(f,            # a file open for reading
                  start:int,    # its first byte that counts
                  n:int         # how many bytes count
-                )->list:       # up to three pieces
-    "Read the first, middle and last 4,096 bytes of a part of a file"
+                )->list:       # up to three pieces; of what may not be compressed one hash of all
+    "Read the first, middle and last 4,096 bytes of a picture in a file"
+    f.seek(start)
+    if image_kind(f.read(min(4096, n))) not in _COMPRESSED:
+        f.seek(start)
+        h = hashlib.blake2b(digest_size=8)
+        while block := f.read(min(1<<20, n)): h.update(block); n -= len(block)
+        return [h.digest()]
     found = []
     for at in sorted({0, max(0, n//2-2048), max(0, n-4096)}):
         f.seek(start+at)

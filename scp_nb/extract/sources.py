@@ -159,7 +159,7 @@ class Packed(_Encoded):
         return data
 
     def stamp_all(self)->np.ndarray|None:    # of all images of the source
-        "Take size and fingerprint of each: of the first, middle and last 4,096 bytes"
+        "Take size and fingerprint of each, as of a file"
         if any(b.version is None for b in self.blobs): return None
         stamps = self._source[:,[2,2]]
         for stamp,run in zip(stamps, self._source):

@@ -24,7 +24,7 @@ from numpy.lib.format import write_array_header_1_0
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from sklearn.decomposition import PCA
-from ..data import Images, reading_error
+from ..data import Images, is_hidden, reading_error
 from .backbones import Backbone, PixelProjection, weights_digest
 from .parallel import n_cores, ranks, together, whole_file
 from .reading import Encoder, Reader, RunSettings, encode_images, file_stamps, find_copies
@@ -310,12 +310,25 @@ def _run_record(folder:Path)->dict|None:
         return {**found, **found.get('record', {})} if isinstance(found['identity'], dict) else None
     except (OSError, ValueError, TypeError, KeyError): return None
 
+def _strangers(work:Path)->list:
+    "What in the folder of an unfinished run is not of it"
+    _,folders,files = next(os.walk(work), ('', [], []))
+    if 'head.json' in files: return []      # of an earlier version, whose files had other names
+    def is_ours(f): return f in {*FEATURE_FILES, 'list.jsonl'} or f.endswith('.part')
+    return folders + sorted(f for f in files if not is_ours(f) and not is_hidden(f))
+
 def check_place(out,            # directory to write or to go on in; may be missing
                 force:bool      # allow one that holds other things
                )->Path:         # `out` as an absolute path
     "Refuse `out` if it holds things that we have not written"
     path = Path(out).absolute()
+    if held := _strangers(path/UNFINISHED):
+        raise FileExistsError(f'"{out}" holds a folder "{UNFINISHED}" that is not ours, with "{held[0]}" in '
+                              'it. Give another directory, or rename that folder.')
     if _run_record(path) or _run_record(path/UNFINISHED): return path
+    there = {n for n in FEATURE_FILES if os.path.lexists(path/n)}
+    if force and there and not {'features.npy', 'meta.json'} <= there:
+        raise FileExistsError(f'"{out}" holds "{min(there)}", which is not ours. Give another directory.')
     try: return check_out(out, force)
     except FileExistsError:
         # begun and no more, perhaps by another process of this run, just now
@@ -342,6 +355,10 @@ def take_lock(lock:Path    # file to make; its holder removes it
                                f'it ends, or remove "{soft}".') from e
     return flock
 
+def _is_same_place(a:str, b:str)->bool:
+    "Do two paths lead to one place, by links too?"
+    return a==b or os.path.exists(a) and os.path.exists(b) and os.path.samefile(a, b)
+
 def same_run(folder:Path,         # perhaps a directory of features, finished or not
              images:Images,       # any source
              backbone:Backbone,   # any backbone
@@ -353,9 +370,11 @@ def same_run(folder:Path,         # perhaps a directory of features, finished or
         try: return bool(check_place(folder, False))
         except FileExistsError: return False
     new = features_record(images, backbone, '', backbone.side_for(images, exact))
+    told = [key for key in ('root', 'place') if head.get(key) is not None and new[key] is not None]
+    if not all(_is_same_place(head[key], new[key]) for key in told): return False
     def differ(key): return head.get(key) is not None and new[key] is not None and head[key]!=new[key]
     decoded = 'decoded_to' in head and head['decoded_to']!=new['decoded_to']
-    return not decoded and not any(differ(key) for key in ('spec', 'root', 'what', 'place', 'weights'))
+    return not decoded and not any(map(differ, ('spec', 'weights') if told else ('spec', 'weights', 'what')))
 
 def free_place(stem:str,                # name of a directory
                fits=lambda path: False  # may one that is there be taken?

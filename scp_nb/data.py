@@ -588,6 +588,15 @@ def numbered_names(stem:str,     # what stands before the number
     "Name the rows by number"
     return [f'{stem}-{i:05d}' for i in range(n)] if n<=100_000 else NumberedNames(stem, n)
 
+def fill_names(names:list,     # words; None where a name is missing
+               stem:str        # what stands before the row number in its place
+              )->list:         # no number is the name of another row
+    "Number the rows whose name is missing"
+    if None not in names: return names
+    numbers = numbered_names(stem, len(names))
+    if not set(names).isdisjoint(numbers): return fill_names(names, stem+'_')
+    return [number if name is None else name for name,number in zip(names, numbers)]
+
 def _to_255(a:np.ndarray)->float:
     "Factor that brings the values of `a` to 0..255, from their range"
     if a.dtype==np.uint8: return 1.

@@ -24,6 +24,13 @@ def test_every_format_gives_the_same_rows(tmp_path):
     assert Features.from_file(tmp_path/'a.npy', names=names, labels=['x']*50).classes==['x']
     assert isinstance(Features.from_file(tmp_path/'a.npy').X, np.memmap)
 
+def test_names_kept_as_objects_are_told_of(tmp_path, caplog):
+    np.savez(tmp_path/'x.npz', features=X, names=np.array(names, dtype=object))
+    assert as_features(tmp_path/'x.npz').names[0]=='row-00000'
+    assert '"names" are Python objects' in caplog.text and 'names.astype(str)' in caplog.text
+    np.savez(tmp_path/'x.npz', features=X, names=np.array(names, dtype=object).astype(str))
+    assert as_features(tmp_path/'x.npz').names==names
+
 class Evil:
     def __reduce__(self): return os.system, ('touch pwned',)
 
@@ -89,6 +96,15 @@ def test_columns_of_any_kind_of_list(tmp_path, pa, kind):
     for n in ('t.parquet', 't.feather', 't.arrow'):
         f = as_features(tmp_path/n)
         assert np.allclose(f.X, want) and f.names==names, n
+
+def test_missing_names_are_numbered(tmp_path, pa):
+    import pyarrow.parquet as pq
+    path = ['a.jpg', None, 'row-00001', *names[3:49], None]
+    pq.write_table(pa.table(dict(path=path, emb=X.tolist())), tmp_path/'t.parquet')
+    found = as_features(tmp_path/'t.parquet').names
+    assert found==['a.jpg', 'row_-00001', 'row-00001', *names[3:49], 'row_-00049']
+    pq.write_table(pa.table(dict(path=pa.nulls(50, pa.string()), emb=X.tolist())), tmp_path/'t.parquet')
+    assert as_features(tmp_path/'t.parquet').names[1]=='row-00001'
 
 def test_columns_that_are_no_arrays(tmp_path, pa):
     import pyarrow.parquet as pq

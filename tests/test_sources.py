@@ -269,6 +269,14 @@ def test_bad_parquet(photos, tmp_path):
     assert holes.classes==['x', 'y'] and holes.names[2]=='f-00002'
     with pytest.raises(ValueError, match='no bytes in this row'): holes[1]
 
+def test_parquet_with_some_names(tmp_path):
+    pa = pytest.importorskip('pyarrow', reason='pyarrow is not installed')
+    import pyarrow.parquet as pq
+    cells = [dict(bytes=png(), path='a.png'), None, dict(bytes=png(), path=None),
+             dict(bytes=png(), path='b.png')]
+    pq.write_table(pa.table(dict(image=cells)), tmp_path/'t.parquet')
+    assert as_images(tmp_path/'t.parquet').names==['a.png', 't-00001', 't-00002', 'b.png']
+
 def test_lists(photos, tmp_path):
     names = ImageFiles(photos).names
     (tmp_path/'a.txt').write_text('photos/a/000.jpg\nphotos/gone.jpg\nx.png\n')

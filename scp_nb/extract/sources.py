@@ -16,7 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 import numpy as np
 from ..data import ENDINGS, ImageError, ImageFiles, Images, PassedOver, check_labels, decode_image
-from ..data import file_ending, file_head, image_kind, is_hidden, numbered_names, takes_for_image
+from ..data import file_ending, file_head, fill_names, image_kind, is_hidden, numbered_names
+from ..data import takes_for_image
 from .formats import load_arrow
 from .reading import hash_facts, sample_bytes
 
@@ -400,18 +401,19 @@ class ImageParquet(Packed):
         return values, told.get(label, {}).get('names') if whole else None
 
     def _names(self, files, blobs, runs)->list:
-        "Paths that the table tells, if they differ; else numbers"
+        "Paths that the table tells, if they differ; numbers for those it does not"
         schema = files[0].schema_arrow
         column = next((c for c in ('path', 'name', 'file_name', 'filename', 'image_path', 'id')
                        if c in schema.names), None)
         if self.path.endswith('.bytes') and self.path not in schema.names:
             inner = schema.field(self.path.removesuffix('.bytes')).type
             if any(f.name=='path' for f in inner): column = self.path.removesuffix('bytes')+'path'
+        stem = Path(blobs[0].name).stem
         if column:
             names = [v for f in files for b in f.iter_batches(columns=[column]) for v in _cells(b, column)]
-            words = [*map(str, names)]
-            if None not in names and len({*words})==len(words): return words
-        return numbered_names(Path(blobs[0].name).stem, len(runs))
+            words = fill_names([v if v is None else str(v) for v in names], stem)
+            if len({*words})==len(words): return words
+        return numbered_names(stem, len(runs))
 
     def sample_rows(self,
                     most:int=64     # rows at most

@@ -58,6 +58,21 @@ def test_files_that_are_no_embeddings(tmp_path, make, said):
     with pytest.raises(Exception, match=said) as e: as_features(next(tmp_path.iterdir()))
     assert '\n' not in str(e.value)
 
+def changed(path, at):
+    data = bytearray(path.read_bytes()); data[at] ^= 1; path.write_bytes(data)
+
+@pytest.mark.parametrize('make', [
+    lambda d: (d/'x.npy').touch(), lambda d: (d/'x.safetensors').touch(),
+    lambda d: save_file(dict(a=torch.tensor(X)), d/'x.safetensors') or os.truncate(d/'x.safetensors', 900),
+    lambda d: np.savez(d/'x.npz', a=X) or changed(d/'x.npz', 700),
+    lambda d: np.savez_compressed(d/'x.npz', a=X) or changed(d/'x.npz', 700),
+    lambda d: np.savez_compressed(d/'x.npz', a=X) or changed(d/'x.npz', 2)])
+def test_damaged_files_are_named(tmp_path, make):
+    make(tmp_path)
+    path = next(tmp_path.iterdir())
+    with pytest.raises(ValueError, match=f'^"{path.name}" is damaged') as e: as_features(path)
+    assert '\n' not in str(e.value)
+
 # ---- pyarrow
 
 @pytest.fixture
@@ -105,6 +120,13 @@ def test_missing_names_are_numbered(tmp_path, pa):
     assert found==['a.jpg', 'row_-00001', 'row-00001', *names[3:49], 'row_-00049']
     pq.write_table(pa.table(dict(path=pa.nulls(50, pa.string()), emb=X.tolist())), tmp_path/'t.parquet')
     assert as_features(tmp_path/'t.parquet').names[1]=='row-00001'
+
+def test_a_parquet_cut_short(tmp_path, pa):
+    import pyarrow.parquet as pq
+    pq.write_table(pa.table(dict(emb=X.tolist())), tmp_path/'x.parquet')
+    os.truncate(tmp_path/'x.parquet', 900)
+    with pytest.raises(ValueError, match='^"x.parquet" is damaged') as e: as_features(tmp_path/'x.parquet')
+    assert '\n' not in str(e.value)
 
 def test_columns_that_are_no_arrays(tmp_path, pa):
     import pyarrow.parquet as pq

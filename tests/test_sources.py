@@ -1,6 +1,6 @@
 """Pictures in a zip, tars, Parquet, a list or on the web: the rows are those of the same files, to the last
 bit; what is broken is told in one line"""
-import http.server, io, json, os, pickle, struct, tarfile, threading, zipfile
+import csv, http.server, io, json, os, pickle, struct, tarfile, threading, zipfile
 from functools import partial
 import numpy as np, pytest, torch
 from PIL import Image, features
@@ -296,6 +296,12 @@ def test_lists(photos, tmp_path):
     with pytest.raises(ValueError, match=r'2 .tar.*/\*\.tar'):
         (tmp_path/'packs').mkdir(); [to_tar(photos, tmp_path/'packs'/f'{i}.tar') for i in '01']
         as_images(tmp_path/'packs')
+
+def test_a_table_with_a_long_field(tmp_path):
+    limit = csv.field_size_limit()
+    (tmp_path/'a.png').write_bytes(png())
+    (tmp_path/'a.csv').write_text(f'caption,path\n{"x"*200_000},a.png\n')
+    assert as_images(tmp_path/'a.csv').names==['a.png'] and csv.field_size_limit()==limit
 
 # ---- the web
 

@@ -180,7 +180,11 @@ def read_embeddings(path,                   # .npy, .npz, .safetensors, .parquet
     if read is None:
         raise ValueError(f'"{path.name}" is of no kind that is read here. Wanted {", ".join(_READERS)}, '
                          'a folder of clip-retrieval, or a directory of features.')
-    found = read(path, column)
+    try: found = read(path, column)
+    except Exception as e:     # NumPy, zipfile, safetensors and Arrow raise a dozen kinds on damaged files
+        if isinstance(e, (ImportError, MemoryError, PermissionError)) or f'"{path.name}"' in str(e): raise
+        why = (str(e) or type(e).__name__).splitlines()[0][:100]
+        raise ValueError(f'"{path.name}" is damaged or cut short ({why}). Write or copy it again.') from e
     if 'names' in found:
         names = [n.decode('utf-8', 'surrogateescape') if isinstance(n, bytes) else n for n in found['names']]
         found['names'] = fill_names([n if n is None else str(n) for n in names], 'row')

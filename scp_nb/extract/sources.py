@@ -524,7 +524,10 @@ _PATHS = ('path paths file files filename file_name filepath file_path image ima
 def _read_table(text:str, name:str)->tuple:
     "Paths and labels (or None) of a table"
     delimiter = '\t' if file_ending(name)=='tsv' else ','
-    rows = [r for r in csv.reader(io.StringIO(text), delimiter=delimiter) if r]
+    most = csv.field_size_limit(1<<30)      # a caption or a box list may be long; the limit is the process's
+    try: rows = [r for r in csv.reader(io.StringIO(text), delimiter=delimiter) if r]
+    except csv.Error as e: raise ValueError(f'"{name}" is no table that can be read: {e}.') from e
+    finally: csv.field_size_limit(most)
     if not rows: return [],None
     head = [w.strip().lower() for w in rows[0]]
     at = next((head.index(p) for p in _PATHS if p in head), None)

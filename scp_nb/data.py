@@ -503,6 +503,14 @@ def check_labels(labels,        # "folder", one label per image, or None
                          'lies in no sub-folder. Move it into one, or leave labels out.')
     return [n.split('/')[0] for n in names]
 
+# %% ../nbs/00_data.ipynb #82f885b5
+def flat_path(path:Path    # relative or not
+             )->Path:      # of the same file; links stay, unless `..` leads out of one
+    "Make a path absolute and free of `..`"
+    if '..' not in path.parts: return path.absolute()
+    flat,real = Path(os.path.abspath(path)),os.path.realpath(path)
+    return flat if os.path.realpath(flat)==real else Path(real)
+
 # %% ../nbs/00_data.ipynb #fd8db6de
 def _find_files(paths:list, hidden:bool)->tuple:
     "Common folder of files and folders, names below it, folders that were not read, and what was passed over"
@@ -511,7 +519,7 @@ def _find_files(paths:list, hidden:bool)->tuple:
         lost = 'no such folder or file:'
         if len(paths)>1: lost = f'none of the {len(paths):,} paths exists; the first is'
         raise FileNotFoundError(f'{lost} "{paths[0]}". Give a folder of images, or a list of image files.')
-    whole = [p.absolute() for p in paths]
+    whole = [*map(flat_path, paths)]
     root = Path(os.path.commonpath([p if p.is_dir() else p.parent for p in whole]))
     files,skipped,passed = [],{},PassedOver()
     for p,at in zip(paths, whole):

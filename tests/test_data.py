@@ -206,6 +206,17 @@ def test_a_relative_folder_stays_found_when_the_program_moves(tmp_path, monkeypa
     monkeypatch.chdir('/')
     assert f[0].size==(36,24)
 
+def test_paths_hold_no_dots(tmp_path, monkeypatch):
+    (tmp_path/'p'/'sub').mkdir(parents=True); photo().save(tmp_path/'p'/'a.png')
+    monkeypatch.chdir(tmp_path/'p'/'sub')
+    for x in ('..', '../a.png', ['../sub/../a.png'], '../../p'):
+        assert ImageFiles(x).paths==[tmp_path/'p'/'a.png'], x
+    # behind a link, .. leads out of the folder that it leads to
+    (tmp_path/'link').symlink_to(tmp_path/'p'/'sub')
+    assert ImageFiles(tmp_path/'link'/'..').paths==[tmp_path/'p'/'a.png']
+    (tmp_path/'p'/'links').symlink_to(tmp_path/'p')
+    assert ImageFiles('../links').root==tmp_path/'p'/'links'
+
 # ---- arrays and data sets
 
 def test_the_same_pictures_in_every_form(tmp_path):

@@ -297,6 +297,21 @@ def test_lists(photos, tmp_path):
         (tmp_path/'packs').mkdir(); [to_tar(photos, tmp_path/'packs'/f'{i}.tar') for i in '01']
         as_images(tmp_path/'packs')
 
+def test_names_in_a_list_as_they_stand(tmp_path):
+    for n in ('#1.jpg', ' a.jpg', 'a.jpg', 'b.jpg'): (tmp_path/n).write_bytes(png())
+    (tmp_path/'a.txt').write_text('# a comment\n#1.jpg\n a.jpg\n  b.jpg \n #2.jpg\na.jpg\n\n')
+    assert as_images(tmp_path/'a.txt').names==['#1.jpg', ' a.jpg', 'b.jpg', 'a.jpg']
+
+def test_each_file_of_a_list_once(tmp_path):
+    (tmp_path/'sub').mkdir()
+    for n in 'ab': (tmp_path/f'{n}.jpg').write_bytes(png())
+    lines = ['a.jpg', 'b.jpg', './a.jpg', str(tmp_path/'a.jpg'), 'sub/../a.jpg']
+    (tmp_path/'a.txt').write_text('\n'.join(lines))
+    (tmp_path/'a.csv').write_text('path,label\n'+''.join(f'{p},{i}\n' for i,p in enumerate(lines)))
+    x = as_images(tmp_path/'a.csv')
+    assert as_images(tmp_path/'a.txt').names==x.names==['a.jpg', 'b.jpg'] and x.labels.tolist()==[0,1]
+    assert x.root==tmp_path
+
 def test_a_table_with_a_long_field(tmp_path):
     limit = csv.field_size_limit()
     (tmp_path/'a.png').write_bytes(png())

@@ -16,8 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 import numpy as np
 from ..data import ENDINGS, ImageError, ImageFiles, Images, PassedOver, check_labels, decode_image
-from ..data import file_ending, file_head, fill_names, image_kind, is_hidden, numbered_names
-from ..data import takes_for_image
+from ..data import file_ending, file_head, fill_names, flat_path, image_kind, is_hidden
+from ..data import numbered_names, takes_for_image
 from .formats import load_arrow
 from .reading import hash_facts, sample_bytes
 
@@ -546,6 +546,14 @@ def _read_table(text:str, name:str)->tuple:
     if label is None: return paths,None
     return paths, _numbers_or_words([r[label].strip() if label<len(r) else '' for r in rows])
 
+def _read_lines(text:str, is_there)->list:
+    "Paths, one a line. Spaces around one and # before it are part of it where there is such a file"
+    paths = []
+    for line in text.splitlines():
+        if line!=line.strip() and not is_there(line): line = line.strip()
+        if line and (line[0]!='#' or is_there(line)): paths.append(line)
+    return paths
+
 def read_list(place,        # path or address of a text file, .csv or .tsv
               labels=None   # "folder", one per picture, or None: those in the table
              )->Images:     # in the order of the list, each file once
@@ -554,21 +562,22 @@ def read_list(place,        # path or address of a text file, .csv or .tsv
     try: text = blob.read().decode('utf-8-sig')
     except UnicodeDecodeError as e:
         raise ValueError(f'"{blob.name}" is no list of files: it is no text.') from e
-    if file_ending(blob.name) in ('csv', 'tsv'): paths,told = _read_table(text, blob.name)
-    else: paths,told = [l.strip() for l in text.splitlines() if l.strip() and l[0]!='#'],None
-    if not paths: raise ValueError(f'"{blob.name}" names no file. Write a path per line, relative to it.')
-    first = {p: i for i,p in reversed([*enumerate(paths)])}
-    paths = [*dict.fromkeys(paths)]
-    if labels is None and told: labels = [told[first[p]] for p in paths]
     folder = blob.place.rpartition('/')[0] if blob.remote else Path(place).absolute().parent
-    if blob.remote or all(map(is_remote, paths)):
-        return ImagePlace([p if is_remote(p) else f'{folder}/{p}' for p in paths], labels)
-    gone = [p for p in paths if not os.path.isfile(folder/p)]
-    if gone:
+    def is_there(path): return not blob.remote and os.path.isfile(folder/path)
+    if file_ending(blob.name) in ('csv', 'tsv'): paths,told = _read_table(text, blob.name)
+    else: paths,told = _read_lines(text, is_there),None
+    if not paths: raise ValueError(f'"{blob.name}" names no file. Write a path per line, relative to it.')
+    remote = blob.remote or all(map(is_remote, paths))
+    if remote: files = [p if is_remote(p) else f'{folder}/{p}' for p in paths]
+    elif gone := [p for p in dict.fromkeys(paths) if not is_there(p)]:
         some = ', '.join(f'"{g[:100]}"' for g in gone[:3]) + (', ...' if len(gone)>3 else '')
-        raise FileNotFoundError(f'"{blob.name}" names {len(gone):,} of {len(paths):,} files '
+        raise FileNotFoundError(f'"{blob.name}" names {len(gone):,} of {len({*paths}):,} files '
                                 f'that are not there: {some}. Paths are relative to the folder of the list.')
-    return ImageFiles([folder/p for p in paths], labels)
+    else: files = [flat_path(folder/p) for p in paths]
+    first = {}
+    for i,f in enumerate(files): first.setdefault(f, i)
+    if labels is None and told: labels = [told[i] for i in first.values()]
+    return (ImagePlace if remote else ImageFiles)([*first], labels)
 
 # %% ../../nbs/extract/07_sources.ipynb #a88eefef
 def expand_braces(pattern:str   # such as a-{00..09}.tar or {train,test}.zip

@@ -297,6 +297,10 @@ def test_lists(photos, tmp_path):
         (tmp_path/'packs').mkdir(); [to_tar(photos, tmp_path/'packs'/f'{i}.tar') for i in '01']
         as_images(tmp_path/'packs')
 
+def test_braces_in_a_name(photos, tmp_path):
+    to_zip(photos, tmp_path/'a{b,c}.zip')
+    assert as_images(tmp_path/'a{b,c}.zip').names==as_images([tmp_path/'a{b,c}.zip']).names
+
 def test_names_in_a_list_as_they_stand(tmp_path):
     for n in ('#1.jpg', ' a.jpg', 'a.jpg', 'b.jpg'): (tmp_path/n).write_bytes(png())
     (tmp_path/'a.txt').write_text('# a comment\n#1.jpg\n a.jpg\n  b.jpg \n #2.jpg\na.jpg\n\n')

@@ -268,6 +268,10 @@ def test_bad_parquet(photos, tmp_path):
     holes = as_images(write('f.parquet', image=[png(), None, png()], label=['x', 'y', 'x']))
     assert holes.classes==['x', 'y'] and holes.names[2]=='f-00002'
     with pytest.raises(ValueError, match='no bytes in this row'): holes[1]
+    late = as_images(write('g.parquet', image=[None]*300+[b'', png()]))
+    assert late[301].size==(9,9)
+    empty = pa.array([None, b''], pa.binary())
+    one_line(write('h.parquet', image=empty), ValueError, 'holds no images', 'all its rows are empty')
 
 def test_parquet_with_some_names(tmp_path):
     pa = pytest.importorskip('pyarrow', reason='pyarrow is not installed')

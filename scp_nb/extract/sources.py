@@ -423,14 +423,17 @@ class ImageParquet(Packed):
         return rows[np.unique(np.linspace(0, len(rows)-1, min(len(rows), most)).round().astype(int))]
 
     def _check_pictures(self, column):
-        "Error if none of the first rows is an image"
+        "Error if none of the first rows with something in them is an image"
         heads = []
-        for r in range(min(16, len(self))):
-            try: heads.append(self.read_bytes(r)[:32])
-            except ImageError: heads.append(b'')
-        if not any(map(image_kind, heads)):
-            raise ValueError(f'column "{column}" of "{self.blobs[0].name}" holds no images: its first bytes '
-                             f'are {heads[0][:8]!r}. Give a table with JPEG, PNG or the like in a column.')
+        for r in range(len(self)):
+            try: head = self.read_bytes(r)[:32]
+            except ImageError: continue
+            if image_kind(head): return
+            if head: heads.append(head)
+            if len(heads)==16: break
+        held = f'its first bytes are {heads[0][:8]!r}' if heads else 'all its rows are empty'
+        raise ValueError(f'column "{column}" of "{self.blobs[0].name}" holds no images: {held}. '
+                         'Give a table with JPEG, PNG or the like in a column.')
 
     def __getstate__(self): return {**self.__dict__, '_groups': {}, '_lock': None}
     def __setstate__(self, state): self.__dict__.update(state, _lock=threading.Lock())

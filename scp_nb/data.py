@@ -9,7 +9,7 @@ __all__ = ['LONGEST', 'SOURCE_OPENER', 'ImageError', 'deep_kind', 'to_rgb', 'eno
            'ImageFiles', 'ImageArray', 'ImageDataset', 'as_images', 'digits', 'photo_patches']
 
 # %% ../nbs/00_data.ipynb #f2356d5d
-import copy, io, json, logging, operator, os, pkgutil, re, stat, threading, warnings
+import copy, io, json, logging, math, operator, os, pkgutil, re, stat, struct, threading, warnings
 from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -214,13 +214,26 @@ def reading_error(e:BaseException   # what reading the image raised
 
 _WANTED = dict(HEIF='pip install pi-heif', AVIF='pip install --upgrade pillow')
 
+def _open_image(file):
+    "What `Image.open` does with an open file, but without a warning, and with room for photos of phones"
+    most = 3*(Image.MAX_IMAGE_PIXELS or math.inf)     # 2**28; Pillow stops at 179 million, phones at 200
+    head = file.read(16)
+    for factory,accept in map(Image.OPEN.get, PILLOW_FORMATS):
+        fits = accept(head)
+        if not fits or isinstance(fits, str): continue     # a text says what Pillow was built without
+        file.seek(0)
+        try: im = factory(file, '')
+        except (SyntaxError, IndexError, TypeError, struct.error): continue
+        if im.width*im.height>most: raise ImageError(f'decompression bomb: more than {most:,} pixels')
+        return im
+    raise UnidentifiedImageError
+
 def decode_image(file,          # encoded bytes, or a file open for reading
                  use=to_rgb     # function of the opened picture
                 ):              # what `use` gives
     "Open an image file or its bytes, of whatever format its content is"
     try:
-        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=PILLOW_FORMATS) as im:
-            return use(im)
+        with _open_image(io.BytesIO(file) if isinstance(file, bytes) else file) as im: return use(im)
     except UnidentifiedImageError as e:
         if not isinstance(file, bytes): file = file.seek(0) or file.read(32)
         kind = image_kind(file[:32])

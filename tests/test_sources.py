@@ -259,6 +259,7 @@ def test_bad_parquet(photos, tmp_path):
     import pyarrow.parquet as pq
     def write(name, **columns): pq.write_table(pa.table(columns), tmp_path/name); return tmp_path/name
     one_line(write('a.parquet', x=[1,2], text=['a','b']), ValueError, 'no column of pictures', 'x (int64)')
+    one_line(write('p.parquet', Path=['a.jpg']), ValueError, 'no column', 'If "Path" holds paths, write them')
     one_line(write('b.parquet', blob=[b'hello', b'world']), ValueError, 'holds no images', 'hello')
     one_line(write('c.parquet', a=[png()], b=[png()]), ValueError, '2 columns of pictures', 'column=')
     assert sources.ImageParquet(tmp_path/'c.parquet', column='b')[0].size==(9,9)

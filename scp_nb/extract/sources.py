@@ -384,10 +384,12 @@ class ImageParquet(Packed):
         named = [c for c in fits if told.get(c, {}).get('_type')=='Image']
         found = [column] if column else named if len(named)==1 else fits
         if len(found)==1 and found[0] in fits: return found[0]
+        do = 'If it holds embeddings, Features.from_file reads it.'
+        if paths := [n for n in schema.names if n.lower() in _PATHS]:
+            do = f'If "{paths[0]}" holds paths, write them into a .txt, one a line, and give that. {do}'
+        if fits: do = 'Say which: ImageParquet(..., column=...).'
         raise ValueError(f'"{blob.name}" holds {len(fits) or "no"} column{"s" if len(fits)>1 else ""} '
-                         f'of pictures, bytes or a struct with bytes: {held}. '
-                         + ('Say which: ImageParquet(..., column=...).' if fits else
-                            'If it holds embeddings, Features.from_file reads it.'))
+                         f'of pictures, bytes or a struct with bytes: {held}. {do}')
 
     def _labels(self, files, told)->tuple:
         "Labels and names of classes: of the one ClassLabel, or of a column called label"

@@ -311,6 +311,11 @@ def test_names_in_a_list_as_they_stand(tmp_path):
     (tmp_path/'a.txt').write_text('# a comment\n#1.jpg\n a.jpg\n  b.jpg \n #2.jpg\na.jpg\n\n')
     assert as_images(tmp_path/'a.txt').names==['#1.jpg', ' a.jpg', 'b.jpg', 'a.jpg']
 
+def test_a_list_of_powershell(tmp_path):
+    (tmp_path/'ä.jpg').write_bytes(png())
+    (tmp_path/'a.txt').write_text('ä.jpg\n', encoding='utf-16')
+    assert as_images(tmp_path/'a.txt').names==['ä.jpg']
+
 def test_each_file_of_a_list_once(tmp_path):
     (tmp_path/'sub').mkdir()
     for n in 'ab': (tmp_path/f'{n}.jpg').write_bytes(png())

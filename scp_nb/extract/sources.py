@@ -564,7 +564,9 @@ def read_list(place,        # path or address of a text file, .csv or .tsv
              )->Images:     # in the order of the list, each file once
     "Read a list of image files"
     blob = Blob(place)
-    try: text = blob.read().decode('utf-8-sig')
+    data = blob.read()
+    utf16 = data[:2] in (b'\xff\xfe', b'\xfe\xff')      # as PowerShell writes it
+    try: text = data.decode('utf-16' if utf16 else 'utf-8-sig')
     except UnicodeDecodeError as e:
         raise ValueError(f'"{blob.name}" is no list of files: it is no text.') from e
     folder = blob.place.rpartition('/')[0] if blob.remote else Path(place).absolute().parent

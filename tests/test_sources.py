@@ -212,6 +212,12 @@ def test_a_zip_that_climbs_out(tmp_path, name):
     with zipfile.ZipFile(tmp_path/'a.zip', 'w') as z: z.writestr('fine.png', png()); z.writestr(name, png())
     one_line(tmp_path/'a.zip', ValueError, 'a.zip', 'leads out of it')
 
+def test_a_zip_of_paths_that_start_here(tmp_path):
+    with zipfile.ZipFile(tmp_path/'a.zip', 'w') as z:
+        for n in ('./a.png', './.b.png'): z.writestr(n, png())
+    x = as_images(tmp_path/'a.zip')
+    assert x.names==['a.png'] and x[0].size==(9,9) and str(x.passed_over)=='1 hidden file'
+
 def test_a_zip_bomb(tmp_path):
     with zipfile.ZipFile(tmp_path/'a.zip', 'w', zipfile.ZIP_DEFLATED) as z:
         with z.open('a.png', 'w') as f:

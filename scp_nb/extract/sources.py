@@ -216,7 +216,9 @@ def _zip_members(blob:Blob, hidden:bool, passed:PassedOver)->tuple:
         raise ValueError(f'"{blob.name}" is no whole zip ({e}). If it was cut short, copy it again.') from e
     with z:
         infos = [m for m in z.infolist() if not m.is_dir()]
-        for m in infos: refuse_climbing(m.filename, blob.name)
+        for m in infos:
+            refuse_climbing(m.filename, blob.name)
+            m.filename = m.filename.removeprefix('./')      # as in a tar
         starts = np.sort([m.header_offset for m in infos] + [z.start_dir])
         def head(m):
             try:

@@ -554,7 +554,8 @@ class ImageFiles(Images):
         hidden:bool=False    # take in what is hidden, and what systems keep: thumbnails, wastebaskets
     ):
         if isinstance(path_or_paths, (str, os.PathLike)): path_or_paths = [path_or_paths]
-        self.root,files,skipped,passed = _find_files([Path(p) for p in path_or_paths], hidden)
+        self.root,files,skipped,passed = _find_files([Path(os.path.expanduser(p)) for p in path_or_paths],
+                                                      hidden)
         what = f'"{self.root.name or self.root}"'
         super().__init__(files, files, check_labels(labels, files, what), None, what)
         self.skipped.update(skipped)
@@ -761,7 +762,7 @@ def as_images(x,            # folder, zip, tar, Parquet, list.txt, s3://..., pat
     if isinstance(paths, (list,tuple)):
         if not paths: raise ValueError('the list of images is empty. Give at least one.')
         if not all(isinstance(p, (str, os.PathLike)) for p in paths): return ImageDataset(x, labels)
-        first = os.fspath(paths[0])
+        first = os.path.expanduser(paths[0])
         packed = '://' in first or file_ending(first) in ('tar', 'zip', 'parquet')
         if packed or len(paths)==1 and not _is_local(first):
             found = pkgutil.resolve_name(SOURCE_OPENER)(x, labels, hidden)

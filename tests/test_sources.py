@@ -312,6 +312,13 @@ def test_braces_in_a_name(photos, tmp_path):
     to_zip(photos, tmp_path/'a{b,c}.zip')
     assert as_images(tmp_path/'a{b,c}.zip').names==as_images([tmp_path/'a{b,c}.zip']).names
 
+def test_home(photos, tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path)); monkeypatch.setenv('USERPROFILE', str(tmp_path))
+    to_zip(photos, tmp_path/'a.zip')
+    x = as_images('~/photos')
+    assert x.names==ImageFiles(photos).names==ImageFiles('~/photos').names and x.place==str(photos)
+    for zipped in ('~/a.zip', '~/*.zip'): assert as_images(zipped).names==sorted(x.names)
+
 def test_names_in_a_list_as_they_stand(tmp_path):
     for n in ('#1.jpg', ' a.jpg', 'a.jpg', 'b.jpg'): (tmp_path/n).write_bytes(png())
     (tmp_path/'a.txt').write_text('# a comment\n#1.jpg\n a.jpg\n  b.jpg \n #2.jpg\na.jpg\n\n')

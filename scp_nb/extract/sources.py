@@ -604,6 +604,7 @@ def expand_braces(pattern:str   # such as a-{00..09}.tar or {train,test}.zip
 def find_places(pattern:str   # a path or address, with {a..b}, {a,b}, * or ? for several
                )->list:       # those that are there; error if one is missing
     "Find the files that a pattern stands for"
+    pattern = os.path.expanduser(pattern)
     if not is_remote(pattern) and os.path.exists(pattern): return [pattern]     # braces may be in a name
     found,missing,all_of = [],[],expand_braces(pattern)
     for p in all_of:

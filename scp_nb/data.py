@@ -9,7 +9,7 @@ __all__ = ['LONGEST', 'SOURCE_OPENER', 'ImageError', 'deep_kind', 'to_rgb', 'eno
            'ImageFiles', 'ImageArray', 'ImageDataset', 'as_images', 'digits', 'photo_patches']
 
 # %% ../nbs/00_data.ipynb #f2356d5d
-import copy, io, json, logging, operator, os, pkgutil, re, stat, threading, warnings
+import copy, io, json, logging, math, operator, os, pkgutil, re, stat, struct, threading, warnings
 from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -214,13 +214,26 @@ def reading_error(e:BaseException   # what reading the image raised
 
 _WANTED = dict(HEIF='pip install pi-heif', AVIF='pip install --upgrade pillow')
 
+def _open_image(file):
+    "What `Image.open` does with an open file, but without a warning, and with room for photos of phones"
+    most = 3*(Image.MAX_IMAGE_PIXELS or math.inf)     # 2**28; Pillow stops at 179 million, phones at 200
+    head = file.read(16)
+    for factory,accept in map(Image.OPEN.get, PILLOW_FORMATS):
+        fits = accept(head)
+        if not fits or isinstance(fits, str): continue     # a text says what Pillow was built without
+        file.seek(0)
+        try: im = factory(file, '')
+        except (SyntaxError, IndexError, TypeError, struct.error): continue
+        if im.width*im.height>most: raise ImageError(f'decompression bomb: more than {most:,} pixels')
+        return im
+    raise UnidentifiedImageError
+
 def decode_image(file,          # encoded bytes, or a file open for reading
                  use=to_rgb     # function of the opened picture
                 ):              # what `use` gives
     "Open an image file or its bytes, of whatever format its content is"
     try:
-        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=PILLOW_FORMATS) as im:
-            return use(im)
+        with _open_image(io.BytesIO(file) if isinstance(file, bytes) else file) as im: return use(im)
     except UnidentifiedImageError as e:
         if not isinstance(file, bytes): file = file.seek(0) or file.read(32)
         kind = image_kind(file[:32])
@@ -503,6 +516,14 @@ def check_labels(labels,        # "folder", one label per image, or None
                          'lies in no sub-folder. Move it into one, or leave labels out.')
     return [n.split('/')[0] for n in names]
 
+# %% ../nbs/00_data.ipynb #82f885b5
+def flat_path(path:Path    # relative or not
+             )->Path:      # of the same file; links stay, unless `..` leads out of one
+    "Make a path absolute and free of `..`"
+    if '..' not in path.parts: return path.absolute()
+    flat,real = Path(os.path.abspath(path)),os.path.realpath(path)
+    return flat if os.path.realpath(flat)==real else Path(real)
+
 # %% ../nbs/00_data.ipynb #fd8db6de
 def _find_files(paths:list, hidden:bool)->tuple:
     "Common folder of files and folders, names below it, folders that were not read, and what was passed over"
@@ -511,7 +532,7 @@ def _find_files(paths:list, hidden:bool)->tuple:
         lost = 'no such folder or file:'
         if len(paths)>1: lost = f'none of the {len(paths):,} paths exists; the first is'
         raise FileNotFoundError(f'{lost} "{paths[0]}". Give a folder of images, or a list of image files.')
-    whole = [p.absolute() for p in paths]
+    whole = [*map(flat_path, paths)]
     root = Path(os.path.commonpath([p if p.is_dir() else p.parent for p in whole]))
     files,skipped,passed = [],{},PassedOver()
     for p,at in zip(paths, whole):
@@ -533,7 +554,8 @@ class ImageFiles(Images):
         hidden:bool=False    # take in what is hidden, and what systems keep: thumbnails, wastebaskets
     ):
         if isinstance(path_or_paths, (str, os.PathLike)): path_or_paths = [path_or_paths]
-        self.root,files,skipped,passed = _find_files([Path(p) for p in path_or_paths], hidden)
+        self.root,files,skipped,passed = _find_files([Path(os.path.expanduser(p)) for p in path_or_paths],
+                                                      hidden)
         what = f'"{self.root.name or self.root}"'
         super().__init__(files, files, check_labels(labels, files, what), None, what)
         self.skipped.update(skipped)
@@ -587,6 +609,15 @@ def numbered_names(stem:str,     # what stands before the number
                   )->Sequence:   # "stem-00000" and so on `[n]`; above 100,000 a `NumberedNames`
     "Name the rows by number"
     return [f'{stem}-{i:05d}' for i in range(n)] if n<=100_000 else NumberedNames(stem, n)
+
+def fill_names(names:list,     # words; None where a name is missing
+               stem:str        # what stands before the row number in its place
+              )->list:         # no number is the name of another row
+    "Number the rows whose name is missing"
+    if None not in names: return names
+    numbers = numbered_names(stem, len(names))
+    if not set(names).isdisjoint(numbers): return fill_names(names, stem+'_')
+    return [number if name is None else name for name,number in zip(names, numbers)]
 
 def _to_255(a:np.ndarray)->float:
     "Factor that brings the values of `a` to 0..255, from their range"
@@ -731,7 +762,7 @@ def as_images(x,            # folder, zip, tar, Parquet, list.txt, s3://..., pat
     if isinstance(paths, (list,tuple)):
         if not paths: raise ValueError('the list of images is empty. Give at least one.')
         if not all(isinstance(p, (str, os.PathLike)) for p in paths): return ImageDataset(x, labels)
-        first = os.fspath(paths[0])
+        first = os.path.expanduser(paths[0])
         packed = '://' in first or file_ending(first) in ('tar', 'zip', 'parquet')
         if packed or len(paths)==1 and not _is_local(first):
             found = pkgutil.resolve_name(SOURCE_OPENER)(x, labels, hidden)

@@ -165,7 +165,7 @@ def test_a_file_without_permission(tmp_path, monkeypatch):
     photo().save(tmp_path/'a.png')
     def deny(*a, **k): raise PermissionError(13, 'Permission denied', str(tmp_path/'a.png'))
     f = ImageFiles(tmp_path)
-    monkeypatch.setattr(Image, 'open', deny)
+    monkeypatch.setattr(data, '_open_image', deny)
     with pytest.raises(ImageError, match='^permission denied$'): f[0]
 
 def test_a_decompression_bomb_and_a_vanished_file(tmp_path, monkeypatch):
@@ -173,8 +173,23 @@ def test_a_decompression_bomb_and_a_vanished_file(tmp_path, monkeypatch):
     f = ImageFiles(tmp_path)
     (tmp_path/'b.png').unlink()
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)
-    with pytest.raises(ImageError, match='decompression bomb: more than 200 pixels'): f[0]
+    with pytest.raises(ImageError, match='decompression bomb: more than 300 pixels'): f[0]
     with pytest.raises(ImageError, match='no such file'): f[1]
+
+@pytest.mark.parametrize('end, times', [('jpg', 1.5), ('jpg', 2.5), ('png', 2.5), ('webp', 1.5)])
+def test_photos_of_200_megapixels(tmp_path, monkeypatch, recwarn, end, times):
+    "Above Pillow's limit, where it warns, and above twice this, where it refuses"
+    photo(64, 96).save(tmp_path/f'a.{end}')
+    limit = int(64*96/times)
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', limit)
+    f = ImageFiles(tmp_path)
+    assert f[0].size==(96,64) and f.read(0, 16).mode=='RGB' and not len(recwarn)
+    assert Image.MAX_IMAGE_PIXELS==limit
+
+def test_a_real_200_megapixels(tmp_path, recwarn):
+    Image.new('L', (16320,12240), 99).save(tmp_path/'a.jpg')
+    f = ImageFiles(tmp_path)
+    assert f.read(0, 224).size==(2040,1530) and not len(recwarn) and not f.skipped
 
 @pytest.mark.parametrize('make, error, said', [
     (lambda d: d/'nowhere', FileNotFoundError, ['no such folder or file', 'nowhere']),
@@ -205,6 +220,17 @@ def test_a_relative_folder_stays_found_when_the_program_moves(tmp_path, monkeypa
     f = ImageFiles('p')
     monkeypatch.chdir('/')
     assert f[0].size==(36,24)
+
+def test_paths_hold_no_dots(tmp_path, monkeypatch):
+    (tmp_path/'p'/'sub').mkdir(parents=True); photo().save(tmp_path/'p'/'a.png')
+    monkeypatch.chdir(tmp_path/'p'/'sub')
+    for x in ('..', '../a.png', ['../sub/../a.png'], '../../p'):
+        assert ImageFiles(x).paths==[tmp_path/'p'/'a.png'], x
+    # behind a link, .. leads out of the folder that it leads to
+    (tmp_path/'link').symlink_to(tmp_path/'p'/'sub')
+    assert ImageFiles(tmp_path/'link'/'..').paths==[tmp_path/'p'/'a.png']
+    (tmp_path/'p'/'links').symlink_to(tmp_path/'p')
+    assert ImageFiles('../links').root==tmp_path/'p'/'links'
 
 # ---- arrays and data sets
 

@@ -3,8 +3,8 @@ run"""
 import errno, json, os, re, shutil, subprocess, sys
 from pathlib import Path
 import numpy as np, pytest, torch
-from PIL import Image
 from torch import nn
+from scp_nb import data
 from scp_nb.extract import store
 from scp_nb.data import ImageFiles, as_images, photo_patches
 from scp_nb.features import Features, extract_features, load_backbone
@@ -163,7 +163,7 @@ def test_finished_is_recognised_without_reading_an_image(tmp_path, photos, monke
     b = tiny()
     f = extract(photos, b, tmp_path/'f'); seen(b)
     before = {p.name: p.stat().st_mtime_ns for p in (tmp_path/'f').iterdir()}
-    monkeypatch.setattr(Image, 'open', lambda *a, **k: pytest.fail('an image was opened'))
+    monkeypatch.setattr(data, '_open_image', lambda *a: pytest.fail('an image was opened'))
     g = extract(photos, b, tmp_path/'f')
     assert not seen(b) and np.array_equal(f.X, g.X) and g.names==f.names and g.skipped==f.skipped
     assert g.images.names==f.names

@@ -24,6 +24,13 @@ def test_every_format_gives_the_same_rows(tmp_path):
     assert Features.from_file(tmp_path/'a.npy', names=names, labels=['x']*50).classes==['x']
     assert isinstance(Features.from_file(tmp_path/'a.npy').X, np.memmap)
 
+def test_names_kept_as_objects_are_told_of(tmp_path, caplog):
+    np.savez(tmp_path/'x.npz', features=X, names=np.array(names, dtype=object))
+    assert as_features(tmp_path/'x.npz').names[0]=='row-00000'
+    assert '"names" are Python objects' in caplog.text and 'names.astype(str)' in caplog.text
+    np.savez(tmp_path/'x.npz', features=X, names=np.array(names, dtype=object).astype(str))
+    assert as_features(tmp_path/'x.npz').names==names
+
 class Evil:
     def __reduce__(self): return os.system, ('touch pwned',)
 
@@ -49,6 +56,21 @@ def test_no_pickle_is_read(tmp_path, monkeypatch):
 def test_files_that_are_no_embeddings(tmp_path, make, said):
     make(tmp_path)
     with pytest.raises(Exception, match=said) as e: as_features(next(tmp_path.iterdir()))
+    assert '\n' not in str(e.value)
+
+def changed(path, at):
+    data = bytearray(path.read_bytes()); data[at] ^= 1; path.write_bytes(data)
+
+@pytest.mark.parametrize('make', [
+    lambda d: (d/'x.npy').touch(), lambda d: (d/'x.safetensors').touch(),
+    lambda d: save_file(dict(a=torch.tensor(X)), d/'x.safetensors') or os.truncate(d/'x.safetensors', 900),
+    lambda d: np.savez(d/'x.npz', a=X) or changed(d/'x.npz', 700),
+    lambda d: np.savez_compressed(d/'x.npz', a=X) or changed(d/'x.npz', 700),
+    lambda d: np.savez_compressed(d/'x.npz', a=X) or changed(d/'x.npz', 2)])
+def test_damaged_files_are_named(tmp_path, make):
+    make(tmp_path)
+    path = next(tmp_path.iterdir())
+    with pytest.raises(ValueError, match=f'^"{path.name}" is damaged') as e: as_features(path)
     assert '\n' not in str(e.value)
 
 # ---- pyarrow
@@ -89,6 +111,22 @@ def test_columns_of_any_kind_of_list(tmp_path, pa, kind):
     for n in ('t.parquet', 't.feather', 't.arrow'):
         f = as_features(tmp_path/n)
         assert np.allclose(f.X, want) and f.names==names, n
+
+def test_missing_names_are_numbered(tmp_path, pa):
+    import pyarrow.parquet as pq
+    path = ['a.jpg', None, 'row-00001', *names[3:49], None]
+    pq.write_table(pa.table(dict(path=path, emb=X.tolist())), tmp_path/'t.parquet')
+    found = as_features(tmp_path/'t.parquet').names
+    assert found==['a.jpg', 'row_-00001', 'row-00001', *names[3:49], 'row_-00049']
+    pq.write_table(pa.table(dict(path=pa.nulls(50, pa.string()), emb=X.tolist())), tmp_path/'t.parquet')
+    assert as_features(tmp_path/'t.parquet').names[1]=='row-00001'
+
+def test_a_parquet_cut_short(tmp_path, pa):
+    import pyarrow.parquet as pq
+    pq.write_table(pa.table(dict(emb=X.tolist())), tmp_path/'x.parquet')
+    os.truncate(tmp_path/'x.parquet', 900)
+    with pytest.raises(ValueError, match='^"x.parquet" is damaged') as e: as_features(tmp_path/'x.parquet')
+    assert '\n' not in str(e.value)
 
 def test_columns_that_are_no_arrays(tmp_path, pa):
     import pyarrow.parquet as pq

@@ -1,6 +1,6 @@
 """Pictures in a zip, tars, Parquet, a list or on the web: the rows are those of the same files, to the last
 bit; what is broken is told in one line"""
-import http.server, io, json, os, pickle, struct, tarfile, threading, zipfile
+import csv, http.server, io, json, os, pickle, struct, tarfile, threading, zipfile
 from functools import partial
 import numpy as np, pytest, torch
 from PIL import Image, features
@@ -212,6 +212,12 @@ def test_a_zip_that_climbs_out(tmp_path, name):
     with zipfile.ZipFile(tmp_path/'a.zip', 'w') as z: z.writestr('fine.png', png()); z.writestr(name, png())
     one_line(tmp_path/'a.zip', ValueError, 'a.zip', 'leads out of it')
 
+def test_a_zip_of_paths_that_start_here(tmp_path):
+    with zipfile.ZipFile(tmp_path/'a.zip', 'w') as z:
+        for n in ('./a.png', './.b.png'): z.writestr(n, png())
+    x = as_images(tmp_path/'a.zip')
+    assert x.names==['a.png'] and x[0].size==(9,9) and str(x.passed_over)=='1 hidden file'
+
 def test_a_zip_bomb(tmp_path):
     with zipfile.ZipFile(tmp_path/'a.zip', 'w', zipfile.ZIP_DEFLATED) as z:
         with z.open('a.png', 'w') as f:
@@ -259,6 +265,7 @@ def test_bad_parquet(photos, tmp_path):
     import pyarrow.parquet as pq
     def write(name, **columns): pq.write_table(pa.table(columns), tmp_path/name); return tmp_path/name
     one_line(write('a.parquet', x=[1,2], text=['a','b']), ValueError, 'no column of pictures', 'x (int64)')
+    one_line(write('p.parquet', Path=['a.jpg']), ValueError, 'no column', 'If "Path" holds paths, write them')
     one_line(write('b.parquet', blob=[b'hello', b'world']), ValueError, 'holds no images', 'hello')
     one_line(write('c.parquet', a=[png()], b=[png()]), ValueError, '2 columns of pictures', 'column=')
     assert sources.ImageParquet(tmp_path/'c.parquet', column='b')[0].size==(9,9)
@@ -268,6 +275,18 @@ def test_bad_parquet(photos, tmp_path):
     holes = as_images(write('f.parquet', image=[png(), None, png()], label=['x', 'y', 'x']))
     assert holes.classes==['x', 'y'] and holes.names[2]=='f-00002'
     with pytest.raises(ValueError, match='no bytes in this row'): holes[1]
+    late = as_images(write('g.parquet', image=[None]*300+[b'', png()]))
+    assert late[301].size==(9,9)
+    empty = pa.array([None, b''], pa.binary())
+    one_line(write('h.parquet', image=empty), ValueError, 'holds no images', 'all its rows are empty')
+
+def test_parquet_with_some_names(tmp_path):
+    pa = pytest.importorskip('pyarrow', reason='pyarrow is not installed')
+    import pyarrow.parquet as pq
+    cells = [dict(bytes=png(), path='a.png'), None, dict(bytes=png(), path=None),
+             dict(bytes=png(), path='b.png')]
+    pq.write_table(pa.table(dict(image=cells)), tmp_path/'t.parquet')
+    assert as_images(tmp_path/'t.parquet').names==['a.png', 't-00001', 't-00002', 'b.png']
 
 def test_lists(photos, tmp_path):
     names = ImageFiles(photos).names
@@ -288,6 +307,43 @@ def test_lists(photos, tmp_path):
     with pytest.raises(ValueError, match=r'2 .tar.*/\*\.tar'):
         (tmp_path/'packs').mkdir(); [to_tar(photos, tmp_path/'packs'/f'{i}.tar') for i in '01']
         as_images(tmp_path/'packs')
+
+def test_braces_in_a_name(photos, tmp_path):
+    to_zip(photos, tmp_path/'a{b,c}.zip')
+    assert as_images(tmp_path/'a{b,c}.zip').names==as_images([tmp_path/'a{b,c}.zip']).names
+
+def test_home(photos, tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path)); monkeypatch.setenv('USERPROFILE', str(tmp_path))
+    to_zip(photos, tmp_path/'a.zip')
+    x = as_images('~/photos')
+    assert x.names==ImageFiles(photos).names==ImageFiles('~/photos').names and x.place==str(photos)
+    for zipped in ('~/a.zip', '~/*.zip'): assert as_images(zipped).names==sorted(x.names)
+
+def test_names_in_a_list_as_they_stand(tmp_path):
+    for n in ('#1.jpg', ' a.jpg', 'a.jpg', 'b.jpg'): (tmp_path/n).write_bytes(png())
+    (tmp_path/'a.txt').write_text('# a comment\n#1.jpg\n a.jpg\n  b.jpg \n #2.jpg\na.jpg\n\n')
+    assert as_images(tmp_path/'a.txt').names==['#1.jpg', ' a.jpg', 'b.jpg', 'a.jpg']
+
+def test_a_list_of_powershell(tmp_path):
+    (tmp_path/'ä.jpg').write_bytes(png())
+    (tmp_path/'a.txt').write_text('ä.jpg\n', encoding='utf-16')
+    assert as_images(tmp_path/'a.txt').names==['ä.jpg']
+
+def test_each_file_of_a_list_once(tmp_path):
+    (tmp_path/'sub').mkdir()
+    for n in 'ab': (tmp_path/f'{n}.jpg').write_bytes(png())
+    lines = ['a.jpg', 'b.jpg', './a.jpg', str(tmp_path/'a.jpg'), 'sub/../a.jpg']
+    (tmp_path/'a.txt').write_text('\n'.join(lines))
+    (tmp_path/'a.csv').write_text('path,label\n'+''.join(f'{p},{i}\n' for i,p in enumerate(lines)))
+    x = as_images(tmp_path/'a.csv')
+    assert as_images(tmp_path/'a.txt').names==x.names==['a.jpg', 'b.jpg'] and x.labels.tolist()==[0,1]
+    assert x.root==tmp_path
+
+def test_a_table_with_a_long_field(tmp_path):
+    limit = csv.field_size_limit()
+    (tmp_path/'a.png').write_bytes(png())
+    (tmp_path/'a.csv').write_text(f'caption,path\n{"x"*200_000},a.png\n')
+    assert as_images(tmp_path/'a.csv').names==['a.png'] and csv.field_size_limit()==limit
 
 # ---- the web
 

@@ -8,15 +8,17 @@ Docs: https://scp-nb.github.io/scp_nb/extract/formats.html.md"""
 __all__ = ['holds_embeddings', 'read_embeddings']
 
 # %% ../../nbs/extract/05_formats.ipynb #d82d8b7d
-import json
+import json, logging
 from importlib.util import find_spec
 from pathlib import Path
 from zipfile import is_zipfile
 import numpy as np
 from safetensors import safe_open
+from ..data import fill_names
 from .parallel import whole_file
 
 # %% ../../nbs/extract/05_formats.ipynb #2facf2ba
+_log = logging.getLogger(__name__)
 _NAMES = ('name', 'names', 'path', 'paths', 'image_path', 'file_name', 'filename', 'key', 'url', 'id')
 _LABELS = ('label', 'labels')
 
@@ -59,8 +61,11 @@ def _read_npz(path:Path, column)->dict:
         chosen = _choose(tables, column, z.files, path.name, 'arrays [n, d]')
         n,found = shapes[chosen][0][0],dict(X=z[chosen])
         for key,wanted,kinds in (('names', _NAMES, 'US'), ('labels', _LABELS, 'iuUS')):
-            if (k := _first_of(wanted, [k for k,(s,_,t) in shapes.items() if s==(n,) and t.kind in kinds])):
-                found[key] = z[k]
+            held = {k: t.kind for k,(s,_,t) in shapes.items() if s==(n,)}
+            if k := _first_of(wanted, [k for k,kind in held.items() if kind in kinds]): found[key] = z[k]
+            elif k := _first_of(wanted, [k for k,kind in held.items() if kind=='O']):
+                _log.warning('"%s": its %s "%s" are Python objects, which are not read. Save them as words: '
+                             '%s.astype(str).', path.name, key, k, k)
     return found
 
 # %% ../../nbs/extract/05_formats.ipynb #0aa236a7
@@ -107,7 +112,7 @@ def _from_table(table, column, said)->dict:
     except ValueError as e: raise ValueError(f'column "{chosen}" of "{said}" is no array: {e}.') from e
     for key,wanted in (('names', _NAMES), ('labels', _LABELS)):
         k = _first_of(wanted, table.column_names)
-        if k and not table[k].null_count: found[key] = table[k].to_pylist()
+        if k and (key=='names' or not table[k].null_count): found[key] = table[k].to_pylist()
     return found
 
 # %% ../../nbs/extract/05_formats.ipynb #1e9d5921
@@ -175,10 +180,14 @@ def read_embeddings(path,                   # .npy, .npz, .safetensors, .parquet
     if read is None:
         raise ValueError(f'"{path.name}" is of no kind that is read here. Wanted {", ".join(_READERS)}, '
                          'a folder of clip-retrieval, or a directory of features.')
-    found = read(path, column)
+    try: found = read(path, column)
+    except Exception as e:     # NumPy, zipfile, safetensors and Arrow raise a dozen kinds on damaged files
+        if isinstance(e, (ImportError, MemoryError, PermissionError)) or f'"{path.name}"' in str(e): raise
+        why = (str(e) or type(e).__name__).splitlines()[0][:100]
+        raise ValueError(f'"{path.name}" is damaged or cut short ({why}). Write or copy it again.') from e
     if 'names' in found:
-        found['names'] = [n.decode('utf-8', 'surrogateescape') if isinstance(n, bytes) else str(n)
-                          for n in found['names']]
+        names = [n.decode('utf-8', 'surrogateescape') if isinstance(n, bytes) else n for n in found['names']]
+        found['names'] = fill_names([n if n is None else str(n) for n in names], 'row')
     return found
 
 # %% ../../nbs/extract/05_formats.ipynb #e621d182

@@ -16,7 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 import numpy as np
 from ..data import ENDINGS, ImageError, ImageFiles, Images, PassedOver, check_labels, decode_image
-from ..data import file_ending, file_head, image_kind, is_hidden, numbered_names, takes_for_image
+from ..data import file_ending, file_head, fill_names, flat_path, image_kind, is_hidden
+from ..data import numbered_names, takes_for_image
 from .formats import load_arrow
 from .reading import hash_facts, sample_bytes
 
@@ -215,7 +216,9 @@ def _zip_members(blob:Blob, hidden:bool, passed:PassedOver)->tuple:
         raise ValueError(f'"{blob.name}" is no whole zip ({e}). If it was cut short, copy it again.') from e
     with z:
         infos = [m for m in z.infolist() if not m.is_dir()]
-        for m in infos: refuse_climbing(m.filename, blob.name)
+        for m in infos:
+            refuse_climbing(m.filename, blob.name)
+            m.filename = m.filename.removeprefix('./')      # as in a tar
         starts = np.sort([m.header_offset for m in infos] + [z.start_dir])
         def head(m):
             try:
@@ -383,10 +386,12 @@ class ImageParquet(Packed):
         named = [c for c in fits if told.get(c, {}).get('_type')=='Image']
         found = [column] if column else named if len(named)==1 else fits
         if len(found)==1 and found[0] in fits: return found[0]
+        do = 'If it holds embeddings, Features.from_file reads it.'
+        if paths := [n for n in schema.names if n.lower() in _PATHS]:
+            do = f'If "{paths[0]}" holds paths, write them into a .txt, one a line, and give that. {do}'
+        if fits: do = 'Say which: ImageParquet(..., column=...).'
         raise ValueError(f'"{blob.name}" holds {len(fits) or "no"} column{"s" if len(fits)>1 else ""} '
-                         f'of pictures, bytes or a struct with bytes: {held}. '
-                         + ('Say which: ImageParquet(..., column=...).' if fits else
-                            'If it holds embeddings, Features.from_file reads it.'))
+                         f'of pictures, bytes or a struct with bytes: {held}. {do}')
 
     def _labels(self, files, told)->tuple:
         "Labels and names of classes: of the one ClassLabel, or of a column called label"
@@ -400,18 +405,19 @@ class ImageParquet(Packed):
         return values, told.get(label, {}).get('names') if whole else None
 
     def _names(self, files, blobs, runs)->list:
-        "Paths that the table tells, if they differ; else numbers"
+        "Paths that the table tells, if they differ; numbers for those it does not"
         schema = files[0].schema_arrow
         column = next((c for c in ('path', 'name', 'file_name', 'filename', 'image_path', 'id')
                        if c in schema.names), None)
         if self.path.endswith('.bytes') and self.path not in schema.names:
             inner = schema.field(self.path.removesuffix('.bytes')).type
             if any(f.name=='path' for f in inner): column = self.path.removesuffix('bytes')+'path'
+        stem = Path(blobs[0].name).stem
         if column:
             names = [v for f in files for b in f.iter_batches(columns=[column]) for v in _cells(b, column)]
-            words = [*map(str, names)]
-            if None not in names and len({*words})==len(words): return words
-        return numbered_names(Path(blobs[0].name).stem, len(runs))
+            words = fill_names([v if v is None else str(v) for v in names], stem)
+            if len({*words})==len(words): return words
+        return numbered_names(stem, len(runs))
 
     def sample_rows(self,
                     most:int=64     # rows at most
@@ -421,14 +427,17 @@ class ImageParquet(Packed):
         return rows[np.unique(np.linspace(0, len(rows)-1, min(len(rows), most)).round().astype(int))]
 
     def _check_pictures(self, column):
-        "Error if none of the first rows is an image"
+        "Error if none of the first rows with something in them is an image"
         heads = []
-        for r in range(min(16, len(self))):
-            try: heads.append(self.read_bytes(r)[:32])
-            except ImageError: heads.append(b'')
-        if not any(map(image_kind, heads)):
-            raise ValueError(f'column "{column}" of "{self.blobs[0].name}" holds no images: its first bytes '
-                             f'are {heads[0][:8]!r}. Give a table with JPEG, PNG or the like in a column.')
+        for r in range(len(self)):
+            try: head = self.read_bytes(r)[:32]
+            except ImageError: continue
+            if image_kind(head): return
+            if head: heads.append(head)
+            if len(heads)==16: break
+        held = f'its first bytes are {heads[0][:8]!r}' if heads else 'all its rows are empty'
+        raise ValueError(f'column "{column}" of "{self.blobs[0].name}" holds no images: {held}. '
+                         'Give a table with JPEG, PNG or the like in a column.')
 
     def __getstate__(self): return {**self.__dict__, '_groups': {}, '_lock': None}
     def __setstate__(self, state): self.__dict__.update(state, _lock=threading.Lock())
@@ -522,7 +531,10 @@ _PATHS = ('path paths file files filename file_name filepath file_path image ima
 def _read_table(text:str, name:str)->tuple:
     "Paths and labels (or None) of a table"
     delimiter = '\t' if file_ending(name)=='tsv' else ','
-    rows = [r for r in csv.reader(io.StringIO(text), delimiter=delimiter) if r]
+    most = csv.field_size_limit(1<<30)      # a caption or a box list may be long; the limit is the process's
+    try: rows = [r for r in csv.reader(io.StringIO(text), delimiter=delimiter) if r]
+    except csv.Error as e: raise ValueError(f'"{name}" is no table that can be read: {e}.') from e
+    finally: csv.field_size_limit(most)
     if not rows: return [],None
     head = [w.strip().lower() for w in rows[0]]
     at = next((head.index(p) for p in _PATHS if p in head), None)
@@ -541,29 +553,40 @@ def _read_table(text:str, name:str)->tuple:
     if label is None: return paths,None
     return paths, _numbers_or_words([r[label].strip() if label<len(r) else '' for r in rows])
 
+def _read_lines(text:str, is_there)->list:
+    "Paths, one a line. Spaces around one and # before it are part of it where there is such a file"
+    paths = []
+    for line in text.splitlines():
+        if line!=line.strip() and not is_there(line): line = line.strip()
+        if line and (line[0]!='#' or is_there(line)): paths.append(line)
+    return paths
+
 def read_list(place,        # path or address of a text file, .csv or .tsv
               labels=None   # "folder", one per picture, or None: those in the table
              )->Images:     # in the order of the list, each file once
     "Read a list of image files"
     blob = Blob(place)
-    try: text = blob.read().decode('utf-8-sig')
+    data = blob.read()
+    utf16 = data[:2] in (b'\xff\xfe', b'\xfe\xff')      # as PowerShell writes it
+    try: text = data.decode('utf-16' if utf16 else 'utf-8-sig')
     except UnicodeDecodeError as e:
         raise ValueError(f'"{blob.name}" is no list of files: it is no text.') from e
-    if file_ending(blob.name) in ('csv', 'tsv'): paths,told = _read_table(text, blob.name)
-    else: paths,told = [l.strip() for l in text.splitlines() if l.strip() and l[0]!='#'],None
-    if not paths: raise ValueError(f'"{blob.name}" names no file. Write a path per line, relative to it.')
-    first = {p: i for i,p in reversed([*enumerate(paths)])}
-    paths = [*dict.fromkeys(paths)]
-    if labels is None and told: labels = [told[first[p]] for p in paths]
     folder = blob.place.rpartition('/')[0] if blob.remote else Path(place).absolute().parent
-    if blob.remote or all(map(is_remote, paths)):
-        return ImagePlace([p if is_remote(p) else f'{folder}/{p}' for p in paths], labels)
-    gone = [p for p in paths if not os.path.isfile(folder/p)]
-    if gone:
+    def is_there(path): return not blob.remote and os.path.isfile(folder/path)
+    if file_ending(blob.name) in ('csv', 'tsv'): paths,told = _read_table(text, blob.name)
+    else: paths,told = _read_lines(text, is_there),None
+    if not paths: raise ValueError(f'"{blob.name}" names no file. Write a path per line, relative to it.')
+    remote = blob.remote or all(map(is_remote, paths))
+    if remote: files = [p if is_remote(p) else f'{folder}/{p}' for p in paths]
+    elif gone := [p for p in dict.fromkeys(paths) if not is_there(p)]:
         some = ', '.join(f'"{g[:100]}"' for g in gone[:3]) + (', ...' if len(gone)>3 else '')
-        raise FileNotFoundError(f'"{blob.name}" names {len(gone):,} of {len(paths):,} files '
+        raise FileNotFoundError(f'"{blob.name}" names {len(gone):,} of {len({*paths}):,} files '
                                 f'that are not there: {some}. Paths are relative to the folder of the list.')
-    return ImageFiles([folder/p for p in paths], labels)
+    else: files = [flat_path(folder/p) for p in paths]
+    first = {}
+    for i,f in enumerate(files): first.setdefault(f, i)
+    if labels is None and told: labels = [told[i] for i in first.values()]
+    return (ImagePlace if remote else ImageFiles)([*first], labels)
 
 # %% ../../nbs/extract/07_sources.ipynb #a88eefef
 def expand_braces(pattern:str   # such as a-{00..09}.tar or {train,test}.zip
@@ -581,6 +604,8 @@ def expand_braces(pattern:str   # such as a-{00..09}.tar or {train,test}.zip
 def find_places(pattern:str   # a path or address, with {a..b}, {a,b}, * or ? for several
                )->list:       # those that are there; error if one is missing
     "Find the files that a pattern stands for"
+    pattern = os.path.expanduser(pattern)
+    if not is_remote(pattern) and os.path.exists(pattern): return [pattern]     # braces may be in a name
     found,missing,all_of = [],[],expand_braces(pattern)
     for p in all_of:
         if is_remote(p) and '*' in p:

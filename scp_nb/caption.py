@@ -268,7 +268,7 @@ def _warn_of_other_network(X, T, seed=0, images=200, words=1000, turns=3):
     if best(t)<1.05*np.mean(turned):
         warnings.warn('no word fits these images, or the words are of another network of the same width: the '
                       'images are no nearer to these words than by chance. Give words that fit, or the '
-                      'backbone that made the features, or texts of its text side.', stacklevel=3)
+                      'backbone that made the features, or texts of its text side.', stacklevel=4)
 
 # %% ../nbs/08_caption.ipynb #b5ce8e95
 def _words_and_texts(words, texts, backbone, prompts, cache, progress):

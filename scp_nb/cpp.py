@@ -425,7 +425,6 @@ def fit_cpp(
 
 # %% ../nbs/06_cpp.ipynb #7594fe31
 @patch
-@plain_torch()
 def embed(self:Clusters,
     X:Features|np.ndarray|torch.Tensor,   # features `[m, d]` from the same backbone, not normalised
     block:int=16384                       # rows at a time, bounds memory
@@ -433,5 +432,5 @@ def embed(self:Clusters,
     "Give the embedding of new features, if these clusters have one"
     if not hasattr(self.head, 'embed'):
         raise ValueError('these clusters have no embedding, for fit_head makes none. Use fit_cpp.')
-    X = np.array(features_for_head(self, X).numpy())
-    return _all_rows(self.head.embed, torch.from_numpy(X), self.prepare, self.head.w.device, block).numpy()
+    X,head = torch.from_numpy(features_for_head(self, X).numpy()),self.head
+    with plain_torch(): return _all_rows(head.embed, X, self.prepare, head.w.device, block).numpy()

@@ -127,13 +127,13 @@ def features_of_clusters(clusters:Clusters,   # with or without the features the
 
 # %% ../../nbs/cluster/06_clusters.ipynb #8191a3da
 @patch
-@plain_torch()
 def predict_proba(self:Clusters,
     X:Features|np.ndarray|torch.Tensor,   # features `[m, d]` from the same backbone, not normalised
     block:int=16384                       # rows at a time, bounds memory
 )->np.ndarray:                            # probability of each cluster, float32 `[m, n_clusters]`
     "Give the probability of each cluster for new features"
-    return head_probs(self.head, features_for_head(self, X).X, self.prepare, block)[0].numpy()
+    X = features_for_head(self, X).X
+    with plain_torch(): return head_probs(self.head, X, self.prepare, block)[0].numpy()
 
 # %% ../../nbs/cluster/06_clusters.ipynb #1e092fe6
 @patch
@@ -217,7 +217,6 @@ def save(self:Clusters,
 
 # %% ../../nbs/cluster/06_clusters.ipynb #0b3d4f9d
 @patch(cls_method=True)
-@plain_torch()
 def load(cls:Clusters,
     path:str|Path       # a directory that `save` wrote
 )->Clusters:            # the same labels, probabilities and predictions as when it was saved
@@ -228,14 +227,13 @@ def load(cls:Clusters,
                                 'Give a directory that Clusters.save wrote.')
     config = json.loads((path/'config.json').read_text(encoding='utf-8'))
     tensors = load_file(path/'head.safetensors')
-    head = make_head(**config['head'])
+    with plain_torch(): head,prepare = make_head(**config['head']),Prepare(*tensors['basis'].shape)
     # `even`: ones, that heads of an earlier version had
     state = {k.removeprefix('head.'):v for k,v in tensors.items() if k.startswith('head.') and k!='head.even'}
     try: head.load_state_dict(state)
     except RuntimeError as e:
         raise ValueError(f'{path} was saved by another version of scp_nb, whose heads are not read here. '
                          'Fit again.') from e
-    prepare = Prepare(*tensors['basis'].shape)
     prepare.load_state_dict({k:tensors[k] for k in ('mean', 'basis')})
     arrays = {k: tensors[k].numpy() for k in ('probs', 'labels', 'embedding') if k in tensors}
     new = cls(head=head, prepare=prepare, names=config['names'], config=config['fit'], **arrays)

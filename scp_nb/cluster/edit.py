@@ -107,7 +107,7 @@ def _head_with_edit(head, edit, gate):
     "A head that does what `head` does, and then `edit`"
     # edits pile up on one head
     base,edits,gates = (head.base,head.edits,[*head.gates]) if isinstance(head, EditedHead) else (head,[],[])
-    new = EditedHead(head_settings(base), [*edits, edit])
+    with plain_torch(): new = EditedHead(head_settings(base), [*edits, edit])
     new.base.load_state_dict(base.state_dict())
     if gate is not None: gates.append(gate)
     if gates: new.gates.data = torch.stack([t.detach().float().cpu() for t in gates])
@@ -115,7 +115,6 @@ def _head_with_edit(head, edit, gate):
 
 # %% ../../nbs/cluster/12_edit.ipynb #e24fc485
 @patch
-@plain_torch()
 def merge(self:Clusters,
     a:int,         # cluster
     b:int          # another one
@@ -147,7 +146,6 @@ def _fit_gate(Z, seed):
 
 # %% ../../nbs/cluster/12_edit.ipynb #6208cd2e
 @patch
-@plain_torch()
 def split(self:Clusters,
     cluster:int,      # which
     features:Features|np.ndarray|torch.Tensor|None=None,  # what was clustered `[n, d]`; None: that of the fit
@@ -157,6 +155,7 @@ def split(self:Clusters,
     "Make two clusters of one"
     _check_cluster(self, cluster)
     feats = features_for_head(self, features_of_clusters(self, features, 'split'))
+    @plain_torch()
     def prepared(rows): return self.prepare(torch.from_numpy(np.asarray(rows, np.float32)))
     rows = np.flatnonzero(self.labels==cluster)
     rows = np.sort(np.random.default_rng(seed).permutation(rows)[:most])

@@ -92,7 +92,6 @@ class _Update:
 
 # %% ../../nbs/cluster/13_update.ipynb #39ff9541
 @patch
-@plain_torch()
 def update(self:Clusters,
     new_features:Features|np.ndarray|torch.Tensor,  # features of new images `[m, d]`, from the same backbone
     features:Features|np.ndarray|torch.Tensor|None=None,  # of the old images `[n, d]`; None: those of the fit
@@ -106,12 +105,13 @@ def update(self:Clusters,
     "Adapt the clusters to new images and add them; every cluster keeps number and name"
     new,dev = as_features(new_features),default_device(device)
     old = _check_update(self, features, new)
-    warn_zero_rows(new, stacklevel=4)
+    warn_zero_rows(new)
     epochs,batch_size,sample = check_counts(epochs=epochs, batch_size=batch_size, sample=sample)
     seed = check_seed(seed)
-    work = _Update(self, *_sample_rows(old, new, sample, seed), dev)
-    work.learn(epochs, batch_size, seed, callbacks)
-    probs = np.concatenate([place_rows(work.head, work.prepare, f.X, dev) for f in (old, new)])
+    with plain_torch():
+        work = _Update(self, *_sample_rows(old, new, sample, seed), dev)
+        work.learn(epochs, batch_size, seed, callbacks)
+        probs = np.concatenate([place_rows(work.head, work.prepare, f.X, dev) for f in (old, new)])
     moved = int((self.probs.argmax(1)!=probs[:len(old)].argmax(1)).sum())
     config = {k:v for k,v in self.config.items() if k!='outliers'}
     names = [*self.names, *new.names]

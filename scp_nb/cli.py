@@ -381,8 +381,8 @@ def scp_cluster(
         if images: raise ValueError(f'--images is for embeddings, and "{folder}" holds images. Leave it out.')
         feats,root,given,pictures,labelled = None,None,None,as_images(folder, hidden=hidden),None
         if evaluate:      # labels that the place itself brings, else the names of sub-folders
-            given = pictures.labels is not None
-            labelled = pictures if given else as_images(folder, labels='folder', hidden=hidden)
+            labelled = pictures
+            if labelled.labels is None: labelled = as_images(folder, labels='folder', hidden=hidden)
         store = features or network.place(pictures, name)
     out = out or (f'{name}-clusters' if force else free_place(f'{name}-clusters'))
     _cluster(pictures, _Job('scp_cluster', name, network, k, out, force, seed, prior, outliers, words, store,

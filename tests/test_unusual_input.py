@@ -135,3 +135,15 @@ def test_a_leading_column_is_told():
     Z = np.c_[np.arange(200)*1e3,X]
     for f in (lambda: fit_cpp(Z, 4), lambda: estimate_k(Z)):
         with pytest.warns(UserWarning, match='Column 0 of the features holds'): f()
+
+def test_labels_of_a_list_are_for_scores_alone(tmp_path, monkeypatch):
+    from PIL import Image
+    from scp_nb.cli import scp_cluster
+    monkeypatch.chdir(tmp_path)
+    pixels = rng.integers(0, 256, (24,8,8), dtype=np.uint8)
+    pixels[:12] //= 4
+    for i,a in enumerate(pixels): Image.fromarray(a).save(f'{i:02d}.png')
+    rows = ''.join(f'{i:02d}.png,{"dark" if i<12 else "light"}\n' for i in range(24))
+    (tmp_path/'list.csv').write_text('path,label\n'+rows)
+    scp_cluster('list.csv', k='2', backbone='pixels', evaluate=True, out='out')
+    assert list(pd.read_csv('out/assignments.csv'))==['path', 'cluster', 'confidence']

@@ -1,4 +1,4 @@
-"""New images join the clusters; the clusters keep their numbers and learn from what is new
+"""New images join the clusters, which keep their numbers and names and learn from what is new
 
 Docs: https://scp-nb.github.io/scp_nb/cluster/update.html.md"""
 

@@ -67,8 +67,8 @@ def check_counts(**counts   # arguments by name; None passes
 def check_seed(seed    # what was given
               )->int:
     "Refuse a seed that a generator cannot start from"
-    if not is_whole(seed, 0, 2**32-1):
-        raise ValueError(f'seed must be a whole number from 0 to 2**32-1; got {seed!r}.')
+    if not is_whole(seed, 0, 2**60):          # several starts take the next seeds, or some multiple
+        raise ValueError(f'seed must be a whole number from 0 to 2**60; got {seed!r}.')
     return int(seed)
 
 def check_number(name:str,        # of the argument

@@ -219,10 +219,11 @@ def _open_image(file):
     most = 3*(Image.MAX_IMAGE_PIXELS or math.inf)     # 2**28; Pillow stops at 179 million, phones at 200
     head = file.read(16)
     for factory,accept in map(Image.OPEN.get, PILLOW_FORMATS):
-        fits = accept(head)
-        if not fits or isinstance(fits, str): continue     # a text says what Pillow was built without
-        file.seek(0)
-        try: im = factory(file, '')
+        try:
+            fits = accept(head)                            # some fail on files of a few bytes
+            if not fits or isinstance(fits, str): continue # a text says what Pillow was built without
+            file.seek(0)
+            im = factory(file, '')
         except (SyntaxError, IndexError, TypeError, struct.error): continue
         if im.width*im.height>most: raise ImageError(f'decompression bomb: more than {most:,} pixels')
         return im

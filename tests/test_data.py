@@ -445,3 +445,9 @@ def test_of_long_pictures_the_middle_is_read(tmp_path, size):
     Image.new('L', size, 77).save(tmp_path/'a.png')
     im = ImageFiles(tmp_path)[0]
     assert max(im.size)<=50*min(im.size) and min(im.size)==min(size) and im.getpixel((0,0))==(77,77,77)
+
+@pytest.mark.parametrize('n', range(1, 17))
+def test_files_of_a_few_bytes_are_no_images(n):
+    from PIL import UnidentifiedImageError
+    from scp_nb.data import decode_image
+    with pytest.raises(UnidentifiedImageError): decode_image(b'no image at all.'[:n])

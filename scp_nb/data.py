@@ -580,6 +580,11 @@ def to_numpy(x               # an array, a tensor on any device, or lists of num
         x = (x.float() if x.is_floating_point() else x).numpy()
     return np.asarray(x)
 
+def float_array(x    # anything `to_numpy` takes
+               )->np.ndarray:   # float32; `x` itself where it is such an array
+    "Make an array that torch takes, which is neither reversed nor read-only"
+    return np.require(to_numpy(x), np.float32, ['C', 'W'])
+
 def _check_pixels(a:np.ndarray)->np.ndarray:
     "`a` as `[n, h, w]` or `[n, h, w, c]`, a view where channels came first; refuses what is no pictures"
     if a.dtype.kind not in 'uifb': raise ValueError(f'images must be numbers; got an array of {a.dtype}.')

@@ -16,7 +16,8 @@ from fastcore.basics import patch
 from matplotlib.axes import Axes
 from sklearn.cluster import HDBSCAN
 from sklearn.metrics import silhouette_score
-from .features import Features, as_features, unit_rows, warn_dominant, warn_zero_rows
+from .features import Features, as_features, have_one_direction, unit_rows
+from .features import warn_dominant, warn_zero_rows
 from .extract.command import check_counts, check_seed, is_whole
 from .extract.parallel import plain_torch, take_rows
 from .cluster.neighbors import evened, nearest_rows, principal_directions
@@ -191,7 +192,7 @@ def _check_rows(x):
     if isinstance(x, Clusters): x = features_of_clusters(x, x.embedding, 'estimate_k')
     feats = as_features(x)
     zero = warn_zero_rows(feats, 'They are not looked at', stacklevel=6)
-    if not isinstance(x, Clusters): warn_dominant(feats, stacklevel=6)
+    warn_dominant(feats, stacklevel=6)
     if 0<len(zero)<len(feats): feats = feats[np.delete(np.arange(len(feats)), zero)]
     if len(feats)<20:
         raise ValueError(f'{len(feats)} rows of features are too few to estimate k from; 20 are the least. '
@@ -213,8 +214,7 @@ def _draw_rows(feats, n_rows, seed):
     "Some rows, one of each group of repeats, float32 `[m, d]`; and what `Look` needs of them, if all stay"
     rows = np.random.default_rng(seed).permutation(len(feats))[:n_rows]
     X = torch.from_numpy(take_rows(feats.X, np.sort(rows)))
-    U = unit_rows(X)
-    if bool(((U-U[0]).abs()<3e-7).all()): return X[:1],None          # but for rounding
+    if have_one_direction(X): return X[:1],None
     Z = principal_directions(X)[1]
     near = nearest_rows(Z)
     first = np.unique(find_repeats(evened(Z), near, seed))

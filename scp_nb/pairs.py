@@ -13,7 +13,7 @@ import json, math
 from pathlib import Path
 import numpy as np, torch
 from PIL import Image, ImageEnhance, ImageFilter
-from .data import Images, as_images, to_numpy
+from .data import Images, as_images, float_array
 from .extract.backbones import Backbone, default_device
 from .features import Features, as_features, extract_features, unit_rows
 from .cluster.neighbors import EdgeSampler, Neighbors, check_n_neighbors, knn, neighbor_graph
@@ -149,7 +149,7 @@ class ViewPairs:
     def __init__(self,
         views:np.ndarray|torch.Tensor   # of two or more views each, `[n, n_views, d]`, from `view_features`
     ):
-        self.views = torch.from_numpy(np.require(to_numpy(views), np.float32, ['C', 'W']))
+        self.views = torch.from_numpy(float_array(views))
         if self.views.ndim!=3 or self.views.shape[1]<2:
             raise ValueError("views must be [n, n_views, d] with at least 2 views; "
                              f"got shape {list(self.views.shape)}.")
@@ -172,7 +172,7 @@ class ViewPairs:
 def _with_views(features, views):
     "Each image in front of its views, unit rows `[n, 1+n_views, d]`"
     X = torch.as_tensor(as_features(features).numpy())
-    V = torch.from_numpy(np.require(to_numpy(views), np.float32, ['C', 'W']))
+    V = torch.from_numpy(float_array(views))
     if V.ndim!=3 or V.shape[1]<1 or (len(V),V.shape[2])!=tuple(X.shape):
         raise ValueError(f'views must be [{len(X)}, n_views, {X.shape[1]}] for these features; '
                          f'got shape {list(V.shape)}. Make both from the same images with the same backbone.')

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np, torch
 from torch.nn.functional import one_hot
 from . import __version__
-from .features import Features, as_features, unit_rows, warn_dominant, warn_zero_rows
+from .data import float_array
+from .features import Features, as_features, have_one_direction, warn_dominant, warn_zero_rows
 from .extract.backbones import default_device
 from .extract.command import check_counts, check_seed, is_whole
 from .extract.arrays import check_rank
@@ -76,8 +77,7 @@ def check_pairs(pairs,    # what was given; None passes
 def check_rows(X:np.ndarray|torch.Tensor   # features `[n, d]`
               ):
     "Refuse features in which there is nothing to cluster: one row, or rows of one direction"
-    U = unit_rows(X if torch.is_tensor(X) else torch.from_numpy(np.array(X, dtype=np.float32)))
-    if len(X)>1 and bool(((U-U[0]).abs()>3e-7).any()): return        # more than rounding
+    if len(X)>1 and not have_one_direction(torch.from_numpy(float_array(X))): return
     what = 'One row of features is'
     if len(X)>1:
         same = 'the same' if bool((X==X[0]).all()) else 'multiples of one another'

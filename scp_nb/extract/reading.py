@@ -73,7 +73,9 @@ def sample_bytes(f,            # a file open for reading
     if image_kind(f.read(min(4096, n))) not in _COMPRESSED:
         f.seek(start)
         h = hashlib.blake2b(digest_size=8)
-        while block := f.read(min(1<<20, n)): h.update(block); n -= len(block)
+        while block := f.read(min(1<<20, n)):
+            h.update(block)
+            n -= len(block)
         return [h.digest()]
     found = []
     for at in sorted({0, max(0, n//2-2048), max(0, n-4096)}):

@@ -30,7 +30,7 @@ from .cluster.clusters import (Clusters, calibrate_head, features_for_head, head
 from .cluster.candidates import Space, few_per_cluster, find_candidates
 from .cluster.choice import choose_partition, evenness, score_partitions
 from .cluster.density import kmeans_labels
-from .cluster.loop import Run, one_thread, note_ctrl_c, tell_callbacks, StopFit
+from .cluster.loop import AdamW, Run, one_thread, note_ctrl_c, tell_callbacks, StopFit
 from .train import check_n_clusters, check_pairs, check_rows, sort_by_size, warn_empty_clusters
 from .mcr2 import cluster_rate, coding_rate, membership, sampled_cluster_rate
 
@@ -173,14 +173,13 @@ def _batches(n, b, steps, g):
 # %% ../nbs/06_cpp.ipynb #1457ce4f
 def _learn(head, draw, s:_Settings, g, run, callbacks):
     "Warm up and then train on the full objective; `draw` gives both sides of pairs, or one, and how many"
-    opt,steps = torch.optim.AdamW(head.parameters(), s.lr, weight_decay=1e-4),s.warmup+s.steps
+    opt,steps = AdamW(head.parameters(), s.lr, 1e-4),s.warmup+s.steps
     def start_code():
         if head.code is not None: head.code.load_state_dict(head.feature.state_dict())
     with note_ctrl_c() as note:
         for step,rows in enumerate(_batches(run.n, s.batch_size, steps, g)):
             if step==s.warmup: start_code()
-            for group in opt.param_groups:
-                group['lr'] = s.lr*min(1, 10*step/steps+.1)*(1+math.cos(math.pi*step/steps))/2
+            opt.set_rate(s.lr*min(1, 10*step/steps+.1)*(1+math.cos(math.pi*step/steps))/2)
             x,sides = draw(rows)
             z,c = head.codes(x)
             Z = z.view(sides, len(rows), -1)
@@ -189,7 +188,7 @@ def _learn(head, draw, s:_Settings, g, run, callbacks):
             if not loss.total.isfinite():
                 raise FloatingPointError(f'the loss is not finite in step {step+1}. Look for extreme values '
                                          'in the features, or lower lr.')
-            opt.zero_grad()
+            head.zero_grad()
             loss.total.backward()
             opt.step()
             run.seen += len(rows)

@@ -68,7 +68,7 @@ def test_equal_and_few_rows():
 
 @pytest.mark.parametrize('name,prior', [('whurs19_clip_vitb32', 'auto'),
                                         # there silhouette, which decided once, prefers uneven sizes
-                                        ('fashion10k_mnv1', 'auto')])
+                                        pytest.param('fashion10k_mnv1', 'auto', marks=pytest.mark.slow)])
 def test_better_than_k_means_and_than_raw_features(shared, name, prior):
     "One seed against the mean of five of k-means, which is quick; the benchmark has five of both"
     z = np.load(shared/'data'/f'{name}.npz')

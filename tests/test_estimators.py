@@ -160,7 +160,8 @@ def test_one_cluster_is_that_of_k_means():
     np.testing.assert_array_equal(one.labels_, KMeans(1).fit(X).labels_)
     np.testing.assert_array_equal(one.predict_proba(X+100), np.ones((80,1)))
 
-@pytest.mark.parametrize('est', ['SCPClustering(n_heads=2, epochs=3)', 'CPPClustering(warmup=5, steps=15)'])
+@pytest.mark.parametrize('est', ['SCPClustering(n_heads=2, epochs=3)', pytest.param(
+    'CPPClustering(warmup=5, steps=15)', marks=pytest.mark.slow)])
 def test_every_check_of_scikit_learn(est):
     """With the default prior, and with the one check that is skipped unless a variable is set before SciPy
     is loaded"""

@@ -21,12 +21,12 @@ def drawings():
     images = digits()
     return np.stack([np.asarray(im.convert('L'), dtype=np.float32).ravel() for im in images]),images.labels
 
-_TrainingSteps,_optimizer = loop._TrainingSteps,loop._optimizer
+_TrainingSteps,_AdamW = loop._TrainingSteps,loop.AdamW
 
 def trained(record, monkeypatch, checkpoint=None, callbacks=()):
     "Weights of heads trained on a GPU, with their steps recorded or not"
     monkeypatch.setattr(loop, '_TrainingSteps', lambda *args: _TrainingSteps(*args[:-1], record))
-    monkeypatch.setattr(loop, '_optimizer', lambda head, rate, _: _optimizer(head, rate, record))
+    monkeypatch.setattr(loop, 'AdamW', lambda params, rate, decay, _: _AdamW(params, rate, decay, record))
     torch.manual_seed(0)
     X,g,run = torch.randn(1000, 12, device='cuda'),torch.Generator().manual_seed(1),loop.Run()
     head = ClusterHead(12, 4, 3, 16, seed=1).cuda()

@@ -96,6 +96,7 @@ scp_bench('papers', out=out, sets='Tiny-ImageNet', backbones='open_clip:tiny-P/t
           methods='SCP, neighbours;SCP, views;k-means;spectral, 10-NN;Ward;random partition', views=2)
 '''
 
+@pytest.mark.slow
 def test_the_recipe_on_a_hub_of_our_own(tmp_path):
     """Download, checksum, a cut connection, a kill, and then everything once more from the caches with the
     hub gone"""

@@ -12,6 +12,7 @@ def pages():
     return [p for p in sorted((root/'nbs').rglob('*.ipynb')) if '.ipynb_checkpoints' not in p.parts
             and any(c.cell_type=='code' and '#| data' in c.source for c in read_nb(p).cells)]
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shared_folder().is_dir(), reason='the folder of shared data is missing')
 @pytest.mark.parametrize('page', pages(), ids=lambda p: p.stem)
 def test_page_runs_on_the_shared_data(page):

@@ -348,7 +348,7 @@ def scp_cluster(
     images:str=None,       # folder of the pictures, where FOLDER is a file of embeddings
     backbone:str=default_backbone,  # `open_clip:MODEL/TAG`, `timm:MODEL`, or `pixels`
     checkpoint:str=None,   # local weights for that model: safetensors, or a torch file without code
-    prior:str='auto',      # sizes to expect: auto (those of most candidates), uniform, or learned (none)
+    prior:str='auto',      # sizes to expect: auto (rather even), uniform, or learned (any)
     outliers:float=None,   # share of images to mark as outliers, cluster -1; 0.05 is 5%
     caption:str=None,      # names: imagenet, imagenet-21k, wordnet-nouns, or a text file, one per line
     export:str=None,       # for other tools: label_studio, fiftyone, huggingface, csv; several with commas

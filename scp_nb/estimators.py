@@ -88,7 +88,7 @@ class SCPClustering(_Clustering):
     "Cluster rows of features with SCP"
     def __init__(self,
         n_clusters:int|str=8,             # number of clusters, 1 to n; "auto", "coarse", "fine": estimated
-        prior:str|np.ndarray='auto',      # sizes to expect: "auto", "uniform", "learned" (none), or shares
+        prior:str|np.ndarray='auto',      # sizes to expect: "auto", "uniform", "learned" (any), or shares
         n_heads:int=12,                   # heads that search; more are steadier and cost time in proportion
         hidden:int|None=256,              # hidden units of the kept head; None makes it linear
         epochs:int|None=None,             # epochs of the second round; None lets `fit_head` decide

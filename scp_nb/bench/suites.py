@@ -57,7 +57,7 @@ def scp_bench(
     what:str,              # quality, extract, cpp, k, caption, papers, speed, ablation, pick or text
     out:str='scp_bench',   # directory for the results
     sets:str=None,         # names separated by commas, as in `load_set`, `get_set` or `TASKS`
-    seeds:int=None,        # runs of each method: 10 for quality, papers --data; 5 for others; text: 3
+    seeds:int=None,        # runs of each method: 10 for quality, papers --data; 5 for others; text: 3; k: 2
     only:str=None,         # methods, or parts of speed, separated by ";"; all if not given
     methods:str=None,      # another name for --only
     backbones:str=None,    # papers: specs of `load_backbone`, or "SPEC@FILE", separated by commas

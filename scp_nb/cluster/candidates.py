@@ -1,4 +1,4 @@
-"""Several families of partitions of the same images, each averaged over its runs and refined
+"""Several families of partitions of the same images, each partition refined
 
 Docs: https://scp-nb.github.io/scp_nb/cluster/candidates.html.md"""
 
@@ -186,7 +186,7 @@ def find_candidates(space:Space,       # what to make them from
                     refine:bool=True,  # whether each is refined
                     threads:int=1      # with 2 or more, what needs the embedding is made beside all else
                    )->dict:            # name -> cluster of each row, int64 `[n]`
-    "Make a partition of every kind"
+    "Make the partitions of all families"
     if few_per_cluster(space):          # without a graph, k-means and Ward need directions that are more even
         E = evened(space.directions, .5).numpy()
         found = {'k-means': _average_kmeans(space, E, 3)}

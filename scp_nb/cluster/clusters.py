@@ -295,7 +295,7 @@ def fit_temperature(
 # %% ../../nbs/cluster/06_clusters.ipynb #af2ba6cc
 def calibrate_head(head:nn.Module,       # changed in place
                    logs:torch.Tensor,    # its logits or log-probabilities, `[n, k]`
-                   support:float         # mean confidence wanted, from `neighbor_support`
+                   support:float         # mean confidence wanted: support, or accuracy to expect
                   )->float:              # the temperature
     "Divide the logits of `head` by a temperature found without labels"
     temperature = fit_temperature(logs, support)

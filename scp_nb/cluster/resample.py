@@ -37,7 +37,7 @@ class Look:
         self.directions,near = prepared
         self.graph,self.rank = neighbor_graph(near),density_rank(near)
         self.values,self.vectors = graph_eigenvectors(self.graph, max(20, n_vectors), seed)
-        # half the passes that a fit takes: these clusters are counted, not kept
+        # a third of the passes that a fit takes: these clusters are counted, not kept
         self.places = embed_graph(self.graph, 10, n_epochs=100, seed=seed, eigenvectors=self.vectors)
         self._cuts,self._merged = {},{}                       # number of clusters -> cluster of each row
 

@@ -85,8 +85,8 @@ def _time_left(self:LiveClusters, run):
     return f'{s/60:.0f} min left' if s<6000 else f'{s/3600:.1f} h left'
 
 # %% ../nbs/11_live.ipynb #c7fab9a9
-_STAGES = dict(search='searching with many heads', teach='teaching one head', again='teaching once more',
-               warmup='warming up', full='full objective', update='updating')
+_STAGES = dict(search='searching with many heads', teach='teaching one head', warmup='warming up',
+               full='full objective', update='updating')
 
 def _device(name):
     "A device in words, with its memory if it is a GPU"

@@ -56,6 +56,8 @@ def test_folders(shell, tmp_path):
                                                    if name not in ('one','five') else []):
             code,line = shell(f, name, **kw)
             assert code==2 and said in line.lower(), (name, line)
+    code,line = shell(cli.scp_cluster, 'five', k='auto', backbone='pixels')
+    assert code==2 and '20 are the least' in line
 
 def test_fewer_readable_images_than_clusters(shell, tmp_path):
     """Six files are listed but two of them cannot be read, which is found out late; nothing but the features

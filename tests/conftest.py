@@ -5,6 +5,7 @@ from pathlib import Path
 if 'PYTEST_XDIST_WORKER' in os.environ: os.environ['OMP_NUM_THREADS'] = '1'
 import numpy as np, pytest
 from hypothesis import settings
+from warm import Warm
 
 # the same cases on every run; HYPOTHESIS_PROFILE=default searches on
 settings.register_profile('fixed', derandomize=True)
@@ -20,6 +21,13 @@ def shared():
     if found is None:
         pytest.skip('no folder of shared data and weights: set SCP_SHARED, or put one beside the checkout')
     return found
+
+@pytest.fixture(scope='session')
+def warm():
+    "Arguments that start Python in a moment, with the package imported: see warm.py"
+    w = Warm()
+    yield w.python
+    w.close()
 
 @pytest.fixture(scope='session')
 def sign_digits(shared, tmp_path_factory):

@@ -18,7 +18,8 @@ def packs(folder, width=24, words=24):
 
 def test_command_goes_on_and_repeats(tmp_path, monkeypatch, capsys):
     packs(tmp_path)
-    monkeypatch.setattr(text, 'STEPS', 20)
+    for name,few in dict(STEPS=20, COUNTS=(25,), NOISE=(.5,), SHARES=(.5,)).items():
+        monkeypatch.setattr(text, name, few)
     def run(name, **kw):
         scp_bench('text', out=str(tmp_path/name), data=str(tmp_path), jobs=0, **kw)
         return json.loads((tmp_path/name/'text.json').read_text())

@@ -97,11 +97,11 @@ def test_joblib(tmp_path, pipe, compress):
     np.testing.assert_array_equal(again[-1].labels_, pipe[-1].labels_)
     if compress: np.testing.assert_array_equal(again.fit(frame)[-1].labels_, pipe[-1].labels_)
 
-def test_results_of_another_process(tmp_path, fitted):
+def test_results_of_another_process(tmp_path, fitted, warm):
     "What is fitted elsewhere, as joblib's workers do, comes back"
     joblib.dump(fitted, tmp_path/'e.joblib')
     code = f'import joblib; print(*joblib.load({str(tmp_path/"e.joblib")!r}).labels_)'
-    out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout
+    out = subprocess.run([*warm, '-c', code], capture_output=True, text=True, check=True).stdout
     np.testing.assert_array_equal(np.array(out.split(), int), fitted.labels_)
 
 wrong = X.copy(); wrong[3,2] = np.nan

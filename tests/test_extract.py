@@ -85,11 +85,11 @@ print('kills', kills, 'images in between', went)
 '''
 
 @pytest.mark.parametrize('seed', [0, *(pytest.param(s, marks=pytest.mark.slow) for s in (1, 2))])
-def test_killed_again_and_again(tmp_path, photos, seed):
+def test_killed_again_and_again(tmp_path, photos, seed, warm):
     """kill -9 at random moments, some of them in the first and last steps; then the bytes are those of a run
     that nobody disturbed"""
     def run(text, out):
-        r = subprocess.run([sys.executable, '-c', text, Path(__file__).parent, photos, tmp_path/out,
+        r = subprocess.run([*warm, '-c', text, Path(__file__).parent, photos, tmp_path/out,
                             str(seed)], capture_output=True, text=True, timeout=300)
         assert r.returncode==0, r.stderr
         return r
@@ -297,14 +297,14 @@ def test_copies_are_computed_once(tmp_path):
 
 # ---- disks, mounts, two at a time
 
-def test_two_runs_on_one_directory(tmp_path, photos):
+def test_two_runs_on_one_directory(tmp_path, photos, warm):
     b,said = tiny(),[]
     encode = b.encode
     def second(x):
         if not said:
             code = ('import sys; from scp_nb.cli import scp_features; sys.argv[0]="scp_features"; '
                     f'scp_features({str(photos)!r}, {str(tmp_path/"f")!r}, "pixels")')
-            r = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+            r = subprocess.run([*warm, '-c', code], capture_output=True, text=True)
             said.append((r.returncode, r.stderr))
         return encode(x)
     b.encode = second
@@ -397,9 +397,9 @@ def test_out_on_a_read_only_mount(mounted, photos):
 
 # ---- shared out
 
-def torchrun(script, *args, n=2, **env):
-    return subprocess.run([sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node',
-                           str(n), *map(str, (script, *args))],
+def torchrun(warm, script, *args, n=2, **env):
+    run = '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', str(n), '--no-python'
+    return subprocess.run([*warm, *run, *warm, *map(str, (script, *args))],
                           capture_output=True, text=True, timeout=300,
                           env={**os.environ, 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1', **env})
 
@@ -429,17 +429,17 @@ def big(tmp_path_factory):
     (p.parent/'s.py').write_text(shared_program)
     return p
 
-def alone(big, out):
-    r = subprocess.run([sys.executable, big.parent/'s.py', Path(__file__).parent, big, out],
+def alone(warm, big, out):
+    r = subprocess.run([*warm, big.parent/'s.py', Path(__file__).parent, big, out],
                        capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
     assert r.returncode==0, r.stderr
     return int(r.stdout.split('computed ')[1].split()[0])
 
 @pytest.fixture(scope='module')
-def one(big):
+def one(big, warm):
     "What one process makes, and how many images it computed"
     out = big.parent/'one'
-    return out,alone(big, out)
+    return out,alone(warm, big, out)
 
 def test_two_that_begin_together_do_not_refuse_each_other(tmp_path, monkeypatch):
     "Another process makes the directory between two looks at it; anything but its lock is refused as before"
@@ -452,9 +452,9 @@ def test_two_that_begin_together_do_not_refuse_each_other(tmp_path, monkeypatch)
     name = 'holiday.txt'
     with pytest.raises(FileExistsError): store.check_place(tmp_path/'g', False)
 
-def test_two_processes_make_what_one_makes(tmp_path, big, one):
+def test_two_processes_make_what_one_makes(tmp_path, big, one, warm):
     one,n = one
-    r = torchrun(big.parent/'s.py', Path(__file__).parent, big, tmp_path/'two')
+    r = torchrun(warm, big.parent/'s.py', Path(__file__).parent, big, tmp_path/'two')
     assert r.returncode==0, r.stderr
     counts = [int(c) for c in re.findall(r'computed (\d+)', r.stdout)]
     assert len(counts)==2 and sum(counts)==n and min(counts)>n/3, counts
@@ -464,27 +464,27 @@ def test_two_processes_make_what_one_makes(tmp_path, big, one):
 @pytest.mark.parametrize('dead,goes_on', [('0', 'together'), *(
     pytest.param(*both, marks=pytest.mark.slow)
     for both in (('1', 'alone'), ('0', 'alone'), ('1', 'together')))])
-def test_one_of_two_dies(tmp_path, big, one, dead, goes_on):
+def test_one_of_two_dies(tmp_path, big, one, dead, goes_on, warm):
     one,n = one
-    r = torchrun(big.parent/'s.py', Path(__file__).parent, big, tmp_path/'two', DIES=dead)
+    r = torchrun(warm, big.parent/'s.py', Path(__file__).parent, big, tmp_path/'two', DIES=dead)
     assert r.returncode!=0 and not (tmp_path/'two'/'meta.json').exists()
     done = done_in(tmp_path/'two'/'unfinished')[1]
     assert done>=12
-    if goes_on=='alone': again = alone(big, tmp_path/'two')
+    if goes_on=='alone': again = alone(warm, big, tmp_path/'two')
     else:
-        r = torchrun(big.parent/'s.py', Path(__file__).parent, big, tmp_path/'two')
+        r = torchrun(warm, big.parent/'s.py', Path(__file__).parent, big, tmp_path/'two')
         assert r.returncode==0, r.stderr
         again = sum(map(int, re.findall(r'computed (\d+)', r.stdout)))
     assert again==n-done, f'{again} of {n} computed again, {done} were done\n{r.stdout}'
     assert contents(one)==contents(tmp_path/'two') and tree(one)==tree(tmp_path/'two')
 
-def test_the_command_under_torchrun(tmp_path, photos):
+def test_the_command_under_torchrun(tmp_path, photos, warm):
     command = Path(sys.executable).parent/'scp_features'
     if not command.exists(): pytest.skip('scp_features is not installed as a command')
-    r = torchrun(command, photos, '--backbone', 'pixels?size=8', '--out', tmp_path/'two')
+    r = torchrun(warm, command, photos, '--backbone', 'pixels?size=8', '--out', tmp_path/'two')
     assert r.returncode==0, r.stderr
     assert r.stdout.count('Wrote')==1, r.stdout
-    r = subprocess.run([command, photos, '--backbone', 'pixels?size=8', '--out', tmp_path/'one'],
+    r = subprocess.run([*warm, command, photos, '--backbone', 'pixels?size=8', '--out', tmp_path/'one'],
                        capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
     assert r.returncode==0 and contents(tmp_path/'one')==contents(tmp_path/'two')
 
@@ -510,11 +510,11 @@ np.savez(f'{out}/p{ranks()[0]}', probs=c.probs, rows=len(feats))
 assert 'torch._dynamo' not in sys.modules, 'the import of the compiler takes longer than a small fit'
 '''
 
-def test_one_program_extracts_and_then_fits(tmp_path):
+def test_one_program_extracts_and_then_fits(tmp_path, warm):
     """Processes that part after a step and join again for the next may meet an old address: they fail, or
     wait for ever"""
     (tmp_path/'s.py').write_text(whole_program)
-    r = torchrun(tmp_path/'s.py', tmp_path)
+    r = torchrun(warm, tmp_path/'s.py', tmp_path)
     assert r.returncode==0, r.stderr
     a,b = np.load(tmp_path/'p0.npz'),np.load(tmp_path/'p1.npz')
     np.testing.assert_array_equal(a['probs'], b['probs'])

@@ -209,7 +209,7 @@ def test_unknown_names_are_answered_with_near_ones(spec, said):
     with pytest.raises(ValueError) as e: load_backbone(spec)
     assert all(s in str(e.value) for s in said) and '\n' not in str(e.value), e.value
 
-def test_weights_that_cannot_be_had(tmp_path):
+def test_weights_that_cannot_be_had(tmp_path, warm):
     """In a process of its own without network and cache: spec, cause, both ways out, no noise of the
     libraries, and no long wait"""
     code = ('import logging, time; from scp_nb.features import load_backbone\n'
@@ -217,7 +217,7 @@ def test_weights_that_cannot_be_had(tmp_path):
             '    t = time.time()\n'
             '    try: load_backbone(spec)\n'
             '    except RuntimeError as e: print(time.time()-t<20, len(logging.root.handlers), e)')
-    r = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
+    r = subprocess.run([*warm, '-c', code], capture_output=True, text=True,
                        env={**os.environ, 'HF_HUB_OFFLINE': '1', 'HF_HOME': str(tmp_path),
                             'HF_HUB_CACHE': str(tmp_path), 'TORCH_HOME': str(tmp_path)})
     lines = r.stdout.strip().splitlines()

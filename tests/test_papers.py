@@ -559,11 +559,11 @@ def test_other_data_are_measured_again(tmp_path, monkeypatch):
     monkeypatch.setattr(queue, '__version__', '99')
     assert run(['k-means'])[1]=='2 jobs, 0 of them done before'
 
-def shell(folder, *words):
+def shell(warm, folder, *words):
     "Run the command as a shell does: code, output, errors"
     (folder/'scp_bench').write_text('from scp_nb.bench.suites import scp_bench\nscp_bench()\n')
     root = str(Path(__file__).resolve().parent.parent)
-    done = subprocess.run([sys.executable, str(folder/'scp_bench'), *map(str, words)], capture_output=True,
+    done = subprocess.run([*warm, str(folder/'scp_bench'), *map(str, words)], capture_output=True,
                           text=True, env=dict(os.environ, PYTHONPATH=root, OMP_NUM_THREADS='1'), timeout=120)
     return done.returncode,done.stdout,done.stderr
 
@@ -591,11 +591,11 @@ def test_a_damaged_pack_is_told_in_a_line(tmp_path, how, what):
         assert str(e.value).startswith(f'"{file.name}"') and '\n' not in str(e.value)
         assert 'pickle' not in str(e.value)
 
-def test_nothing_measured_is_an_error(tmp_path, monkeypatch):
+def test_nothing_measured_is_an_error(tmp_path, monkeypatch, warm):
     data = write_packs(tmp_path/'data', *bp.PACKS)
     for key in ('dtd', 'ucf101'): damage(data/bp.PACKS[key].file, 'cut')
     (data/bp.PACKS['caltech101'].file).unlink()
-    code,out,err = shell(tmp_path, 'papers', '--data', data, '--out', tmp_path/'r', '--quick')
+    code,out,err = shell(warm, tmp_path, 'papers', '--data', data, '--out', tmp_path/'r', '--quick')
     assert code==2 and 'Wrote' not in out and err.count('\n')==1 and not (tmp_path/'r').exists()
     assert 'dtd: "dtd_clip_vitb32.npz" cannot be read' in err and 'caltech101: no caltech' in err
     write_packs(data, 'dtd')

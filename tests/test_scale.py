@@ -15,7 +15,7 @@ def X(): return load_digits().data[:400].astype(np.float32)
 @pytest.fixture(scope='module')
 def plain(X): return fit_head(X, 5, **QUICK)
 
-def run(program, where, n=1, **values):
+def run(warm, program, where, n=1, **values):
     "Start a program in `n` processes as torchrun does"
     file = where/'program.py'
     file.write_text(textwrap.dedent(program).format(**values))
@@ -23,7 +23,7 @@ def run(program, where, n=1, **values):
     threads = 1 if n>1 else torch.get_num_threads()
     env = dict(os.environ, OMP_NUM_THREADS=str(threads), SCP_TIMEOUT_MINUTES='1')
     if n>1: env |= dict(WORLD_SIZE=str(n), MASTER_ADDR='127.0.0.1', MASTER_PORT=str(27000+os.getpid()%2000))
-    return [subprocess.Popen([sys.executable, str(file)], env=dict(env, RANK=str(r)), stderr=subprocess.PIPE,
+    return [subprocess.Popen([*warm, str(file)], env=dict(env, RANK=str(r)), stderr=subprocess.PIPE,
                              text=True) for r in range(n)]
 
 KILLED = '''
@@ -36,10 +36,10 @@ fit_head(np.load({data!r}), 5, n_heads=4, epochs=6, resume={folder!r}, callbacks
 '''
 
 @pytest.mark.parametrize('stage,epoch', [('search', 20), ('teach', 3)])
-def test_goes_on_after_kill(X, plain, tmp_path, stage, epoch):
+def test_goes_on_after_kill(X, plain, tmp_path, stage, epoch, warm):
     np.save(tmp_path/'X.npy', X)
     teach = 1+plain.config['epochs']-6                # the first epoch of the second round
-    p, = run(KILLED, tmp_path, stage=stage, epoch=epoch if stage=='search' else teach+2,
+    p, = run(warm, KILLED, tmp_path, stage=stage, epoch=epoch if stage=='search' else teach+2,
              data=str(tmp_path/'X.npy'), folder=str(tmp_path/'fit'))
     p.communicate(timeout=200)
     assert p.returncode==-signal.SIGKILL
@@ -69,10 +69,10 @@ c = fit_head(np.load({data!r}), 5, n_heads=5, epochs=6, **{settings})
 np.save({out!r}+str(ranks()[0]), c.probs)
 '''
 
-def fit_twice_over(X, where, **settings):
+def fit_twice_over(warm, X, where, **settings):
     "Probabilities that two processes find"
     np.save(where/'X.npy', X)
-    for p in run(SHARED, where, 2, data=str(where/'X.npy'), out=str(where/'p'), settings=settings):
+    for p in run(warm, SHARED, where, 2, data=str(where/'X.npy'), out=str(where/'p'), settings=settings):
         _,err = p.communicate(timeout=300)
         assert p.returncode==0, err
     a,b = np.load(where/'p0.npy'),np.load(where/'p1.npy')
@@ -84,16 +84,17 @@ def agree(one, found):
     assert np.abs(one.probs-found).max()<.02
 
 @pytest.mark.slow
-def test_two_processes_that_sample_find_what_one_finds(X, tmp_path):
-    agree(fit_head(X, 5, n_heads=5, epochs=6, sample=250), fit_twice_over(X, tmp_path, sample=250))
+def test_two_processes_that_sample_find_what_one_finds(X, tmp_path, warm):
+    agree(fit_head(X, 5, n_heads=5, epochs=6, sample=250), fit_twice_over(warm, X, tmp_path, sample=250))
 
-def test_two_processes_find_what_one_finds_and_go_on_together(X, tmp_path):
+def test_two_processes_find_what_one_finds_and_go_on_together(X, tmp_path, warm):
     "Also where they kept different things"
-    first = fit_twice_over(X, tmp_path, resume=str(tmp_path/'fit'))
+    first = fit_twice_over(warm, X, tmp_path, resume=str(tmp_path/'fit'))
     agree(fit_head(X, 5, n_heads=5, epochs=6), first)
     # killed a moment before it wrote
     for name in ('target', 'teach6'): (tmp_path/'fit'/f'{name}-1of2.safetensors').unlink()
-    np.testing.assert_allclose(fit_twice_over(X, tmp_path, resume=str(tmp_path/'fit')), first, atol=1e-4)
+    again = fit_twice_over(warm, X, tmp_path, resume=str(tmp_path/'fit'))
+    np.testing.assert_allclose(again, first, atol=1e-4)
 
 DIES = '''
 import os, numpy as np
@@ -106,9 +107,9 @@ if ranks()[0]==1:
 fit_head(np.load({data!r}), 5, n_heads=5, epochs=6)
 '''
 
-def test_a_process_that_dies_stops_the_others_with_the_cause(X, tmp_path):
+def test_a_process_that_dies_stops_the_others_with_the_cause(X, tmp_path, warm):
     np.save(tmp_path/'X.npy', X)
-    first,second = run(DIES, tmp_path, 2, data=str(tmp_path/'X.npy'))
+    first,second = run(warm, DIES, tmp_path, 2, data=str(tmp_path/'X.npy'))
     _,err = first.communicate(timeout=200)
     second.communicate(timeout=200)
     assert second.returncode==9 and first.returncode==1 and 'another process of this torchrun stopped' in err

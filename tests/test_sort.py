@@ -309,14 +309,14 @@ def test_printing_in_a_narrow_terminal(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, 'stdout', None)                  # a window of its own, as pythonw has
     sort.scp_sort(str(r), into=str(tmp_path/'s'))
 
-def test_a_pipe_that_was_closed(tmp_path):
+def test_a_pipe_that_was_closed(tmp_path, warm):
     "As with `scp_sort ... | head -1`: everything is moved, and no error is told"
     r,into = result(tmp_path, 20),tmp_path/'sorted'
     code = ('import sys; sys.argv = ["scp_sort"]; from scp_nb.cluster.sort import scp_sort; '
             f'scp_sort({str(r)!r}, into={str(into)!r}, move=True)')
     read,write = os.pipe()
     os.close(read)
-    done = subprocess.run([sys.executable, '-c', code], stdout=write, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run([*warm, '-c', code], stdout=write, stderr=subprocess.PIPE, text=True)
     os.close(write)
     assert (done.returncode, done.stderr)==(0, '') and not contents(tmp_path/'photos')
     assert not undo_sort(into).problems and len(contents(tmp_path/'photos'))==20

@@ -1,6 +1,6 @@
 """JupyterLab in headless Chromium: the live tutorial is run, the map moves, galleries fill, and a click on
 Stop stops"""
-import os, re, shutil, subprocess, sys, time, urllib.request
+import os, shutil, subprocess, sys, time, urllib.request
 from pathlib import Path
 import pytest
 

@@ -6,7 +6,7 @@ from PIL import Image, features
 from scp_nb import data
 from scp_nb.cli import scp_cluster
 from scp_nb.features import extract_features
-from scp_nb.data import (ImageArray, ImageDataset, ImageError, ImageFiles, as_images, digits, photo_patches,
+from scp_nb.data import (ImageArray, ImageError, ImageFiles, as_images, digits, photo_patches,
                          to_rgb)
 
 modes = '1 L LA La P PA RGB RGBX RGBA RGBa CMYK YCbCr LAB HSV I F I;16 I;16L I;16B I;16N'.split()

@@ -1,6 +1,6 @@
 """Our extraction equals direct calls of open_clip and timm, whatever the batches and threads; and leaves
 nothing half-written"""
-import json, os, subprocess, sys
+import json, os, subprocess
 import numpy as np, open_clip, pytest, timm, torch
 from PIL import Image
 from safetensors.torch import save_file

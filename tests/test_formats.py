@@ -121,6 +121,13 @@ def test_missing_names_are_numbered(tmp_path, pa):
     pq.write_table(pa.table(dict(path=pa.nulls(50, pa.string()), emb=X.tolist())), tmp_path/'t.parquet')
     assert as_features(tmp_path/'t.parquet').names[1]=='row-00001'
 
+def test_missing_labels_are_told(tmp_path, pa, caplog):
+    import pyarrow.parquet as pq
+    label = [None, *range(48), None]
+    pq.write_table(pa.table(dict(emb=X.tolist(), label=label)), tmp_path/'t.parquet')
+    assert as_features(tmp_path/'t.parquet').labels is None
+    assert '"t.parquet": 2 of 50 labels in "label" are missing, so none is used.' in caplog.text
+
 def test_a_parquet_cut_short(tmp_path, pa):
     import pyarrow.parquet as pq
     pq.write_table(pa.table(dict(emb=X.tolist())), tmp_path/'x.parquet')

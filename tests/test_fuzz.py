@@ -1,7 +1,7 @@
 """Anything a folder may hold: two thousand files of every kind of damage.
 
 SCP_FUZZ=20000 makes more of them, and SCP_FUZZ_SEED=1 others."""
-import csv, faulthandler, io, os, socket, struct, warnings, zlib
+import csv, faulthandler, io, os, struct, zlib
 from pathlib import Path
 import numpy as np, pytest, torch
 from PIL import Image, ImageOps

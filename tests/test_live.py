@@ -2,7 +2,7 @@
 nbclient"""
 import json, re, signal, threading, time
 from html import unescape
-import ipywidgets as W, nbformat, numpy as np, pytest
+import nbformat, numpy as np, pytest
 from ipywidgets import Widget
 from PIL import Image
 from scp_nb.cluster.clusters import Clusters

@@ -1,6 +1,6 @@
 """Fits that are killed, shared, larger than memory or given odd input: they end as a plain fit does, or say
 why not"""
-import errno, os, signal, subprocess, sys, textwrap
+import errno, os, signal, subprocess, textwrap
 import numpy as np, pandas as pd, pytest, scipy.sparse as sp, torch
 from scp_nb.extract.parallel import blocks, take_rows
 from sklearn.datasets import load_digits

@@ -205,6 +205,21 @@ def test_other_tars(photos, tmp_path):
         t.addfile(link)
     assert as_images(tmp_path/'e.tar').names==['x.jpg']
 
+def test_hard_links_in_a_tar_are_pictures(photos, tmp_path):
+    "tar packs a file with two names once, as `scp_sort --link` leaves them"
+    (tmp_path/'f').mkdir()
+    (tmp_path/'f'/'a.jpg').write_bytes((photos/'a'/'000.jpg').read_bytes())
+    os.link(tmp_path/'f'/'a.jpg', tmp_path/'f'/'b.jpg')
+    (tmp_path/'f'/'c.txt').write_text('x')
+    os.link(tmp_path/'f'/'c.txt', tmp_path/'f'/'d.jpg')
+    with tarfile.open(tmp_path/'t.tar', 'w') as t:
+        for n in ('a.jpg', 'b.jpg', 'c.txt', 'd.jpg'): t.add(tmp_path/'f'/n, n)
+    images = as_images(tmp_path/'t.tar')
+    assert images.names==['a.jpg', 'b.jpg'] and images[0].tobytes()==images[1].tobytes()
+    plain = ImageFiles([tmp_path/'f'/'a.jpg', tmp_path/'f'/'b.jpg'])
+    X,Y = (extract_features(i, 'pixels?size=8', progress=False).X for i in (images, plain))
+    assert np.array_equal(X, Y)
+
 def png(): b = io.BytesIO(); Image.new('RGB', (9,9), 'red').save(b, 'png'); return b.getvalue()
 
 @pytest.mark.parametrize('name', ['../a.png', '/a.png', 'x/../../a.png', 'C:/a.png', '..\\a.png'])
@@ -275,6 +290,9 @@ def test_bad_parquet(photos, tmp_path):
     holes = as_images(write('f.parquet', image=[png(), None, png()], label=['x', 'y', 'x']))
     assert holes.classes==['x', 'y'] and holes.names[2]=='f-00002'
     with pytest.raises(ValueError, match='no bytes in this row'): holes[1]
+    untold = write('u.parquet', image=[png(), png(), png()], label=['x', None, 'x'])
+    with pytest.warns(UserWarning, match='1 of 3 labels in column "label" are missing, so none is used'):
+        assert as_images(untold).labels is None
     late = as_images(write('g.parquet', image=[None]*300+[b'', png()]))
     assert late[301].size==(9,9)
     empty = pa.array([None, b''], pa.binary())

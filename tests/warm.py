@@ -42,7 +42,7 @@ def ask(place, argv):
         for fd in range(3): os.close(fd)     # whoever reads these sees their end when the program ends
         code = int(s.makefile().readline())
     if code<0:
-        signal.signal(-code, signal.SIG_DFL) if -code!=signal.SIGKILL else None
+        if -code!=signal.SIGKILL: signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     os._exit(code)
 

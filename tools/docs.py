@@ -4,7 +4,7 @@ _docs, the published site.
 Both start from the same processed notebooks. Notebooks can be named (`python tools/docs.py
 nbs/view/01_pictures.ipynb`), `--out DIR` gives another folder, which is replaced. Exit code 1 if anything
 is wrong: a warning of Sphinx, a directive that shows, a link that leads nowhere."""
-import argparse, html.parser, io, os, re, shutil, subprocess, sys, tempfile
+import argparse, html.parser, io, re, shutil, subprocess, sys, tempfile
 from importlib import import_module
 from pathlib import Path
 from urllib.parse import unquote, urlsplit

@@ -4,7 +4,7 @@ with 10,000 files, and its way back. HEIC is among the formats where pillow-heif
 import os, sys, tarfile, tempfile, time, zipfile
 from pathlib import Path
 import numpy as np, torch
-from PIL import Image, features
+from PIL import features
 from torch import nn
 from scp_nb.cluster.clusters import Clusters
 from scp_nb.cluster.sort import sort_images, undo_sort

@@ -1,7 +1,7 @@
 """Make the picture of the README, nbs/images/clusters.png: `python tools/pictures.py`. Real clusters of
 scikit-learn's digits and of patches of its two photos"""
 from pathlib import Path
-import numpy as np, torch
+import torch
 from PIL import Image
 from scp_nb.data import digits, photo_patches
 from scp_nb.features import extract_features

@@ -16,7 +16,7 @@ cfg = get_config()
 flags = set(cfg.tst_flags)-{'data'}
 all_flags = '--all-flags' in sys.argv
 
-def skipped(cell)->bool:
+def skipped(cell, all_flags:bool=False)->bool:
     "Would nbdev-test leave this code cell out?"
     return not does_cell_eval(cell, True) or (not all_flags and bool(flags & cell.directives.keys()))
 
@@ -33,7 +33,7 @@ def run(path:Path)->str:
     cells = read_nb(path).cells
     if any('data' in c.directives for c in cells) and not shared_folder().is_dir():
         return 'left as it is, for want of the shared data:'
-    skip = [c.cell_type=='code' and skipped(c) for c in cells]
+    skip = [c.cell_type=='code' and skipped(c, all_flags) for c in cells]
     nb = nbformat.read(path, 4)
     kept = [list(c.get('outputs', ())) for c in nb.cells]
     for c,s in zip(nb.cells, skip): c.metadata['tags'] = ['skip-execution'] if s else []

@@ -111,8 +111,11 @@ def _from_table(table, column, said)->dict:
     try: found = dict(X=_vectors(table[chosen]))
     except ValueError as e: raise ValueError(f'column "{chosen}" of "{said}" is no array: {e}.') from e
     for key,wanted in (('names', _NAMES), ('labels', _LABELS)):
-        k = _first_of(wanted, table.column_names)
-        if k and (key=='names' or not table[k].null_count): found[key] = table[k].to_pylist()
+        if not (k := _first_of(wanted, table.column_names)): continue
+        if key=='labels' and (missing := table[k].null_count):
+            _log.warning('"%s": %s of %s labels in "%s" are missing, so none is used.', said,
+                         f'{missing:,}', f'{len(table):,}', k)
+        else: found[key] = table[k].to_pylist()
     return found
 
 # %% ../../nbs/extract/05_formats.ipynb #1e9d5921

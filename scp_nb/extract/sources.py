@@ -278,7 +278,7 @@ def _tar_cut(blob:Blob, n:int):
                      'Copy it again; nothing was read.')
 
 def _tar_files(blob:Blob):
-    "Yield name, first byte and bytes of each file in one tar; error if it is cut short"
+    "Yield name, first byte, bytes and None of each file in a tar; of a hard link the name it repeats"
     head,n = blob.read(0, 6),0
     if head[:2]==b'\x1f\x8b' or head[:3]==b'BZh' or head==b'\xfd7zXZ\0':
         raise ValueError(f'"{blob.name}" is compressed, so a picture cannot be read alone. Unpack '
@@ -288,7 +288,9 @@ def _tar_files(blob:Blob):
             while m := t.next():
                 t.members = []      # a million of them would fill the memory
                 if m.offset_data+m.size>blob.size and m.isreg(): _tar_cut(blob, n)
-                if m.isreg() and not m.issparse(): yield m.name.removeprefix('./'), m.offset_data, m.size
+                name,repeats = (w.removeprefix('./') for w in (m.name, m.linkname))
+                if m.isreg() and not m.issparse(): yield name, m.offset_data, m.size, None
+                elif m.islnk(): yield name, 0, 0, repeats
                 n += 1
             end = t.offset
     except tarfile.TarError as e:
@@ -313,8 +315,11 @@ class ImageTars(Packed):
     ):
         blobs,passed,found,told = [*map(Blob, _as_list(places))],PassedOver(),{},{}
         for b,blob in enumerate(blobs):
-            for name,start,n in _tar_files(blob):
+            for name,start,n,repeats in _tar_files(blob):
                 refuse_climbing(name, blob.name)
+                if repeats is not None:
+                    if (b,repeats) not in found: continue       # of what is no picture
+                    _,start,n = found[b,repeats]
                 if file_ending(name)=='cls' and n<100: told[b,_key(name)] = blob.read(start, n)
                 elif _passes(name, hidden, lambda: blob.read(start, min(n, 32)), passed):
                     found[b,name] = b,start,n        # of two with one name the later is meant
@@ -400,6 +405,10 @@ class ImageParquet(Packed):
         label = known[0] if len(known)==1 else next((c for c in ('label', 'labels') if c in names), None)
         if label is None: return None,None
         values = [v for f in files for v in f.read([label]).column(0).to_pylist()]
+        if missing := values.count(None):
+            warnings.warn(f'{missing:,} of {len(values):,} labels in column "{label}" are missing, so none '
+                          'is used.', stacklevel=2)
+            return None,None
         whole = all(isinstance(v, int) and v>=0 for v in values)
         if not whole and not all(isinstance(v, str) for v in values): return None,None
         return values, told.get(label, {}).get('names') if whole else None

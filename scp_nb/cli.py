@@ -321,9 +321,9 @@ def _within(names, images, places):
     if len(set(found))<len(set(names)): return names,None      # several rows of one picture
     return found,root
 
-def _embeddings(path, pictures, with_labels):
+def _embeddings(path, pictures, with_labels, column=None):
     "Embeddings of another program, or a directory of features, and their pictures, if there are some"
-    feats = as_features(path)
+    feats = as_features(path) if column is None else Features.from_file(path, column)
     if not with_labels: feats.labels,feats.classes = None,None
     elif feats.labels is None: raise ValueError(f'--evaluate: "{path}" holds no labels. Leave it out.')
     made_of = feats.meta.get('root')
@@ -346,6 +346,7 @@ def scp_cluster(
     out:str=None,          # directory to make; default: FOLDER-clusters, or the next number
     features:str=None,     # directory to keep features in, as `scp_features` does; default: FOLDER-features
     images:str=None,       # folder of the pictures, where FOLDER is a file of embeddings
+    column:str=None,       # which column or array, where that file has several
     backbone:str=default_backbone,  # `open_clip:MODEL/TAG`, `timm:MODEL`, or `pixels`
     checkpoint:str=None,   # local weights for that model: safetensors, or a torch file without code
     prior:str='auto',      # sizes to expect: auto (rather even), uniform, or learned (any)
@@ -370,7 +371,7 @@ def scp_cluster(
     name = _name_of(folder)
     network = _Network(backbone, checkpoint, device, batch_size, exact)
     if holds_embeddings(folder):
-        feats,pictures,root,given = _embeddings(folder, images, evaluate)
+        feats,pictures,root,given = _embeddings(folder, images, evaluate, column)
         store,labelled = folder,None
     else:
         try:
@@ -378,7 +379,9 @@ def scp_cluster(
         except FileExistsError as e:
             raise FileExistsError(f'--features "{features}" holds other things. Give what scp_features made, '
                                   'or a new directory.') from e
-        if images: raise ValueError(f'--images is for embeddings, and "{folder}" holds images. Leave it out.')
+        for option,given in dict(images=images, column=column).items():
+            if given:
+                raise ValueError(f'--{option} is for embeddings, and "{folder}" holds images. Leave it out.')
         feats,root,given,pictures,labelled = None,None,None,as_images(folder, hidden=hidden),None
         if evaluate:      # labels that the place itself brings, else the names of sub-folders
             labelled = pictures

@@ -10,13 +10,17 @@ from pathlib import Path
 
 IMPORTS = 'scp_nb.cli, umap, torch.distributed, torch.distributed.run'
 
+def can_wait()->bool:
+    "Can processes be waited for along with other things?"
+    try: os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError): return False
+    return True
+
 class Warm:
     "A server that runs programs with what it has imported; it ends with the process that began it"
     def __init__(self, python=sys.executable, **how):
-        # where processes cannot be forked and waited for in this way, plain ones do
-        if not hasattr(os, 'pidfd_open'):
-            self.python = [str(python)]
-            return
+        self.python = [str(python)]      # plain processes do where these cannot be had
+        if not can_wait(): return
         self.folder = tempfile.TemporaryDirectory()
         place = os.path.join(self.folder.name, 's')
         self.server = subprocess.Popen([python, __file__, '--serve', place], stdin=subprocess.PIPE,
@@ -26,7 +30,7 @@ class Warm:
         self.python = [sys.executable, '-I', '-S', __file__, place]
 
     def close(self):
-        if len(self.python)==1: return
+        if not hasattr(self, 'server'): return
         self.server.stdin.close()
         self.server.wait()
         self.server.stdout.close()

@@ -31,7 +31,7 @@ def _choose(candidates:list, column, held:list, said, what:str)->str:
     if len(candidates)==1: return candidates[0]
     named = ': '+', '.join(candidates[:10]) if candidates else ''
     raise ValueError(f'"{said}" holds {len(candidates)} {what}{named}; in all it has {all_of_it}. Say '
-                     'which with column="...".')
+                     'which with column="...", or --column in a shell.')
 
 # %% ../../nbs/extract/05_formats.ipynb #9af20b9b
 def _first_of(wanted:tuple, held:list)->str|None: return next((w for w in wanted if w in held), None)

@@ -8,7 +8,7 @@ what is read while modules are imported, take a plain process."""
 import atexit, gc, json, os, selectors, signal, socket, subprocess, sys, tempfile, threading, traceback
 from pathlib import Path
 
-IMPORTS = 'scp_nb.cli, umap, torch.distributed, torch.distributed.run'
+IMPORTS = 'scp_nb.cli, torch.distributed, torch.distributed.run'
 
 def can_wait()->bool:
     "Can processes be waited for along with other things?"

@@ -16,10 +16,17 @@ from PIL import Image, ImageEnhance, ImageFilter
 from .data import Images, as_images, float_array
 from .extract.backbones import Backbone, default_device
 from .features import Features, as_features, extract_features, unit_rows
-from .cluster.neighbors import EdgeSampler, Neighbors, check_n_neighbors, knn, neighbor_graph
+from .cluster.neighbors import EdgeSampler, Neighbors, check_n_neighbors, evened, knn, neighbor_graph
+from .cluster.neighbors import principal_directions
 
 # %% ../nbs/02_pairs.ipynb #d7c39fc4
 _all_ = ['Neighbors', 'knn', 'unit_rows', 'neighbor_graph', 'EdgeSampler']   # people look for them here
+
+# %% ../nbs/02_pairs.ipynb #9f2190e9
+def _searched(X, device):
+    "Rows in their principal directions, the same as neighbours are searched in, and the map to the first"
+    prepare,Z = principal_directions(X, default_device(device))
+    return Z,evened(Z),prepare
 
 # %% ../nbs/02_pairs.ipynb #ea4ce936
 class NeighborPairs:
@@ -27,13 +34,16 @@ class NeighborPairs:
     def __init__(self,
         features:Features|np.ndarray|torch.Tensor,  # features `[n, d]`
         n_neighbors:int=15,                  # neighbours to search; lowered to n-1 for tiny sets
-        metric:str='cosine',                 # "cosine" or "euclidean"
+        metric:str='cosine',                 # "cosine" of rows as `fit_head` prepares them, or "euclidean"
         device:str|torch.device|None=None,   # where neighbours are searched; None: the GPU where there is one
         neighbors:Neighbors|None=None        # found before, by `knn` with the same metric; None searches
     ):
         self.X = torch.as_tensor(as_features(features).numpy())
         if len(self.X)<2: raise ValueError(f"Pairs need at least 2 rows; got {len(self.X)}.")
-        if neighbors is None: neighbors = knn(self.X, min(n_neighbors, len(self.X)-1), metric, device=device)
+        if neighbors is None:
+            # the rows that a fit searches by itself: these pairs are its own ones
+            rows = _searched(self.X, device)[1] if metric=='cosine' else self.X
+            neighbors = knn(rows, min(n_neighbors, len(self.X)-1), metric, device=device)
         elif len(neighbors.indices)!=len(self.X):
             raise ValueError(f"neighbors are of {len(neighbors.indices):,} rows, "
                              f"features of {len(self.X):,}. Search in the same features.")
@@ -169,15 +179,15 @@ class ViewPairs:
         return self.views[rows,a], self.views[rows,b]
 
 # %% ../nbs/02_pairs.ipynb #04cc6354
-def _with_views(features, views):
-    "Each image in front of its views, unit rows `[n, 1+n_views, d]`"
+def _check_views(features, views):
+    "Features `[n, d]` and their views `[n, n_views, d]`"
     X = torch.as_tensor(as_features(features).numpy())
     V = torch.from_numpy(float_array(views))
     if V.ndim!=3 or V.shape[1]<1 or (len(V),V.shape[2])!=tuple(X.shape):
         raise ValueError(f'views must be [{len(X)}, n_views, {X.shape[1]}] for these features; '
                          f'got shape {list(V.shape)}. Make both from the same images with the same backbone.')
     _check_finite(V)
-    return unit_rows(torch.cat([X[:,None], V], 1))
+    return X,V
 
 # %% ../nbs/02_pairs.ipynb #96057c2b
 def _candidates(P, rows, m):
@@ -198,7 +208,8 @@ def knn_views(
     device:str|torch.device|None=None,   # None takes the GPU where there is one
 )->Neighbors:                            # by the largest cosine between a view of each, on the CPU
     "Find the neighbours whose views come closest"
-    P = _with_views(features, views).to(default_device(device))
+    X,V = _check_views(features, views)
+    P = unit_rows(torch.cat([X[:,None], V], 1)).to(default_device(device))     # an image, then its views
     n,v,d = P.shape
     check_n_neighbors(n_neighbors, n)
     m = min(max(n_candidates, n_neighbors), n-1)
@@ -224,12 +235,12 @@ class MixedPairs:
         if not 0<=share<=1:
             raise ValueError(f'share is the share of neighbours among the pairs, 0 to 1; got {share!r}.')
         self.share,self.views = share,ViewPairs(views)
-        m = min(n_neighbors, len(self.views)-1)
-        if match_views: self.neighbors = knn_views(features, views, m, device=device)
-        else: self.neighbors = knn(features, m, device=device)
-        if len(self.neighbors.indices)!=len(self.views):
-            what = f'features are of {len(self.neighbors.indices):,} images, views of {len(self.views):,}'
-            raise ValueError(f'{what}. Make both from the same images.')
+        X,V = _check_views(features, views)
+        m,(Z,rows,prepare) = min(n_neighbors, len(X)-1),_searched(X, device)
+        if match_views:
+            near = [evened(prepare(v.to(default_device(device))).cpu(), of=Z) for v in V.unbind(1)]
+            self.neighbors = knn_views(rows, torch.stack(near, 1), m, device=device)
+        else: self.neighbors = knn(rows, m, device=device)
         self.graph = neighbor_graph(self.neighbors)
         self.edges = EdgeSampler(self.graph)
 

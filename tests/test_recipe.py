@@ -3,6 +3,7 @@ import warnings
 import numpy as np, pytest
 from sklearn.datasets import load_digits, make_blobs
 from scp_nb.evaluate import clustering_accuracy
+from scp_nb.pairs import MixedPairs, NeighborPairs
 from scp_nb.train import fit_head
 
 @pytest.fixture(scope='module')
@@ -112,3 +113,17 @@ def test_what_the_caller_set_in_torch_changes_nothing(data, plain, state):
             assert torch.is_grad_enabled()==(state in ('float64', 'autocast'))
             assert torch.is_autocast_enabled('cpu')==(state=='autocast')
     finally: torch.set_default_dtype(torch.float32)
+
+def test_pairs_that_are_given_are_those_of_the_fit_itself():
+    "Not those of rows as they are, which lie in a corner of the space and lean on a few directions"
+    g = np.random.default_rng(0)
+    y = np.arange(300)%5
+    X = (g.normal(size=(5, 40))[y]+g.normal(size=(300, 40)))*np.geomspace(8, .1, 40)+9
+    X = X.astype(np.float32)
+    quick = dict(n_heads=2, epochs=3)
+    want,got = fit_head(X, 5, **quick),fit_head(X, 5, pairs=NeighborPairs(X), **quick)
+    np.testing.assert_array_equal(got.probs, want.probs)
+    views = np.stack([X, X], 1)
+    for match in (True, False):
+        near = MixedPairs(X, views, match_views=match).neighbors
+        assert (near.indices.sort(1)[0]==NeighborPairs(X).neighbors.indices.sort(1)[0]).float().mean()>.999

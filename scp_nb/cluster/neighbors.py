@@ -294,10 +294,11 @@ def principal_directions(
 
 def evened(
     Z:torch.Tensor,   # rows in their principal directions, from `principal_directions`, float32 `[n, m]`
-    power:float=.25   # 0 leaves the variances of the directions as they are, 1 makes them equal
+    power:float=.25,  # 0 leaves the variances of the directions as they are, 1 makes them equal
+    of:torch.Tensor|None=None   # rows whose variances count, such as images where `Z` are views; None: `Z`
 )->torch.Tensor:      # rows of length 1, float32 `[n, m]`
     "Bring the variances of the directions closer to each other"
-    variance = Z.square().mean(0)
+    variance = (Z if of is None else of).square().mean(0)
     return unit_rows(Z*variance.clamp_min(1e-12*variance.max()).pow(-power/2))
 
 def nearest_rows(Z:torch.Tensor,   # rows in their principal directions, float32 `[n, m]`

@@ -461,9 +461,8 @@ def test_two_processes_make_what_one_makes(tmp_path, big, one, warm):
     assert contents(one)==contents(tmp_path/'two') and tree(one)==tree(tmp_path/'two')
     assert sum('copy_of' in l for l in open(tmp_path/'two'/'index.jsonl'))>=7
 
-@pytest.mark.parametrize('dead,goes_on', [('0', 'together'), *(
-    pytest.param(*both, marks=pytest.mark.slow)
-    for both in (('1', 'alone'), ('0', 'alone'), ('1', 'together')))])
+@pytest.mark.parametrize('goes_on', ['together', 'alone'])
+@pytest.mark.parametrize('dead', '01')
 def test_one_of_two_dies(tmp_path, big, one, dead, goes_on, warm):
     one,n = one
     r = torchrun(warm, big.parent/'s.py', Path(__file__).parent, big, tmp_path/'two', DIES=dead)

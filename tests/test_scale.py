@@ -83,7 +83,6 @@ def agree(one, found):
     assert (one.labels==found.argmax(1)).mean()>=.995
     assert np.abs(one.probs-found).max()<.02
 
-@pytest.mark.slow
 def test_two_processes_that_sample_find_what_one_finds(X, tmp_path, warm):
     agree(fit_head(X, 5, n_heads=5, epochs=6, sample=250), fit_twice_over(warm, X, tmp_path, sample=250))
 

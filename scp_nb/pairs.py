@@ -24,7 +24,7 @@ _all_ = ['Neighbors', 'knn', 'unit_rows', 'neighbor_graph', 'EdgeSampler']   # p
 
 # %% ../nbs/02_pairs.ipynb #9f2190e9
 def _searched(X, device):
-    "Rows in their principal directions, the same as neighbours are searched in, and the map to the first"
+    "Rows in their principal directions, the evened ones that a fit searches, and the map to the former"
     prepare,Z = principal_directions(X, default_device(device))
     return Z,evened(Z),prepare
 

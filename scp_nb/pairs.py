@@ -22,12 +22,6 @@ from .cluster.neighbors import principal_directions
 # %% ../nbs/02_pairs.ipynb #d7c39fc4
 _all_ = ['Neighbors', 'knn', 'unit_rows', 'neighbor_graph', 'EdgeSampler']   # people look for them here
 
-# %% ../nbs/02_pairs.ipynb #9f2190e9
-def _searched(X, device):
-    "Rows in their principal directions, the evened ones that a fit searches, and the map to the former"
-    prepare,Z = principal_directions(X, default_device(device))
-    return Z,evened(Z),prepare
-
 # %% ../nbs/02_pairs.ipynb #ea4ce936
 class NeighborPairs:
     "Pair every row with a neighbour, drawn anew each time in proportion to the weight of their edge"
@@ -42,7 +36,8 @@ class NeighborPairs:
         if len(self.X)<2: raise ValueError(f"Pairs need at least 2 rows; got {len(self.X)}.")
         if neighbors is None:
             # the rows that a fit searches by itself: these pairs are its own ones
-            rows = _searched(self.X, device)[1] if metric=='cosine' else self.X
+            rows = self.X
+            if metric=='cosine': rows = evened(principal_directions(rows, default_device(device))[1])
             neighbors = knn(rows, min(n_neighbors, len(self.X)-1), metric, device=device)
         elif len(neighbors.indices)!=len(self.X):
             raise ValueError(f"neighbors are of {len(neighbors.indices):,} rows, "
@@ -234,13 +229,14 @@ class MixedPairs:
     ):
         if not 0<=share<=1:
             raise ValueError(f'share is the share of neighbours among the pairs, 0 to 1; got {share!r}.')
-        self.share,self.views = share,ViewPairs(views)
         X,V = _check_views(features, views)
-        m,(Z,rows,prepare) = min(n_neighbors, len(X)-1),_searched(X, device)
+        self.share,self.views = share,ViewPairs(V)
+        m,dev = min(n_neighbors, len(X)-1),default_device(device)
+        prepare,Z = principal_directions(X, dev)
         if match_views:
-            near = [evened(prepare(v.to(default_device(device))).cpu(), of=Z) for v in V.unbind(1)]
-            self.neighbors = knn_views(rows, torch.stack(near, 1), m, device=device)
-        else: self.neighbors = knn(rows, m, device=device)
+            near = [evened(prepare(v.to(dev)).cpu(), of=Z) for v in V.unbind(1)]
+            self.neighbors = knn_views(evened(Z), torch.stack(near, 1), m, device=dev)
+        else: self.neighbors = knn(evened(Z), m, device=dev)
         self.graph = neighbor_graph(self.neighbors)
         self.edges = EdgeSampler(self.graph)
 

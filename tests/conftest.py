@@ -22,6 +22,20 @@ def shared():
         pytest.skip('no folder of shared data and weights: set SCP_SHARED, or put one beside the checkout')
     return found
 
+@pytest.fixture(scope='module')
+def short_search():
+    """Fits search for a tenth of their time: for tests of what a fit takes, gives and says, not of how good it
+    is"""
+    from functools import partial
+    from scp_nb import train
+    from scp_nb.cluster import candidates
+    true = train.epochs_for
+    def few(n, batch_size, low, *more): return true(n, batch_size, *([low, *more] if more else [low//10]))
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(train, 'epochs_for', few)
+        m.setattr(candidates, 'embed_graph', partial(candidates.embed_graph, n_epochs=30))
+        yield
+
 @pytest.fixture(scope='session')
 def warm():
     "Arguments that start Python in a moment, with the package imported: see warm.py"

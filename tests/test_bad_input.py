@@ -10,6 +10,7 @@ from scp_nb.features import dominant_column, warn_dominant, warn_zero_rows, zero
 from scp_nb.cluster.neighbors import knn, unit_rows
 from scp_nb.train import Clusters, fit_head
 
+pytestmark = pytest.mark.usefixtures('short_search')
 rng = np.random.default_rng(0)
 X = rng.normal(size=(60,8)).astype(np.float32)
 

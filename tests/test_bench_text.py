@@ -5,6 +5,8 @@ from scp_nb.bench import text
 from scp_nb.bench.common import shared_folder
 from scp_nb.bench.suites import scp_bench
 
+pytestmark = pytest.mark.usefixtures('short_search')
+
 def packs(folder, width=24, words=24):
     "A set like WHU-RS19 with three classes, and words"
     rng = np.random.default_rng(0)
@@ -20,20 +22,20 @@ def test_command_goes_on_and_repeats(tmp_path, monkeypatch, capsys):
     packs(tmp_path)
     for name,few in dict(STEPS=20, COUNTS=(25,), NOISE=(.5,), SHARES=(.5,)).items():
         monkeypatch.setattr(text, name, few)
-    def run(name, **kw):
-        scp_bench('text', out=str(tmp_path/name), data=str(tmp_path), jobs=0, **kw)
-        return json.loads((tmp_path/name/'text.json').read_text())
-    first = run('a', quick=True)
+    out = tmp_path/'r'
+    def run(**kw):
+        scp_bench('text', out=str(out), data=str(tmp_path), jobs=0, **kw)
+        return json.loads((out/'text.json').read_text())
+    first = run(quick=True)
     assert {r['seed'] for r in first['runs']}=={0}
-    assert run('b', sets='whurs19', seeds=1)==first
-    more = run('b', sets='whurs19,dtd', seeds=2)['runs']
+    more = run(sets='whurs19,dtd', seeds=2)['runs']
     assert more[:len(first['runs'])]==first['runs'] and {r['seed'] for r in more}=={0, 1}
     assert 'dtd is left out: no dtd_clip_vitb32.npz' in capsys.readouterr().out
-    assert '## purity' in (tmp_path/'b'/'text.md').read_text()
+    assert '## purity' in (out/'text.md').read_text()
     # who starts anew leaves the jobs of other suites in the directory alone
-    other = tmp_path/'b'/'runs'/'digits~cpp, fit_cpp~0.json'
+    other = out/'runs'/'digits~cpp, fit_cpp~0.json'
     other.write_text(json.dumps(dict(suite='cpp', task='digits', group='cpp, fit_cpp', seed=0, rows=[])))
-    assert run('b', sets='whurs19', seeds=1, force=True)==first and other.is_file()
+    assert run(sets='whurs19', seeds=1, force=True)==first and other.is_file()
 
 def test_words_of_another_network(tmp_path):
     packs(tmp_path, words=32)
@@ -41,7 +43,7 @@ def test_words_of_another_network(tmp_path):
         scp_bench('text', out=str(tmp_path/'a'), data=str(tmp_path), quick=True)
     assert not (tmp_path/'a').exists()
     with pytest.raises(FileNotFoundError, match='no words_clip_vitb32.npz'):
-        scp_bench('text', out=str(tmp_path/'a'), data=str(tmp_path/'b'), quick=True)
+        scp_bench('text', out=str(tmp_path/'a'), data=str(tmp_path/'none'), quick=True)
 
 def test_bad_requests_are_told(tmp_path):
     packs(tmp_path)

@@ -11,6 +11,7 @@ from scp_nb.data import ImageFiles
 from scp_nb.live import LiveClusters
 from scp_nb.train import Callback, fit_head
 
+pytestmark = pytest.mark.usefixtures('short_search')
 rng = np.random.default_rng(0)
 X = (4*np.eye(3, 8)[rng.integers(0, 3, 150)]+rng.normal(size=(150, 8))).astype(np.float32)
 forever = dict(n_heads=2, epochs=1_000_000, batch_size=64)

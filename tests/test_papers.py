@@ -16,6 +16,8 @@ from scp_nb.bench.published import FOOTNOTE, beside_table, papers_table, publish
 from scp_nb.bench.sets import SETS, fetch_file, get_set
 from scp_nb.bench.suites import scp_bench
 
+pytestmark = pytest.mark.usefixtures('short_search')
+
 def quiet(line): pass
 
 def without_costs(x):

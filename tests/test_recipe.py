@@ -92,28 +92,6 @@ def test_a_share_of_outliers_is_the_strangest_ones(data):
     doubt = found.mark_outliers(1/11, by='confidence')
     assert doubt.confidence[doubt.labels<0].max()<=doubt.confidence[doubt.labels>=0].min()
 
-@pytest.fixture(scope='module')
-def plain(data): return fit_head(data[0][:300], 5, n_heads=2, epochs=20).labels
-
-@pytest.mark.parametrize('state', ['float64', 'no_grad', 'inference', 'autocast'])
-def test_what_the_caller_set_in_torch_changes_nothing(data, plain, state):
-    import torch
-    from scp_nb.cpp import fit_cpp
-    from scp_nb.estimate_k import estimate_k
-    X = data[0][:300]
-    ways = dict(no_grad=torch.no_grad(), inference=torch.inference_mode(),
-                autocast=torch.autocast('cpu', dtype=torch.bfloat16))
-    if state=='float64': torch.set_default_dtype(torch.float64)
-    try:
-        with ways.get(state) or warnings.catch_warnings():
-            assert (fit_head(X, 5, n_heads=2, epochs=20).labels==plain).all()
-            assert len(fit_cpp(X, 5, steps=10, warmup=5).labels)==300
-            assert estimate_k(X).k>0
-            assert torch.get_default_dtype()==(torch.float64 if state=='float64' else torch.float32)
-            assert torch.is_grad_enabled()==(state in ('float64', 'autocast'))
-            assert torch.is_autocast_enabled('cpu')==(state=='autocast')
-    finally: torch.set_default_dtype(torch.float32)
-
 def test_pairs_that_are_given_are_those_of_the_fit_itself():
     "Not those of rows as they are, which lie in a corner of the space and lean on a few directions"
     g = np.random.default_rng(0)

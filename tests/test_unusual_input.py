@@ -1,5 +1,7 @@
 """Input that is unusual and legitimate, or wrong in a way that has to be told in a line."""
+from contextlib import nullcontext
 import numpy as np, pandas as pd, pytest, torch
+from sklearn.datasets import load_digits
 from scp_nb.cluster.clusters import Clusters, neighbor_support
 from scp_nb.cluster.neighbors import knn
 from scp_nb.cpp import fit_cpp
@@ -8,6 +10,7 @@ from scp_nb.evaluate import evaluate
 from scp_nb.pairs import NeighborPairs, ViewPairs
 from scp_nb.train import fit_head
 
+pytestmark = pytest.mark.usefixtures('short_search')
 rng = np.random.default_rng(0)
 centres = rng.normal(size=(4,16))*4
 X = (centres[np.arange(200)%4]+rng.normal(size=(200,16))).astype(np.float32)
@@ -100,7 +103,28 @@ def test_a_tree_keeps_names():
     with pytest.warns(UserWarning, match='by hand'):
         for a,b in ((0,1), (2,3)): tree.merge(a, b).at(8)
 
-def test_what_the_caller_set_in_torch_does_not_matter(clusters, tmp_path):
+@pytest.fixture(scope='module')
+def drawings(): return load_digits().data[:300].astype(np.float32)
+
+@pytest.fixture(scope='module')
+def plain(drawings): return fit_head(drawings, 5, n_heads=2, epochs=20).labels
+
+@pytest.mark.parametrize('state', ['float64', 'no_grad', 'inference', 'autocast'])
+def test_what_the_caller_set_in_torch_changes_nothing(drawings, plain, state):
+    ways = dict(no_grad=torch.no_grad(), inference=torch.inference_mode(),
+                autocast=torch.autocast('cpu', dtype=torch.bfloat16))
+    if state=='float64': torch.set_default_dtype(torch.float64)
+    try:
+        with ways.get(state) or nullcontext():
+            assert (fit_head(drawings, 5, n_heads=2, epochs=20).labels==plain).all()
+            assert len(fit_cpp(drawings, 5, steps=10, warmup=5).labels)==300
+            assert estimate_k(drawings).k>0
+            assert torch.get_default_dtype()==(torch.float64 if state=='float64' else torch.float32)
+            assert torch.is_grad_enabled()==(state in ('float64', 'autocast'))
+            assert torch.is_autocast_enabled('cpu')==(state=='autocast')
+    finally: torch.set_default_dtype(torch.float32)
+
+def test_what_the_caller_set_in_torch_leaves_clusters_alone(clusters, tmp_path):
     clusters.save(tmp_path/'c')
     cpp = fit_cpp(X, 4)
     with torch.autocast('cpu', dtype=torch.bfloat16):

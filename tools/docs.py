@@ -5,12 +5,13 @@ Both start from the same processed notebooks. Notebooks can be named (`python to
 nbs/view/01_pictures.ipynb`), `--out DIR` gives another folder, which is replaced. Exit code 1 if anything
 is wrong: a warning of Sphinx, a directive that shows, a link that leads nowhere."""
 import argparse, html.parser, io, re, shutil, subprocess, sys, tempfile
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 import nbformat, yaml
 from fastcore.nbio import nb2str, read_nb
-from nbdev import serve, showdoc
+from nbdev import processors, serve, showdoc
 from nbdev.config import get_config
 from nbdev.process import Processor
 from nbdev.processors import FilterDefaults, _is_showdoc, exec_show_docs
@@ -18,6 +19,7 @@ from nbdev.processors import FilterDefaults, _is_showdoc, exec_show_docs
 root = Path(__file__).resolve().parent.parent
 cfg = get_config(path=root)
 nbs = Path(cfg.nbs_path)
+processors.get_config = cache(get_config)       # nbdev reads the file anew for every cell
 
 def short_types(text:str)->str:
     """Types in a signature by their last name: Tensor, not torch.Tensor; comments and defaults stay as they
@@ -54,6 +56,7 @@ def page_name(path:Path)->Path:
     "Place of a notebook's page: 03b_clusters.ipynb -> clusters"
     return path.with_name(re.sub(r'^\d+[a-z]?_', '', path.stem))
 
+@cache
 def sidebar()->list:
     "(caption, notebooks) as nbs/sidebar.yml has them"
     sidebar = yaml.safe_load((nbs/'sidebar.yml').read_text(encoding='utf-8'))

@@ -320,7 +320,10 @@ async function copyText(text) {
   try { return document.execCommand('copy') } catch { return false } finally { t.remove() }
 }
 function saveTable(name, rows) {
-  const cell = v => /[",\n\r]/.test(v) ? `"${String(v).replaceAll('"', '""')}"` : String(v)
+  const cell = v => {
+    const text = /^[=+\-@\t\r]/.test(v) && typeof v === 'string' ? './' + v : String(v)   // no formula in a spreadsheet
+    return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
+  }
   const a = make('a'); a.href = URL.createObjectURL(new Blob([rows.map(r => r.map(cell).join(',') + '\n').join('')], { type: 'text/csv' })); a.download = name
   document.body.append(a); a.click(); a.remove(); setTimeout(() => URL.revokeObjectURL(a.href), 1000)
 }

@@ -24,8 +24,7 @@ def shared():
 
 @pytest.fixture(scope='module')
 def short_search():
-    """Fits search for a tenth of their time: for tests of what a fit takes, gives and says, not of how good it
-    is"""
+    "Fits search for a tenth of their time, for tests of what a fit takes and says, not of how good it is"
     from functools import partial
     from scp_nb import train
     from scp_nb.cluster import candidates

@@ -297,13 +297,14 @@ def scp_features(
     batch_size:int=None,            # images per forward pass, worked out if not given
     workers:int=None,               # threads or processes that decode images, one per core if not given
     device:str=None,                # cuda, mps or cpu; the best one there is if not given
+    column:str=None,                # which column of pictures, where a Parquet file has several
     hidden:bool=False,              # take in hidden files, and what systems keep: thumbnails, wastebaskets
     exact:bool=False,               # decode large JPEGs in full, not at about twice the network's size
     update:bool=False,              # keep what is in `out` of unchanged files, add new ones, drop those gone
     force:bool=False,               # replace features that an earlier run wrote to `out`
 ):
     "Extract the features of a folder of images, and keep them; a stopped run goes on when started again"
-    images = as_images(folder, hidden=hidden)
+    images = as_images(folder, hidden=hidden, column=column)
     out = out or f'{_name_of(folder)}-features'
     check_place(out, force)
     network = _Network(backbone, checkpoint, device, batch_size, exact)
@@ -346,7 +347,7 @@ def scp_cluster(
     out:str=None,          # directory to make; default: FOLDER-clusters, or the next number
     features:str=None,     # directory to keep features in, as `scp_features` does; default: FOLDER-features
     images:str=None,       # folder of the pictures, where FOLDER is a file of embeddings
-    column:str=None,       # which column or array, where that file has several
+    column:str=None,       # which column or array of a file, where it has several that would do
     backbone:str=default_backbone,  # `open_clip:MODEL/TAG`, `timm:MODEL`, or `pixels`
     checkpoint:str=None,   # local weights for that model: safetensors, or a torch file without code
     prior:str='auto',      # sizes to expect: auto (rather even), uniform, or learned (any)
@@ -379,13 +380,14 @@ def scp_cluster(
         except FileExistsError as e:
             raise FileExistsError(f'--features "{features}" holds other things. Give what scp_features made, '
                                   'or a new directory.') from e
-        for option,given in dict(images=images, column=column).items():
-            if given:
-                raise ValueError(f'--{option} is for embeddings, and "{folder}" holds images. Leave it out.')
-        feats,root,given,pictures,labelled = None,None,None,as_images(folder, hidden=hidden),None
+        if images:
+            raise ValueError(f'--images is for embeddings, and "{folder}" holds images. Leave it out.')
+        feats,root,given,labelled = None,None,None,None
+        pictures = as_images(folder, hidden=hidden, column=column)
         if evaluate:      # labels that the place itself brings, else the names of sub-folders
             labelled = pictures
-            if labelled.labels is None: labelled = as_images(folder, labels='folder', hidden=hidden)
+            if labelled.labels is None:
+                labelled = as_images(folder, labels='folder', hidden=hidden, column=column)
         store = features or network.place(pictures, name)
     out = out or (f'{name}-clusters' if force else free_place(f'{name}-clusters'))
     _cluster(pictures, _Job('scp_cluster', name, network, k, out, force, seed, prior, outliers, words, store,

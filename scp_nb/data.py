@@ -684,15 +684,18 @@ def _shows_picture(x)->bool:
     if isinstance(x, bytes): return image_kind(x) is not None
     return isinstance(x, Image.Image) or getattr(x, 'ndim', 0)>1
 
-def _column_of_pictures(frame)->list:
+def _column_of_pictures(frame, column=None)->list:
     "The one column of a data frame that holds pictures or their paths, in the frame's order"
     columns = {c: frame[c] for c in frame.columns}
+    if column is not None:
+        if column in columns: return columns[column].to_list()
+        raise ValueError(f'the frame has no column "{column}". There are: {", ".join(map(str, columns))}.')
     found = [c for c,s in columns.items() if len(s) and _shows_picture(s.to_list()[0])]
     if len(found)==1: return columns[found[0]].to_list()
     what = 'no column' if not found else 'more than one column'
     some = ', '.join(f'"{c}"' for c in found or columns)
     raise ValueError(f'the frame has {what} of pictures or of paths that end in jpg, png, ...: '
-                     f'{some or "it is empty"}. Give the one to read, as in as_images(df["path"]).')
+                     f'{some or "it is empty"}. Say which with column="...".')
 
 def choose_column(ds,                # a Hugging Face data set
                   column:str|None,   # the one to read; None: the only one of these kinds
@@ -742,6 +745,10 @@ class ImageDataset(Images):
 # builds on it, so it is looked up by name when the first such place is given
 SOURCE_OPENER = 'scp_nb.extract.sources:open_source'
 
+def _refuse_column(column, what):
+    raise ValueError(f'column="{column}" is for Parquet, data frames and data sets of Hugging Face; '
+                     f'got {what}. Leave it out.')
+
 def _is_local(x)->bool:
     "Is this a folder, or one picture? A name that leads nowhere is, unless it is a pattern"
     if '://' in os.fspath(x): return False
@@ -752,17 +759,19 @@ def _is_local(x)->bool:
 
 def as_images(x,            # folder, zip, tar, Parquet, list.txt, s3://..., paths, pictures, array, data set
               labels=None,  # "folder" for folders; else a whole number or word per image, for evaluation only
-              hidden:bool=False    # of a folder: take in what is hidden, and what systems keep
+              hidden:bool=False,   # of a folder: take in what is hidden, and what systems keep
+              column:str|None=None # of Parquet, a frame or data set with several columns of pictures: which
              )->Images:     # the same pictures, named
     "Take images in whatever form they come"
     if isinstance(x, Images):
+        if column is not None: _refuse_column(column, 'pictures that are open already')
         if labels is None: return x
         new = x.subset(slice(None))
         if isinstance(labels, str): raise ValueError('labels="folder" is for folders: give it to ImageFiles.')
         new.labels,new.classes = as_labels(labels, None, len(x))
         return new
     if not hasattr(x, 'column_names'):           # data sets of Hugging Face have these methods too
-        if hasattr(x, 'columns') and hasattr(x, 'to_dict'): x = _column_of_pictures(x)
+        if hasattr(x, 'columns') and hasattr(x, 'to_dict'): x,column = _column_of_pictures(x, column),None
         if hasattr(x, 'to_list'): x = x.to_list()                 # a series, by place and not by index
     paths = [x] if isinstance(x, (str, os.PathLike)) else x
     if isinstance(paths, (list,tuple)):
@@ -771,13 +780,17 @@ def as_images(x,            # folder, zip, tar, Parquet, list.txt, s3://..., pat
         first = os.path.expanduser(paths[0])
         packed = '://' in first or file_ending(first) in ('tar', 'zip', 'parquet')
         if packed or len(paths)==1 and not _is_local(first):
-            found = pkgutil.resolve_name(SOURCE_OPENER)(x, labels, hidden)
+            found = pkgutil.resolve_name(SOURCE_OPENER)(x, labels, hidden, column)
+        elif column is not None: _refuse_column(column, f'"{first}"')
         else: found = ImageFiles(x, labels, hidden)
         # tells two zips of one name, or two patterns in one folder, from each other
         if len(paths)==1: found.place = first if '://' in first else os.path.abspath(first)
+        if len(paths)==1 and column is not None: found.place += f'#{column}'     # its features are others
         return found
-    if isinstance(x, np.ndarray) or hasattr(x, 'detach'): return ImageArray(x, labels)
-    if hasattr(x, '__len__') and hasattr(x, '__getitem__'): return ImageDataset(x, labels)
+    if isinstance(x, np.ndarray) or hasattr(x, 'detach'):
+        if column is not None: _refuse_column(column, 'an array')
+        return ImageArray(x, labels)
+    if hasattr(x, '__len__') and hasattr(x, '__getitem__'): return ImageDataset(x, labels, column=column)
     raise ValueError('images must be a folder, a list of them, an array [n, h, w(, 3)] or a data set; got '
                      f'{type(x).__name__}.')
 

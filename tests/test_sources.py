@@ -220,7 +220,7 @@ def test_hard_links_in_a_tar_are_pictures(photos, tmp_path):
     X,Y = (extract_features(i, 'pixels?size=8', progress=False).X for i in (images, plain))
     assert np.array_equal(X, Y)
 
-def png(): b = io.BytesIO(); Image.new('RGB', (9,9), 'red').save(b, 'png'); return b.getvalue()
+def png(size=9): b = io.BytesIO(); Image.new('RGB', (size,size), 'red').save(b, 'png'); return b.getvalue()
 
 @pytest.mark.parametrize('name', ['../a.png', '/a.png', 'x/../../a.png', 'C:/a.png', '..\\a.png'])
 def test_a_zip_that_climbs_out(tmp_path, name):
@@ -275,6 +275,17 @@ def test_other_zips(photos, tmp_path):
     x = as_images(tmp_path/'e.zip')
     assert x.names==['a.png', 'b'] and str(x.passed_over)=='1 .mov, 2 hidden files'
 
+def test_a_column_for_what_has_none(photos, tmp_path):
+    import pandas as pd
+    zipped = to_zip(photos, tmp_path/'a.zip')
+    for x in (photos, zipped, as_images(photos), np.zeros((3,4,4), np.uint8)):
+        with pytest.raises(ValueError, match='column="b" is for Parquet'): as_images(x, column='b')
+    frame = pd.DataFrame(dict(a=['x.png', 'y.png'], b=['z.png', 'w.png']))
+    with pytest.raises(ValueError, match='more than one column'): as_images(frame)
+    with pytest.raises(ValueError, match='no column "c". There are: a, b'): as_images(frame, column='c')
+    pictures = pd.DataFrame(dict(a=[png(), png()], b=[png(size=5), png(size=6)]))
+    assert [im.size[0] for im in as_images(pictures, column='b')]==[5, 6]
+
 def test_bad_parquet(photos, tmp_path):
     pa = pytest.importorskip('pyarrow', reason='pyarrow is not installed')
     import pyarrow.parquet as pq
@@ -283,7 +294,9 @@ def test_bad_parquet(photos, tmp_path):
     one_line(write('p.parquet', Path=['a.jpg']), ValueError, 'no column', 'If "Path" holds paths, write them')
     one_line(write('b.parquet', blob=[b'hello', b'world']), ValueError, 'holds no images', 'hello')
     one_line(write('c.parquet', a=[png()], b=[png()]), ValueError, '2 columns of pictures', 'column=')
-    assert sources.ImageParquet(tmp_path/'c.parquet', column='b')[0].size==(9,9)
+    found = as_images(tmp_path/'c.parquet', column='b')
+    assert found[0].size==(9,9) and found.place.endswith('c.parquet#b')
+    with pytest.raises(ValueError, match='2 columns'): as_images(tmp_path/'c.parquet', column='z')
     data = to_parquet(photos, tmp_path/'d.parquet').read_bytes()
     (tmp_path/'e.parquet').write_bytes(data[:-100])
     one_line(tmp_path/'e.parquet', ValueError, 'no whole Parquet file')

@@ -394,7 +394,7 @@ class ImageParquet(Packed):
         do = 'If it holds embeddings, Features.from_file reads it.'
         if paths := [n for n in schema.names if n.lower() in _PATHS]:
             do = f'If "{paths[0]}" holds paths, write them into a .txt, one a line, and give that. {do}'
-        if fits: do = 'Say which: ImageParquet(..., column=...).'
+        if fits: do = 'Say which: column="..." (--column).'
         raise ValueError(f'"{blob.name}" holds {len(fits) or "no"} column{"s" if len(fits)>1 else ""} '
                          f'of pictures, bytes or a struct with bytes: {held}. {do}')
 
@@ -663,7 +663,8 @@ def source_kind(place   # of one file, a path or an address
 
 def open_source(places,            # path, address or pattern, or several of one kind
                 labels=None,       # "folder", one per picture, or None: those the source tells
-                hidden:bool=False  # take in what is hidden, and what systems keep
+                hidden:bool=False, # take in what is hidden, and what systems keep
+                column:str|None=None     # of Parquet with several columns of pictures: which
                )->Images:
     "Open pictures that are packed, listed, or in a place on the web"
     found = [p for x in _as_list(places) for p in find_places(os.fspath(x))]
@@ -672,9 +673,11 @@ def open_source(places,            # path, address or pattern, or several of one
         raise ValueError(f'these are of several kinds, {", ".join(sorted(kinds))}: '
                          f'"{found[0]}", ... Give those of one kind.')
     kind = kinds.pop()
+    if column is not None and kind!='parquet':
+        raise ValueError(f'column="{column}" is for Parquet; "{found[0]}" is none. Leave it out.')
     if kind=='zip': return ImageZip(found, labels, hidden)
     if kind=='tar': return ImageTars(found, labels, hidden)
-    if kind=='parquet': return ImageParquet(found, labels)
+    if kind=='parquet': return ImageParquet(found, labels, column)
     if kind=='image': return (ImagePlace if is_remote(found[0]) else ImageFiles)(found, labels)
     if len(found)>1 and kind=='place' and not is_remote(found[0]): return ImageFiles(found, labels, hidden)
     if len(found)>1:

@@ -240,7 +240,8 @@ def _cluster(images, job:_Job, feats:Features|None=None):
         report(clusters, NameTiles(feats.names) if images is None else images, feats, tmp, scores=scores,
                title=job.title, k_estimate=found, provenance=_provenance(feats, clusters, job.command, found),
                pick=clusters.pick(n_label) if n_label else None)
-    _print_result(clusters, scores, job.out, job.store)
+    read = job.store is not None and job.store==job.place      # embeddings that the user has
+    _print_result(clusters, scores, job.out, None if read else job.store or Path(job.out)/'features')
     for to in job.exports: _export(clusters, images, Path(job.out), to)
     return clusters
 
@@ -261,7 +262,7 @@ def _read_exports(names)->tuple:
     return found
 
 # %% ../nbs/13_cli.ipynb #8ba4caec
-def _print_result(clusters, scores, out, store=None):
+def _print_result(clusters, scores, out, kept=None):
     "Print the result the way a person wants to read it"
     out,sizes,confidence = Path(out),clusters.sizes,clusters.confidence
     doubtful = confidence<.5
@@ -271,7 +272,7 @@ def _print_result(clusters, scores, out, store=None):
     if clusters.n_outliers: _say('Outliers', f'{clusters.n_outliers:,} images marked with cluster -1')
     if scores is not None: _say('Scores', f'{scores}')
     _say('Wrote', f'{out/"report.html"}   (open it in a browser)')
-    for path in (out/'assignments.csv', out/'head', Path(store or out/'features')): _say('', f'{path}')
+    for path in filter(None, (out/'assignments.csv', out/'head', kept)): _say('', f'{path}')
 
 # %% ../nbs/13_cli.ipynb #8888a485
 @call_parse
@@ -304,10 +305,12 @@ def scp_features(
     force:bool=False,               # replace features that an earlier run wrote to `out`
 ):
     "Extract the features of a folder of images, and keep them; a stopped run goes on when started again"
-    images = as_images(folder, hidden=hidden, column=column)
-    out = out or f'{_name_of(folder)}-features'
-    check_place(out, force)
+    images = as_images(folder, hidden=hidden, column=column or None)
     network = _Network(backbone, checkpoint, device, batch_size, exact)
+    name = _name_of(folder)
+    # each column has features of its own
+    out = out or (network.place(images, name) if column else f'{name}-features')
+    check_place(out, force)
     network.features(images, out, n_workers=workers, force=force, update=update)
     _say('Complete' if network.kept else 'Wrote', f'{out}   (Features.load({str(out)!r}) in Python)')
 
@@ -371,7 +374,8 @@ def scp_cluster(
     exports,words = _read_exports(export),None if caption is None else vocabulary(caption)
     name = _name_of(folder)
     network = _Network(backbone, checkpoint, device, batch_size, exact)
-    if holds_embeddings(folder):
+    column = column or None
+    if holds_embeddings(folder, column):
         feats,pictures,root,given = _embeddings(folder, images, evaluate, column)
         store,labelled = folder,None
     else:

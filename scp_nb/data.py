@@ -685,17 +685,27 @@ def _shows_picture(x)->bool:
     return isinstance(x, Image.Image) or getattr(x, 'ndim', 0)>1
 
 def _column_of_pictures(frame, column=None)->list:
-    "The one column of a data frame that holds pictures or their paths, in the frame's order"
-    columns = {c: frame[c] for c in frame.columns}
+    "A column of a data frame, or the one that holds pictures or their paths, in the frame's order"
+    known = list(frame.columns)
+    if len(set(known))<len(known): raise ValueError('two columns of the frame have one name. Rename one.')
     if column is not None:
-        if column in columns: return columns[column].to_list()
-        raise ValueError(f'the frame has no column "{column}". There are: {", ".join(map(str, columns))}.')
+        if column in known: return frame[column].to_list()
+        raise ValueError(f'the frame has no column "{column}". There are: {", ".join(map(str, known))}.')
+    columns = {c: frame[c] for c in known}
     found = [c for c,s in columns.items() if len(s) and _shows_picture(s.to_list()[0])]
     if len(found)==1: return columns[found[0]].to_list()
     what = 'no column' if not found else 'more than one column'
     some = ', '.join(f'"{c}"' for c in found or columns)
     raise ValueError(f'the frame has {what} of pictures or of paths that end in jpg, png, ...: '
-                     f'{some or "it is empty"}. Say which with column="...".')
+                     f'{some or "it is empty"}. Say which, as in as_images(df, column="path").')
+
+def refuse_column(column,    # the one that was asked for; None passes
+                  what:str   # what was given instead of something with columns
+                 ):
+    "Refuse to choose a column of what has none"
+    if column is None: return
+    raise ValueError(f'column="{column}" is for what has columns: Parquet, embeddings, data frames and data '
+                     f'sets of Hugging Face; got {what}. Leave it out.')
 
 def choose_column(ds,                # a Hugging Face data set
                   column:str|None,   # the one to read; None: the only one of these kinds
@@ -705,7 +715,9 @@ def choose_column(ds,                # a Hugging Face data set
     "Choose the column to read of a data set, and find the labels beside it"
     known = {c: type(f).__name__ for c,f in ds.features.items()}
     found = [column] if column else [c for c,kind in known.items() if kind in kinds]
-    if len(found)!=1 or found[0] not in known:
+    if column and column not in known:
+        raise ValueError(f'the data set has no column "{column}". There are: {", ".join(known)}.')
+    if len(found)!=1:
         raise ValueError(f'wanted one column of {what}; the data set has {known}. Say which with '
                          'column="...".')
     label = [c for c,kind in known.items() if kind=='ClassLabel']
@@ -726,6 +738,7 @@ class ImageDataset(Images):
         if hasattr(ds, 'features') and hasattr(ds, 'column_names'):
             self._column,*told = choose_column(ds, column, ('Image',), 'images')
             if labels is None and told[0] is not None: labels,classes = told
+        elif column is not None: refuse_column(column, f'a {type(ds).__name__}')
         elif labels is None:
             told = [getattr(ds, a, None) for a in ('targets', 'labels', '_labels')]
             labels = next((t for t in told if hasattr(t, '__len__') and len(t)==len(ds)), None)
@@ -745,10 +758,6 @@ class ImageDataset(Images):
 # builds on it, so it is looked up by name when the first such place is given
 SOURCE_OPENER = 'scp_nb.extract.sources:open_source'
 
-def _refuse_column(column, what):
-    raise ValueError(f'column="{column}" is for Parquet, data frames and data sets of Hugging Face; '
-                     f'got {what}. Leave it out.')
-
 def _is_local(x)->bool:
     "Is this a folder, or one picture? A name that leads nowhere is, unless it is a pattern"
     if '://' in os.fspath(x): return False
@@ -764,7 +773,7 @@ def as_images(x,            # folder, zip, tar, Parquet, list.txt, s3://..., pat
              )->Images:     # the same pictures, named
     "Take images in whatever form they come"
     if isinstance(x, Images):
-        if column is not None: _refuse_column(column, 'pictures that are open already')
+        refuse_column(column, 'pictures that are open already')
         if labels is None: return x
         new = x.subset(slice(None))
         if isinstance(labels, str): raise ValueError('labels="folder" is for folders: give it to ImageFiles.')
@@ -776,19 +785,21 @@ def as_images(x,            # folder, zip, tar, Parquet, list.txt, s3://..., pat
     paths = [x] if isinstance(x, (str, os.PathLike)) else x
     if isinstance(paths, (list,tuple)):
         if not paths: raise ValueError('the list of images is empty. Give at least one.')
-        if not all(isinstance(p, (str, os.PathLike)) for p in paths): return ImageDataset(x, labels)
+        if not all(isinstance(p, (str, os.PathLike)) for p in paths):
+            return ImageDataset(x, labels, column=column)
         first = os.path.expanduser(paths[0])
         packed = '://' in first or file_ending(first) in ('tar', 'zip', 'parquet')
         if packed or len(paths)==1 and not _is_local(first):
             found = pkgutil.resolve_name(SOURCE_OPENER)(x, labels, hidden, column)
-        elif column is not None: _refuse_column(column, f'"{first}"')
-        else: found = ImageFiles(x, labels, hidden)
+        else:
+            refuse_column(column, f'"{first}"')
+            found = ImageFiles(x, labels, hidden)
         # tells two zips of one name, or two patterns in one folder, from each other
         if len(paths)==1: found.place = first if '://' in first else os.path.abspath(first)
-        if len(paths)==1 and column is not None: found.place += f'#{column}'     # its features are others
+        if len(paths)==1 and getattr(found, 'column', None): found.place += f'#{found.column}'
         return found
     if isinstance(x, np.ndarray) or hasattr(x, 'detach'):
-        if column is not None: _refuse_column(column, 'an array')
+        refuse_column(column, 'an array')
         return ImageArray(x, labels)
     if hasattr(x, '__len__') and hasattr(x, '__getitem__'): return ImageDataset(x, labels, column=column)
     raise ValueError('images must be a folder, a list of them, an array [n, h, w(, 3)] or a data set; got '

@@ -65,9 +65,10 @@ def check_pairs(pairs,    # what was given; None passes
                ):
     "Refuse what makes no pairs, and pairs of other images"
     if pairs is None: return
-    if not callable(getattr(pairs, 'batch', None)):
-        raise ValueError('pairs must be NeighborPairs, ViewPairs, MixedPairs or None; '
-                         f'got {type(pairs).__name__}.')
+    if isinstance(pairs, type) or not callable(getattr(pairs, 'batch', None)):
+        what = f'the class {pairs.__name__}; make pairs with it' if isinstance(pairs, type) \
+            else type(pairs).__name__
+        raise ValueError(f'pairs must be NeighborPairs, ViewPairs, MixedPairs or None; got {what}.')
     if len(pairs)!=n:
         raise ValueError(f'pairs are of {len(pairs):,} images, features of {n:,}. '
                          'Make both from the same images.')

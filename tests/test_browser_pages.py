@@ -35,6 +35,8 @@ def listen(page):
     def note(m):
         if m.type=='error' and not m.location['url'].startswith('https:'): found.append(m.text)
     page.on('console', note)
+    # of what is elsewhere, badges alone may be missing
+    page.on('requestfailed', lambda r: None if r.resource_type=='image' else found.append(r.url))
     page.on('pageerror', lambda e: found.append(str(e)))
     return found
 

@@ -5,10 +5,8 @@ import joblib, numpy as np, pandas as pd, pytest, scipy.sparse as sp
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer
-from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
-from sklearn.metrics import adjusted_rand_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from scp_nb.cpp import fit_cpp
@@ -205,11 +203,6 @@ def test_cpp_tells_wrong_settings_in_fit_alone(setting):
     with pytest.raises(ValueError, match='Seed|seed' if 'random_state' in setting else next(iter(setting))):
         e.fit(X)
     assert not hasattr(e, 'clusters_')
-
-def test_iris():
-    "A small table with columns of one unit; the species score alone"
-    flowers,species = load_iris(return_X_y=True, as_frame=True)
-    assert adjusted_rand_score(species, SCPClustering(3, n_heads=8, random_state=0).fit_predict(flowers))>.5
 
 @pytest.mark.parametrize('make', [lambda k: SCPClustering(k, random_state=3, **quick),
                                   lambda k: CPPClustering(k, warmup=3, steps=3, random_state=3)],

@@ -1,7 +1,9 @@
 "fit_head on rows that repeat, rows of zeros, many clusters and uneven sizes"
 import warnings
 import numpy as np, pytest
-from sklearn.datasets import load_digits, make_blobs
+from sklearn.datasets import load_digits, load_iris, make_blobs
+from sklearn.metrics import adjusted_rand_score
+from scp_nb.estimators import SCPClustering
 from scp_nb.evaluate import clustering_accuracy
 from scp_nb.pairs import MixedPairs, NeighborPairs
 from scp_nb.train import fit_head
@@ -105,3 +107,8 @@ def test_pairs_that_are_given_are_those_of_the_fit_itself():
     for match in (True, False):
         near = MixedPairs(X, views, match_views=match).neighbors
         assert (near.indices.sort(1)[0]==NeighborPairs(X).neighbors.indices.sort(1)[0]).float().mean()>.999
+
+def test_iris():
+    "A small table with columns of one unit; the species score alone"
+    flowers,species = load_iris(return_X_y=True, as_frame=True)
+    assert adjusted_rand_score(species, SCPClustering(3, n_heads=8, random_state=0).fit_predict(flowers))>.5

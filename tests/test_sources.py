@@ -279,12 +279,44 @@ def test_a_column_for_what_has_none(photos, tmp_path):
     import pandas as pd
     zipped = to_zip(photos, tmp_path/'a.zip')
     for x in (photos, zipped, as_images(photos), np.zeros((3,4,4), np.uint8)):
-        with pytest.raises(ValueError, match='column="b" is for Parquet'): as_images(x, column='b')
+        with pytest.raises(ValueError, match='column="b" is for what has columns'): as_images(x, column='b')
+    for x in ([png(), png()], [Image.new('RGB', (4,4))]*2):
+        with pytest.raises(ValueError, match='column="b" is for what has columns'): as_images(x, column='b')
+    with pytest.raises(ValueError, match='two columns of the frame have one name'):
+        as_images(pd.DataFrame([['x.png', 'y.png']], columns=['a', 'a']))
     frame = pd.DataFrame(dict(a=['x.png', 'y.png'], b=['z.png', 'w.png']))
     with pytest.raises(ValueError, match='more than one column'): as_images(frame)
     with pytest.raises(ValueError, match='no column "c". There are: a, b'): as_images(frame, column='c')
     pictures = pd.DataFrame(dict(a=[png(), png()], b=[png(size=5), png(size=6)]))
     assert [im.size[0] for im in as_images(pictures, column='b')]==[5, 6]
+
+def test_a_column_of_several(tmp_path, monkeypatch, capsys):
+    "Each column gives its own pictures, and features that are not taken for those of the other"
+    pa = pytest.importorskip('pyarrow', reason='pyarrow is not installed')
+    import pyarrow.parquet as pq
+    from scp_nb import cli
+    monkeypatch.chdir(tmp_path)
+    sides = dict(a=range(5, 9), b=range(15, 19))
+    for part in 'xy':
+        pq.write_table(pa.table({c: [png(s) for s in sizes] for c,sizes in sides.items()}), f'{part}.parquet')
+    pq.write_table(pa.table(dict(a=[png(), png(5)], text=['u', 'v'])), 'one.parquet')
+    far = f'file://{tmp_path}/x.parquet'
+    for place in ('x.parquet', far, '*.parquet', ['x.parquet', 'y.parquet']):
+        if place=='*.parquet': (tmp_path/'one.parquet').rename(tmp_path/'one.p')
+        for c,sizes in sides.items():
+            assert [im.size[0] for im in as_images(place, column=c)][:4]==list(sizes)
+        if place=='*.parquet': (tmp_path/'one.p').rename(tmp_path/'one.parquet')
+    # one column alone is the same place whether it is named or not
+    assert as_images('one.parquet', column='a').place==as_images('one.parquet').place
+    assert len({as_images('x.parquet', column=c).place for c in sides})==2
+    for place in ('x.parquet', far):
+        stamps = [as_images(place, column=c).stamps() for c in sides]
+        assert (stamps[0][:,1]!=stamps[1][:,1]).all(), place
+    for c in sides: cli.scp_features('x.parquet', column=c, backbone='pixels?size=4')
+    assert {'x-features', 'x-features-2'} <= {p.name for p in tmp_path.iterdir()}
+    capsys.readouterr()
+    cli.scp_features('x.parquet', column='b', backbone='pixels?size=4')
+    assert 'from an earlier run, in x-features-2' in capsys.readouterr().out
 
 def test_bad_parquet(photos, tmp_path):
     pa = pytest.importorskip('pyarrow', reason='pyarrow is not installed')
@@ -294,9 +326,8 @@ def test_bad_parquet(photos, tmp_path):
     one_line(write('p.parquet', Path=['a.jpg']), ValueError, 'no column', 'If "Path" holds paths, write them')
     one_line(write('b.parquet', blob=[b'hello', b'world']), ValueError, 'holds no images', 'hello')
     one_line(write('c.parquet', a=[png()], b=[png()]), ValueError, '2 columns of pictures', 'column=')
-    found = as_images(tmp_path/'c.parquet', column='b')
-    assert found[0].size==(9,9) and found.place.endswith('c.parquet#b')
-    with pytest.raises(ValueError, match='2 columns'): as_images(tmp_path/'c.parquet', column='z')
+    with pytest.raises(ValueError, match='"c.parquet" has no column of pictures "z"; there are: a, b'):
+        as_images(tmp_path/'c.parquet', column='z')
     data = to_parquet(photos, tmp_path/'d.parquet').read_bytes()
     (tmp_path/'e.parquet').write_bytes(data[:-100])
     one_line(tmp_path/'e.parquet', ValueError, 'no whole Parquet file')

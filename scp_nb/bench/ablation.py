@@ -18,7 +18,8 @@ from ..features import unit_rows
 from ..cluster.candidates import FAMILIES, refine_partition
 from ..cluster import choice, neighbors
 from ..cluster.neighbors import centred
-from ..cluster.choice import WEIGHTS, choose_partition, family_of, score_partitions
+from ..cluster.choice import (WEIGHTS, choose_partition, family_of, nearly_full,
+                                   score_partitions)
 from ..cluster.loop import Callback
 from .. import train
 from ..evaluate import clustering_accuracy
@@ -89,7 +90,8 @@ def ablate_task(name:str,                # as in `TASKS`
     ACC = {c: score(l) for c,l in fine.items()}
     # heads may have been left out
     candidates = {c: dict(family=family_of(c), **{m: round(float(table[m][c]), 6) for m in WEIGHTS},
-                          clusters=int(table.clusters[c]), unrefined=score(found[c]), ACC=ACC[c])
+                          clusters=int(table.clusters[c]), compact=bool(table.compact[c]),
+                          unrefined=score(found[c]), ACC=ACC[c])
                   for c in table.index}
     alone = {family_of(c): ACC[c] for c in reversed(fine)}                             # of two, the first
     parts = _left_out(space, found, fine, table, score)
@@ -146,7 +148,8 @@ def _by_weights(candidates, measures, grid):
     "ACC of what each of the weights chooses, tasks by points of the grid"
     W,found = np.array(grid),{}
     for task,g in candidates.groupby('task', sort=False):
-        g = g[g.clusters==g.clusters.max()]
+        if 'compact' in g: g = g[g.compact.astype(bool)]         # an older file has none
+        g = g[nearly_full(g)]
         best = (W@g[measures].to_numpy(float).T).argmax(1)
         found[task] = g.ACC.to_numpy()[best]
     return pd.DataFrame.from_dict(found, orient='index')

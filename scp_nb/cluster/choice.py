@@ -68,6 +68,24 @@ def evenness(labels:np.ndarray,    # cluster of each row, int `[n]`
     "Tell how much less than a fifth of the rows would have to move for the clusters to have one size"
     return max(0., .2-size_error(labels, np.full(k, 1/k)))
 
+MERGING_TELLS = 20     # from so many clusters on, merging that went too far is told by the silhouette
+
+def are_compact(silhouettes,      # one per candidate
+                families:list,    # its family
+                k:int             # clusters of each
+               )->np.ndarray:     # bool, one per candidate; merged ones alone can fail
+    "Tell which candidates have a silhouette of nine tenths of the best that was not merged, or more"
+    s,merged = np.asarray(silhouettes),np.array(['merged' in f for f in families])
+    if k<MERGING_TELLS or merged.all(): return np.ones(len(s), bool)
+    best = s[~merged].max()
+    return ~merged | (s>=best-.1*abs(best))
+
+def nearly_full(table:pd.DataFrame   # with the clusters of each candidate that are not empty
+               )->pd.Series:         # bool, one per candidate
+    "Tell which candidates have nearly as many clusters as the one with the most"
+    # a hundred heads that find 99 clusters are no worse for it: the largest is split afterwards
+    return table.clusters>=.97*table.clusters.max()
+
 def heads_are_doubted(table:pd.DataFrame,   # measures of candidates, as in `score_partitions`
                       labels:np.ndarray,    # these candidates, int `[m, n]`
                       k:int                 # clusters of each
@@ -76,7 +94,7 @@ def heads_are_doubted(table:pd.DataFrame,   # measures of candidates, as in `sco
     heads = np.array([family_of(c)=='heads' for c in table.index])
     smallest = np.array([np.bincount(l, minlength=k).min() for l in labels])
     # clusters smaller than that are left over from merging too much, and no sign of uneven images
-    others = table[~heads & (smallest>=.02*labels.shape[1]/k)]
+    others = table[~heads & (smallest>=.02*labels.shape[1]/k) & table.compact]
     if not heads.any() or not len(others): return False
     # even or not is the question, so it must not decide which of them to ask
     best = choose_partition(others.assign(score=others.score-WEIGHTS['evenness']*others.evenness))
@@ -90,7 +108,7 @@ def score_partitions(
     shares=None,       # sizes to expect, `[k]`; a candidate that differs is worth less
     even:bool=True,    # whether nearly even sizes may be worth something; False: any sizes will do
     most:int=2000      # rows looked at for silhouettes and agreement
-)->pd.DataFrame:       # by candidate: agreement, the three measures, clusters (not empty), score
+)->pd.DataFrame:       # by candidate: agreement, the three measures, clusters (not empty), compact, score
     "Measure candidates without labels; heads are left out where others speak against even sizes"
     labels,k = np.stack(list(candidates.values())),space.k
     some = np.sort(np.random.default_rng(space.seed).permutation(labels.shape[1])[:most])
@@ -101,6 +119,7 @@ def score_partitions(
     table['depth'] = [border_depth(space.graph, space.rank, l) for l in labels]
     table['evenness'] = [evenness(l, k) for l in labels]
     table['clusters'] = [len(np.unique(l)) for l in labels]
+    table['compact'] = are_compact(table.silhouette, families, k)
     def add_up(): return sum(w*table[c] for c,w in WEIGHTS.items())
     if not even: table['evenness'] = 0.
     table['score'] = add_up()
@@ -113,9 +132,10 @@ def score_partitions(
 
 def choose_partition(
     table:pd.DataFrame   # from `score_partitions`
-)->str:                  # name of the best candidate among those with the most clusters that are not empty
-    "Choose the candidate of the highest score"
-    return table.score[table.clusters==table.clusters.max()].idxmax()
+)->str:                  # name of the best candidate among those with few or no empty clusters
+    "Choose the compact candidate of the highest score"
+    table = table[table.compact]
+    return table.score[nearly_full(table)].idxmax()
 
 def size_error(labels:np.ndarray,    # cluster of each row, int `[n]`
                shares                # expected shares, `[k]`, in any order

@@ -43,6 +43,9 @@ class _Pictures:
             self.root = Path(images).absolute()
             if not self.root.is_dir():
                 raise FileNotFoundError(f'there is no folder of images {images}. Give images=FOLDER.')
+            if not any((self.root/n).is_file() for n in self.names):
+                raise FileNotFoundError(f'"{images}" holds none of the images, such as "{self.names[0]}". '
+                                        'Give the folder that the names start from.')
         elif getattr(images, 'root', None):
             self.root = Path(images.root)
             if hasattr(images, 'paths'): self.files = dict(zip(images.names, images.paths))

@@ -156,8 +156,9 @@ def _read_clip_retrieval(folder:Path, column)->dict:
 _READERS = {'.npy': _read_npy, '.npz': _read_npz, '.safetensors': _read_safetensors,
             '.parquet': _read_parquet, '.arrow': _read_feather, '.feather': _read_feather}
 
-def holds_embeddings(path    # file or folder
-                    )->bool: # False: perhaps images
+def holds_embeddings(path,                 # file or folder
+                     column:str|None=None  # the one that is asked for, of Parquet
+                    )->bool:               # False: perhaps images
     "Tell whether there are embeddings to read: a file of them, what clip-retrieval writes, or features"
     path = Path(path)
     if path.is_dir():
@@ -165,7 +166,8 @@ def holds_embeddings(path    # file or folder
         return made and (path/'index.jsonl').is_file() or any((path/'img_emb').glob('*.npy'))
     if path.suffix.lower()!='.parquet': return path.suffix.lower() in _READERS and path.is_file()
     if not path.is_file(): return False
-    types = [str(t) for t in load_arrow(f'reading "{path.name}"').parquet.read_schema(path).types]
+    schema = load_arrow(f'reading "{path.name}"').parquet.read_schema(path)
+    types = [str(f.type) for f in schema if column in (None, f.name)]
     if any('binary' in t for t in types): return False        # pictures, perhaps with boxes and captions
     lists = [t for t in types if t.startswith(('list<', 'large_list<', 'fixed_size_list<'))]
     return any(': float' in t or ': double' in t or ': halffloat' in t for t in lists)
@@ -180,6 +182,9 @@ def read_embeddings(path,                   # .npy, .npz, .safetensors, .parquet
                                 'directory of features.')
     read = None if path.is_dir() else _READERS.get(path.suffix.lower())
     if any((path/'img_emb').glob('*.npy')): read = _read_clip_retrieval
+    if read is None and (path/'index.jsonl').is_file():
+        raise ValueError(f'"{path.name}" is a directory of features, which has no columns: Features.load '
+                         'reads it.')
     if read is None:
         raise ValueError(f'"{path.name}" is of no kind that is read here. Wanted {", ".join(_READERS)}, '
                          'a folder of clip-retrieval, or a directory of features.')

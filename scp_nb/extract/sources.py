@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from ..data import ENDINGS, ImageError, ImageFiles, Images, PassedOver, check_labels, decode_image
 from ..data import file_ending, file_head, fill_names, flat_path, image_kind, is_hidden
-from ..data import numbered_names, takes_for_image
+from ..data import numbered_names, refuse_column, takes_for_image
 from .formats import load_arrow
 from .reading import hash_facts, sample_bytes
 
@@ -368,7 +368,8 @@ class ImageParquet(Packed):
         schema = files[0].schema_arrow
         told = json.loads((schema.metadata or {}).get(b'huggingface', b'{}'))
         told = told.get('info', {}).get('features', {})
-        column = self._choose(schema, told, column, blobs[0])
+        column,only = self._choose(schema, told, column, blobs[0])
+        self.column = None if only else column     # of several, one makes features of its own
         if wrong := [b.name for b,f in zip(blobs, files) if column not in f.schema_arrow.names]:
             raise ValueError(f'"{wrong[0]}" has no column "{column}", '
                              f'which "{blobs[0].name}" has. Give files of one table.')
@@ -384,17 +385,21 @@ class ImageParquet(Packed):
         self._check_pictures(column)
 
     @staticmethod
-    def _choose(schema, told, column, blob)->str:
-        "Name of the column of pictures"
-        held = ', '.join(f'{f.name} ({f.type})' for f in schema)
+    def _choose(schema, told, column, blob)->tuple:
+        "Name of the column of pictures, and whether it is the only one"
         fits = [f.name for f in schema if _bytes_column(f)]
+        if column is not None:
+            if column in fits: return column,len(fits)==1
+            there = f'there are: {", ".join(fits)}' if fits else 'there is none'
+            raise ValueError(f'"{blob.name}" has no column of pictures "{column}"; {there}.')
         named = [c for c in fits if told.get(c, {}).get('_type')=='Image']
-        found = [column] if column else named if len(named)==1 else fits
-        if len(found)==1 and found[0] in fits: return found[0]
+        found = named if len(named)==1 else fits
+        if len(found)==1: return found[0],len(fits)==1
         do = 'If it holds embeddings, Features.from_file reads it.'
         if paths := [n for n in schema.names if n.lower() in _PATHS]:
             do = f'If "{paths[0]}" holds paths, write them into a .txt, one a line, and give that. {do}'
-        if fits: do = 'Say which: column="..." (--column).'
+        if fits: do = f'Say which, as in as_images(..., column="{fits[0]}"), or --column in a shell.'
+        held = ', '.join(fits or (f'{f.name} ({f.type})' for f in schema))
         raise ValueError(f'"{blob.name}" holds {len(fits) or "no"} column{"s" if len(fits)>1 else ""} '
                          f'of pictures, bytes or a struct with bytes: {held}. {do}')
 
@@ -477,7 +482,8 @@ class ImageParquet(Packed):
         "Take size and fingerprint of each, all bytes of which are read once"
         if any(b.version is None for b in self.blobs): return None
         if any(b.remote for b in self.blobs):      # far away, nothing is fetched twice
-            return np.array([(0, hash_facts(self.blobs[b].version, g, r)) for b,g,r in self._source.tolist()])
+            return np.array([(0, hash_facts(self.blobs[b].version, self.path, g, r))
+                             for b,g,r in self._source.tolist()])
         files = map(_open_parquet, self.blobs)
         batches = (batch for f in files for batch in f.iter_batches(64, columns=[self.path]))
         cells = (data or b'' for batch in batches for data in _cells(batch, self.path))
@@ -673,8 +679,7 @@ def open_source(places,            # path, address or pattern, or several of one
         raise ValueError(f'these are of several kinds, {", ".join(sorted(kinds))}: '
                          f'"{found[0]}", ... Give those of one kind.')
     kind = kinds.pop()
-    if column is not None and kind!='parquet':
-        raise ValueError(f'column="{column}" is for Parquet; "{found[0]}" is none. Leave it out.')
+    if kind!='parquet': refuse_column(column, f'"{found[0]}"')
     if kind=='zip': return ImageZip(found, labels, hidden)
     if kind=='tar': return ImageTars(found, labels, hidden)
     if kind=='parquet': return ImageParquet(found, labels, column)

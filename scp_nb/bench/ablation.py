@@ -18,8 +18,8 @@ from ..features import unit_rows
 from ..cluster.candidates import FAMILIES, refine_partition
 from ..cluster import choice, neighbors
 from ..cluster.neighbors import centred
-from ..cluster.choice import (WEIGHTS, choose_partition, family_of, nearly_full,
-                                   score_partitions)
+from ..cluster.choice import WEIGHTS, choose_partition, family_of, nearly_full
+from ..cluster.choice import score_partitions
 from ..cluster.loop import Callback
 from .. import train
 from ..evaluate import clustering_accuracy
